@@ -1,0 +1,1 @@
+"""Checkpoint to bundle: networks to ONNX, each step verified against PyTorch on real frames."""

@@ -1,0 +1,220 @@
+"""The on-disk bundle that export writes and the runtime reads: one ONNX file per network and a manifest with hashes.
+
+A bundle is a folder. It is written whole or not at all, and verified whole before anything of it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from maskanim.errors import MaskanimError
+from maskanim.spec import NETWORKS, ModelSpec, NetworkName, NetworkSpec, Record
+
+FORMAT = "maskanim-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class NetworkFile(Record):
+    """One network's file.
+
+    Attributes:
+        file: its name inside the bundle.
+        sha256, size: of its content; the size in bytes.
+        signature: names, channels and sizes of inputs and output.
+        lowering: the exact rewrites that the exported graph has, by name, in the order in which they were applied.
+    """
+
+    file: str = Field(pattern=r"^[\w.-]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1)
+    signature: NetworkSpec
+    lowering: tuple[str, ...] = ()
+
+
+class Parity(Record):
+    """How the exported networks compare with PyTorch's, measured at export on real frames.
+
+    Attributes:
+        frames: what the pairs were, e.g. ``16 drawn puppets``.
+        runtime: which library ran the exported networks.
+        max_difference: per network, the largest absolute difference of any output value, on the same inputs.
+        frame_psnr: of the final frame after the whole pipeline, in dB, peak 1.
+    """
+
+    frames: str
+    runtime: str
+    max_difference: dict[NetworkName, float]
+    frame_psnr: float
+
+
+class Manifest(Record):
+    """What a bundle says of itself.
+
+    Attributes:
+        name: the model's name, shown by every command that runs it.
+        model: what the networks are.
+        weights: how weights are stored; ``float16`` ones are widened when the model is loaded.
+        opset: of the ONNX files.
+        networks: the four files.
+        parity: exported against PyTorch.
+        provenance: where the weights come from: command, seed, data, perceptual network, versions.
+    """
+
+    format: Literal["maskanim-bundle"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    model: ModelSpec
+    weights: Literal["float32", "float16"] = "float32"
+    opset: int
+    networks: dict[NetworkName, NetworkFile]
+    parity: Parity | None = None
+    provenance: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read the manifest and verify every file against it.
+
+        Raises:
+            MaskanimError: not a bundle, another format version, a missing, foreign or changed file.
+        """
+        subject = f"model {path}"
+        manifest = _read_manifest(path, subject)
+        for name in NETWORKS:
+            _verify(path, manifest.networks[name], subject)
+        return cls(path, manifest)
+
+    def network(self, name: NetworkName) -> Path:
+        """The ONNX file of one network."""
+        return self.path / self.manifest.networks[name].file
+
+
+def network_file(name: NetworkName, content: bytes, lowering: tuple[str, ...] = ()) -> NetworkFile:
+    """The manifest's entry for a network's content."""
+    return NetworkFile(
+        file=f"{name}.onnx",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        signature=NETWORKS[name],
+        lowering=lowering,
+    )
+
+
+def write_bundle(path: Path, manifest: Manifest, contents: Mapping[NetworkName, bytes]) -> Bundle:
+    """Write a bundle to `path`, replacing an older bundle there; on failure what was there stays as it was.
+
+    Raises:
+        MaskanimError: the place holds something that is not a bundle, or cannot be written.
+    """
+    check_bundle_place(path)
+    with _sibling_folder(path) as partial:
+        for name, content in contents.items():
+            (partial / manifest.networks[name].file).write_bytes(content)
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        Bundle.open(partial)
+        _replace_folder(partial, path)
+    return Bundle.open(path)
+
+
+def check_bundle_place(path: Path) -> None:
+    """Refuse, before any work, a place where no bundle can be written."""
+    subject, wanted = f"output {path}", "a new folder's path, or an older bundle to replace"
+    if not path.parent.is_dir():
+        raise MaskanimError(subject, f"the folder {path.parent} does not exist", "an existing folder", "Create it first")
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise MaskanimError(subject, "something that is not a bundle", wanted)
+    try:
+        with _sibling_folder(path):
+            pass
+    except OSError as error:
+        raise MaskanimError(subject, f"not writable ({error.strerror})", "a folder that can be written") from None
+
+
+def _read_manifest(path: Path, subject: str) -> Manifest:
+    wanted = "a bundle written by maskanim-export"
+    if not path.is_dir():
+        found = "a file" if path.exists() else "no such folder"
+        raise MaskanimError(subject, found, wanted)
+    try:
+        values = json.loads((path / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise MaskanimError(subject, f"no {MANIFEST} in it", wanted) from None
+    except (OSError, ValueError):
+        raise MaskanimError(subject, f"an unreadable {MANIFEST}", wanted, "Export it again") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise MaskanimError(subject, f"a {MANIFEST} of something else", wanted)
+    if values.get("format_version") != FORMAT_VERSION:
+        raise MaskanimError(
+            subject,
+            f"format version {values.get('format_version')}",
+            f"version {FORMAT_VERSION}, which this maskanim reads",
+            "Export it again, or install the maskanim that wrote it",
+        )
+    try:
+        manifest = Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MaskanimError(f"{subject}, {MANIFEST}", f"{where}: {first['msg']}", wanted, "Export it again") from None
+    missing = [name for name in NETWORKS if name not in manifest.networks]
+    if missing:
+        raise MaskanimError(f"{subject}, {MANIFEST}", f"no network {', '.join(missing)}", "all of m, r, l and h")
+    foreign = [n for n, spec in NETWORKS.items() if manifest.networks[n].signature != spec]
+    if foreign:
+        raise MaskanimError(f"{subject}, {MANIFEST}", f"another signature of {', '.join(foreign)}", "this maskanim's")
+    return manifest
+
+
+def _verify(path: Path, entry: NetworkFile, subject: str) -> None:
+    again = "Export it again, or copy it again from where it is whole"
+    try:
+        content = (path / entry.file).read_bytes()
+    except OSError as error:
+        raise MaskanimError(f"{subject}, {entry.file}", error.strerror or "unreadable", "a readable file", again) from None
+    if len(content) != entry.size:
+        raise MaskanimError(f"{subject}, {entry.file}", f"{len(content)} bytes", f"{entry.size}", again)
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise MaskanimError(f"{subject}, {entry.file}", "changed since it was written", f"sha256 {entry.sha256}", again)
+
+
+@contextmanager
+def _sibling_folder(path: Path) -> Iterator[Path]:
+    """A hidden temporary folder beside `path`, so that a rename brings it into place; removed if it is still there."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    partial.chmod(0o755)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; an older folder there steps aside first and comes back if the rename fails."""
+    if not path.exists():
+        new.rename(path)
+        return
+    with _sibling_folder(path) as aside:
+        old = path.rename(aside / "old")
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise

@@ -1,0 +1,59 @@
+"""The one error that a person reads: what it is about, what was received, what was expected, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+EXIT_CODE = 2
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class MaskanimError(Exception):
+    """A mistake that the user can mend.
+
+    Args:
+        subject: what it is about, e.g. ``--driving clip.mp4``.
+        received: what was found there, e.g. ``an empty file``.
+        expected: what was needed, e.g. ``a video``.
+        next_step: what to do now; may be empty where it goes without saying.
+    """
+
+    def __init__(self, subject: str, received: str, expected: str, next_step: str = "") -> None:
+        self.subject, self.received, self.expected, self.next_step = subject, received, expected, next_step
+        super().__init__(subject, received, expected, next_step)
+
+    def __str__(self) -> str:
+        told = f"{self.subject}: {self.received}; expected {self.expected}"
+        return " ".join(f"{told}. {self.next_step}".split()).rstrip(". ") + "."
+
+
+class MissingPackageError(MaskanimError):
+    """An optional package is not installed; names the extra that brings it."""
+
+    def __init__(self, subject: str, package: str, extra: str) -> None:
+        super().__init__(
+            subject,
+            f"the package {package} is not installed",
+            "it to be",
+            f"Install it with: pip install 'maskanim[{extra}]'",
+        )
+
+
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command: a MaskanimError becomes one line on standard error and exit code 2."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except MaskanimError as error:
+            import typer
+
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(EXIT_CODE) from None
+
+    return run

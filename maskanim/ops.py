@@ -1,0 +1,162 @@
+"""The untrained operations in NumPy: D, U, P_test, and pre- and post-processing. Every other implementation means this."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim.errors import MaskanimError
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE, Perturbation
+
+Array = NDArray[np.float32]
+Frame = NDArray[np.uint8]
+
+MIN_FRAME_SIDE = MASK_SIZE  # below this, even D(s) would be an enlargement
+
+
+class NumpyOps:
+    """D, U and P_test of one model, as `pipeline.Ops` over NumPy arrays."""
+
+    def __init__(self, perturbation: Perturbation) -> None:
+        self.perturbation = perturbation
+
+    def downscale(self, image: Array) -> Array:
+        return downscale(image)
+
+    def upscale(self, mask: Array) -> Array:
+        return upscale(mask)
+
+    def perturb(self, mask: Array) -> Array:
+        return perturb(mask, self.perturbation)
+
+
+def downscale(image: Array) -> Array:
+    """D: bilinear 256 to 64, half-pixel centres, no anti-aliasing.
+
+    At a factor of four each output pixel is the mean of the middle 2x2 of its 4x4 input pixels.
+
+    Args:
+        image: (N, C, 4H, 4W) float32.
+
+    Returns:
+        (N, C, H, W) float32, equal to torch's ``interpolate(scale_factor=0.25, mode="bilinear")`` to the bit.
+    """
+    half = np.float32(0.5)
+    left, right = image[..., 1::4], image[..., 2::4]
+    rows = half * left + half * right
+    return half * rows[..., 1::4, :] + half * rows[..., 2::4, :]
+
+
+def upscale(mask: Array) -> Array:
+    """U: bilinear 64 to 256, half-pixel centres, edges repeated.
+
+    Args:
+        mask: (N, C, H, W) float32.
+
+    Returns:
+        (N, C, 4H, 4W) float32, within two float32 roundings of torch's ``interpolate(scale_factor=4)``.
+    """
+    return _upscale_rows(_upscale_rows(mask.swapaxes(-1, -2)).swapaxes(-1, -2))
+
+
+def _upscale_rows(x: Array) -> Array:
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)], mode="edge")
+    above, centre, below = padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]
+    out = np.empty((*x.shape[:-2], 4 * x.shape[-2], x.shape[-1]), np.float32)
+    # Output row 4i+k lies at input row i + (k + 0.5) / 4 - 0.5.
+    out[..., 0::4, :] = np.float32(0.375) * above + np.float32(0.625) * centre
+    out[..., 1::4, :] = np.float32(0.125) * above + np.float32(0.875) * centre
+    out[..., 2::4, :] = np.float32(0.875) * centre + np.float32(0.125) * below
+    out[..., 3::4, :] = np.float32(0.625) * centre + np.float32(0.375) * below
+    return out
+
+
+def lower_median(mask: Array) -> Array:
+    """The lower median of each mask: order statistic (n-1)//2, always one of the pixels, as in ``torch.median``.
+
+    Args:
+        mask: (N, 1, H, W) float32.
+
+    Returns:
+        (N, 1, 1, 1) float32.
+    """
+    flat = mask.reshape(len(mask), -1)
+    k = (flat.shape[1] - 1) // 2
+    return np.partition(flat, k, axis=1)[:, k].reshape(-1, 1, 1, 1)
+
+
+def perturb(mask: Array, perturbation: Perturbation) -> Array:
+    """P_test, equation (3): set the driver's low-intensity pixels, which carry his identity, to zero.
+
+    With ``median`` a pixel equal to the median is kept (the paper: *smaller than* is zeroed); with ``fixed`` a pixel
+    equal to the threshold is zeroed (the released code: ``<=``).
+
+    Args:
+        mask: (N, 1, H, W) float32 in [0, 1].
+
+    Returns:
+        (N, 1, H, W) float32; kept pixels are unchanged to the bit.
+    """
+    if perturbation.kind == "median":
+        keep = mask >= lower_median(mask)
+    else:
+        keep = mask > np.float32(perturbation.threshold)
+    return np.where(keep, mask, np.float32(0))
+
+
+def preprocess(frame: Frame) -> Array:
+    """A picture of any size to the networks' input: the largest centred square, resized to 256x256.
+
+    Shrinking averages each pixel's area, enlarging is bilinear.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB; both sides at least 64.
+
+    Returns:
+        (1, 3, 256, 256) float32 in [0, 1].
+
+    Raises:
+        MaskanimError: the array is not such a picture, or it is too small.
+    """
+    square = centre_square(frame)
+    side = len(square)
+    if side != IMAGE_SIZE:
+        how = cv2.INTER_AREA if side > IMAGE_SIZE else cv2.INTER_LINEAR
+        square = cv2.resize(square, (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
+    return np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+
+
+def centre_square(frame: Frame) -> Frame:
+    """The largest centred square of a picture.
+
+    Args:
+        frame: (H, W, 3) uint8; both sides at least 64.
+
+    Returns:
+        (min(H, W), min(H, W), 3) uint8, a view.
+    """
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise MaskanimError("frame", f"{frame.dtype} of shape {frame.shape}", "uint8 RGB of shape (height, width, 3)")
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    if side < MIN_FRAME_SIDE:
+        raise MaskanimError(
+            "frame", f"{width}x{height} pixels", f"at least {MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}", "Use a larger picture"
+        )
+    top, left = (height - side) // 2, (width - side) // 2
+    return frame[top : top + side, left : left + side]
+
+
+def postprocess(image: Array) -> Frame:
+    """A generated image to a picture.
+
+    Args:
+        image: (1, C, H, W) or (C, H, W) float32 in [0, 1], C one or three.
+
+    Returns:
+        (H, W, 3) uint8 RGB, rounded half to even; one channel becomes grey.
+    """
+    planes = image.reshape(image.shape[-3:])
+    pixels = np.rint(np.clip(planes, 0, 1) * np.float32(255)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))

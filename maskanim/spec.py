@@ -1,0 +1,136 @@
+"""What a model is: the sizes, widths, perturbation and tensor names that training, export and runtime agree on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMAGE_SIZE = 256  # s, d, c and f are RGB, 256x256 (section 3)
+MASK_SIZE = 64  # every mask, and D(s)
+MAX_WIDTH = 1024  # channel widths double per level and stop here
+
+NetworkName = Literal["m", "r", "l", "h"]
+NETWORK_NAMES: tuple[NetworkName, ...] = ("m", "r", "l", "h")
+
+
+class Record(BaseModel):
+    """A frozen record; an unknown key is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(Record):
+    """One input or output of a network: float32 in [0, 1], NCHW, where N is the batch and is free.
+
+    Attributes:
+        name: the tensor's name in the ONNX graph.
+        channels: C.
+        size: H and W, in pixels.
+    """
+
+    name: str
+    channels: int
+    size: int
+
+    def shape(self, batch: int) -> tuple[int, int, int, int]:
+        """The tensor's shape (N, C, H, W) for a batch of N."""
+        return batch, self.channels, self.size, self.size
+
+
+class NetworkSpec(Record):
+    """The signature of one of the four networks: the paper's arguments, in the paper's order."""
+
+    name: NetworkName
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+
+
+def _image(name: str) -> TensorSpec:
+    return TensorSpec(name=name, channels=3, size=IMAGE_SIZE)
+
+
+def _small(name: str) -> TensorSpec:
+    return TensorSpec(name=name, channels=3, size=MASK_SIZE)
+
+
+def _mask(name: str, size: int = MASK_SIZE) -> TensorSpec:
+    return TensorSpec(name=name, channels=1, size=size)
+
+
+# Equations (1), (2), (4), (5) and (6).
+NETWORKS: dict[NetworkName, NetworkSpec] = {
+    "m": NetworkSpec(name="m", inputs=(_image("image"),), output=_mask("mask")),
+    "r": NetworkSpec(
+        name="r",
+        inputs=(_small("source_small"), _mask("source_mask"), _mask("perturbed_mask")),
+        output=_mask("refined_mask"),
+    ),
+    "l": NetworkSpec(
+        name="l",
+        inputs=(_small("source_small"), _mask("source_mask"), _mask("refined_mask")),
+        output=_image("coarse"),
+    ),
+    "h": NetworkSpec(
+        name="h",
+        inputs=(
+            _image("source"),
+            _mask("source_mask_up", IMAGE_SIZE),
+            _mask("refined_mask_up", IMAGE_SIZE),
+            _image("coarse"),
+        ),
+        output=_image("frame"),
+    ),
+}
+
+
+class Perturbation(Record):
+    """P_test: which pixels of the driving mask are set to zero (section 3, equation (3)).
+
+    Attributes:
+        kind: ``median`` zeroes pixels smaller than the mask's lower median (the paper);
+            ``fixed`` zeroes pixels smaller than or equal to ``threshold`` (the authors' released code).
+        threshold: in [0, 1]; only with ``fixed``. The released code's values are 100/255 for VoxCeleb and
+            60/255 for Tai-Chi-HD and BAIR.
+    """
+
+    kind: Literal["median", "fixed"] = "median"
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _threshold_goes_with_fixed(self) -> Perturbation:
+        if (self.kind == "fixed") != (self.threshold is not None):
+            raise ValueError("a threshold goes with the kind 'fixed', and only with it")
+        return self
+
+
+class Widths(Record):
+    """Base channel widths of the four networks; each level down doubles them, up to MAX_WIDTH.
+
+    Attributes:
+        m, r, h: channels of the hourglass's last decoder level.
+        l: channels of the residual body.
+    """
+
+    m: int = Field(ge=4)
+    r: int = Field(ge=4)
+    l: int = Field(ge=4, multiple_of=4)  # noqa: E741 - the paper's name
+    h: int = Field(ge=4)
+
+
+FULL = Widths(m=32, r=64, l=256, h=64)
+# For CPUs and the embedded demo: l and h at a quarter of the full width, m and r as wide as 25 MB of float16 weights allow.
+LITE = Widths(m=16, r=16, l=64, h=16)
+WIDTHS: dict[str, Widths] = {"full": FULL, "lite": LITE}
+
+
+class ModelSpec(Record):
+    """Everything needed to build the networks and run them as they were trained."""
+
+    widths: Widths = FULL
+    perturbation: Perturbation = Perturbation()
+
+    @property
+    def size_name(self) -> str:
+        """``full``, ``lite``, or ``custom`` for any other widths."""
+        return next((name for name, widths in WIDTHS.items() if widths == self.widths), "custom")

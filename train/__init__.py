@@ -1,0 +1,1 @@
+"""Training: data, colour augmentation, P_train, losses, the loop."""

