@@ -138,7 +138,9 @@ def check_bundle_place(path: Path) -> None:
     """Refuse, before any work, a place where no bundle can be written."""
     subject, wanted = f"output {path}", "a new folder's path, or an older bundle to replace"
     if not path.parent.is_dir():
-        raise MaskanimError(subject, f"the folder {path.parent} does not exist", "an existing folder", "Create it first")
+        raise MaskanimError(
+            subject, f"the folder {path.parent} does not exist", "an existing folder", "Create it first"
+        )
     if path.exists() and not (path / MANIFEST).is_file():
         raise MaskanimError(subject, "something that is not a bundle", wanted)
     try:
@@ -188,7 +190,9 @@ def _verify(path: Path, entry: NetworkFile, subject: str) -> None:
     try:
         content = (path / entry.file).read_bytes()
     except OSError as error:
-        raise MaskanimError(f"{subject}, {entry.file}", error.strerror or "unreadable", "a readable file", again) from None
+        raise MaskanimError(
+            f"{subject}, {entry.file}", error.strerror or "unreadable", "a readable file", again
+        ) from None
     if len(content) != entry.size:
         raise MaskanimError(f"{subject}, {entry.file}", f"{len(content)} bytes", f"{entry.size}", again)
     if hashlib.sha256(content).hexdigest() != entry.sha256:

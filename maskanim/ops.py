@@ -1,4 +1,4 @@
-"""The untrained operations in NumPy: D, U, P_test, and pre- and post-processing. Every other implementation means this."""
+"""The untrained operations in NumPy: D, U, P_test, pre- and post-processing. Every other implementation means this."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ def downscale(image: Array) -> Array:
     Returns:
         (N, C, H, W) float32, equal to torch's ``interpolate(scale_factor=0.25, mode="bilinear")`` to the bit.
     """
-    half = np.float32(0.5)
-    left, right = image[..., 1::4], image[..., 2::4]
-    rows = half * left + half * right
-    return half * rows[..., 1::4, :] + half * rows[..., 2::4, :]
+    top, bottom = image[..., 1::4, :], image[..., 2::4, :]
+    # torch adds the four in this order; scaling by a power of two does not round.
+    return (top[..., 1::4] + top[..., 2::4] + bottom[..., 1::4] + bottom[..., 2::4]) * np.float32(0.25)
 
 
 def upscale(mask: Array) -> Array:
@@ -81,7 +80,7 @@ def lower_median(mask: Array) -> Array:
     Returns:
         (N, 1, 1, 1) float32.
     """
-    flat = mask.reshape(len(mask), -1)
+    flat = mask.reshape(len(mask), mask.shape[-2] * mask.shape[-1])
     k = (flat.shape[1] - 1) // 2
     return np.partition(flat, k, axis=1)[:, k].reshape(-1, 1, 1, 1)
 

@@ -53,9 +53,7 @@ def encode_source(nets: Nets[Tensor], ops: Ops[Tensor], image: Tensor) -> Source
     return Source(image, ops.downscale(image), mask, ops.upscale(mask))
 
 
-def animate_frame(
-    nets: Nets[Tensor], ops: Ops[Tensor], source: Source[Tensor], driving: Tensor
-) -> Animation[Tensor]:
+def animate_frame(nets: Nets[Tensor], ops: Ops[Tensor], source: Source[Tensor], driving: Tensor) -> Animation[Tensor]:
     """Equations (2)-(6): once per driving frame. The only link to the driver is the 64x64 mask."""
     mask = nets.m(driving)
     perturbed = ops.perturb(mask)

@@ -119,7 +119,7 @@ class Widths(Record):
 
 
 FULL = Widths(m=32, r=64, l=256, h=64)
-# For CPUs and the embedded demo: l and h at a quarter of the full width, m and r as wide as 25 MB of float16 weights allow.
+# For CPUs and the embedded demo: l and h at a quarter, m and r as wide as 25 MB of float16 weights allow.
 LITE = Widths(m=16, r=16, l=64, h=16)
 WIDTHS: dict[str, Widths] = {"full": FULL, "lite": LITE}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from maskanim.train.settings import TrainSettings, load_settings, presets
 
 from maskanim import __version__
 from maskanim.errors import MaskanimError, one_line_errors
-from maskanim.train.settings import TrainSettings, load_settings, presets
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +36,6 @@ def train(
     last = _checkpoint_to_resume(out, resume)
 
     import torch
-
     from maskanim.train.loop import Trainer, run
 
     trainer = Trainer(settings, _device(device), perceptual_weights)
@@ -54,7 +53,8 @@ def train(
     }
     with _Progress(trainer.total_steps, trainer.step) as report:
         run(trainer, out, max_steps=max_steps or sys.maxsize, workers=workers, provenance=provenance, report=report)
-    typer.echo(f"{out / 'last.pt'}: {trainer.step} of {trainer.total_steps} steps done. Next: maskanim-export --ckpt {out / 'last.pt'}")
+    saved = out / "last.pt"
+    typer.echo(f"{saved}: {trainer.step} of {trainer.total_steps} steps done. Next: maskanim-export --ckpt {saved}")
 
 
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
@@ -70,7 +70,6 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
 
 def _restore(trainer: Any, last: Path, settings: TrainSettings) -> None:
     import torch
-
     from maskanim.train.checkpoint import load_own
 
     try:
@@ -94,7 +93,9 @@ def _device(name: str) -> Any:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
-        raise MaskanimError(f"--device {name}", "no such device here", "auto, cpu, or a CUDA device that works") from None
+        raise MaskanimError(
+            f"--device {name}", "no such device here", "auto, cpu, or a CUDA device that works"
+        ) from None
     return device
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from maskanim.train.puppets import Puppet
 from torch import Tensor
 
 from maskanim import pipeline
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Frame, postprocess, preprocess
 from maskanim.spec import IMAGE_SIZE
-from maskanim.train.puppets import Puppet
 
 
 def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tensor]:

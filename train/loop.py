@@ -12,10 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from kornia.augmentation import ColorJitter
-from torch import Tensor, nn
-
-from maskanim.errors import MaskanimError
-from maskanim.networks import GAIN, Networks
 from maskanim.train.checkpoint import Checkpoint
 from maskanim.train.data import Pair, SyntheticPairs, batches
 from maskanim.train.forward import Losses, Prediction, TrainingPass
@@ -23,6 +19,10 @@ from maskanim.train.grid import draw_grid, puppet_examples, write_png
 from maskanim.train.losses import Perceptual, perceptual_network
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings
+from torch import Tensor, nn
+
+from maskanim.errors import MaskanimError
+from maskanim.networks import GAIN, Networks
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -98,7 +98,9 @@ class Trainer:
             terms, masks = self._warm_up(batch) if place.epoch is None else self._train(batch, place)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
-            raise MaskanimError(f"step {place.step}", f"a loss of {loss.item()}", "a finite one", "Lower the learning rate")
+            raise MaskanimError(
+                f"step {place.step}", f"a loss of {loss.item()}", "a finite one", "Lower the learning rate"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -148,7 +150,9 @@ class Trainer:
         self.nets.r.gain = _ramp(place.step_in_training - start_of_r, warmup.gain_steps)
 
 
-def run(trainer: Trainer, out: Path, *, max_steps: int, workers: int, provenance: dict[str, Any], report: Report) -> None:
+def run(
+    trainer: Trainer, out: Path, *, max_steps: int, workers: int, provenance: dict[str, Any], report: Report
+) -> None:
     """Train until the settings' last step or for `max_steps`, saving a checkpoint and a sample grid at every epoch.
 
     Args:

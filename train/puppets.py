@@ -24,18 +24,21 @@ FPS = 25
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 pixel
 CORE = 0.55  # share of a part's width that survives the perturbation's threshold
 
-PARTS = ("background", "hair", "head", "trunk", "upper_arm", "forearm", "hand", "thigh", "shin", "shoe")
+SIDES = ("left", "right")
+LIMBS = ("upper_arm", "forearm", "hand", "thigh", "shin", "shoe")
+PARTS = ("background", "hair", "head", "trunk", *(f"{side}_{limb}" for side in SIDES for limb in LIMBS))
 # How bright each part's core and rim are in the figure map. The rims lie below the released code's threshold of
 # 100/255 and the cores above it: what P_test takes away is width, hair and outline, which are the identity.
-CORE_LEVEL = (0.0, 0.25, 0.70, 0.55, 0.90, 1.00, 1.00, 0.80, 0.90, 0.75)
-RIM_LEVEL = (0.0, 0.25, 0.32, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35)
+LEVELS = {"hair": (0.25, 0.25), "head": (0.70, 0.32), "trunk": (0.55, 0.35)} | {
+    limb: (core, 0.35) for limb, core in zip(LIMBS, (0.90, 1.00, 1.00, 0.80, 0.90, 0.75), strict=True)
+}
 
 KEYPOINTS = (
     ("head", "neck")
     + ("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist")
     + ("left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle")
 )  # fmt: skip
-# A key-point is visible where the topmost part is one of its own.
+# A key-point is visible where the topmost part is one of its own, on its own side.
 KEYPOINT_PARTS = dict(
     head=("head", "hair"), neck=("head", "hair", "trunk"), shoulder=("upper_arm", "trunk"),
     elbow=("upper_arm", "forearm"), wrist=("forearm", "hand"), hip=("thigh", "trunk"), knee=("thigh", "shin"),
@@ -123,7 +126,11 @@ class Puppet:
         parts = _paint_parts(shapes)
         keypoints = np.stack([joints[name] for name in KEYPOINTS])
         return PuppetFrame(
-            _paint_image(self.background, shapes), parts, _paint_figure_map(shapes), keypoints, _visible(keypoints, parts)
+            _paint_image(self.background, shapes),
+            parts,
+            _paint_figure_map(shapes),
+            keypoints,
+            _visible(keypoints, parts),
         )
 
     def clip(self, frames: int, fps: float = FPS) -> Iterator[PuppetFrame]:
@@ -161,7 +168,7 @@ def _draw_background(rng: np.random.Generator) -> tuple[Frame, Points]:
     size = IMAGE_SIZE // 4  # everything in it is soft, so it is drawn small
     hue, value = rng.uniform(), rng.uniform(0.25, 0.95)
     wall = [_hsv(hue + rng.uniform(-0.05, 0.05), rng.uniform(0.1, 0.35), np.clip(value + d, 0, 1)) for d in (-0.1, 0.1)]
-    y, x = np.mgrid[0:1:size * 1j, 0:1:size * 1j]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     slant = (y + rng.uniform(-0.5, 0.5) * (x - 0.5))[..., None]
     scene = (1 - slant) * np.array(wall[0], float) + slant * np.array(wall[1], float)
     for _ in range(rng.integers(0, 3)):
@@ -225,7 +232,7 @@ def _pose(who: Identity, motion: _Motion, time: float) -> tuple[dict[str, Points
         "neck": neck,
         "head": neck + 1.15 * who.head * np.array([np.sin(head_angle), -np.cos(head_angle)]),
     }
-    for side, sign, at in (("left", -1, 4), ("right", 1, 10)):
+    for side, sign, at in zip(SIDES, (-1, 1), (4, 10), strict=True):
         shoulder = neck + sign * (who.shoulders + 2) * across - 12 * up
         raised = 1.25 + 1.1 * s[at]
         elbow = shoulder + who.upper_arm * _direction(sign * raised - lean)
@@ -285,9 +292,9 @@ def _leg(who: Identity, joints: dict[str, Points], side: str) -> list[Shape]:
     wide, narrow = 1.2 * who.leg_width, 0.8 * who.leg_width
     toes = ankle + ((-1 if side == "left" else 1) * 8, 3)
     return [
-        _limb("shoe", ankle, toes, 14, 10, who.shoes),
-        _limb("shin", knee, ankle, who.leg_width, narrow, who.legs if who.trousers == "long" else who.skin),
-        _limb("thigh", hip, knee, wide, who.leg_width, who.legs),
+        _limb(f"{side}_shoe", ankle, toes, 14, 10, who.shoes),
+        _limb(f"{side}_shin", knee, ankle, who.leg_width, narrow, who.legs if who.trousers == "long" else who.skin),
+        _limb(f"{side}_thigh", hip, knee, wide, who.leg_width, who.legs),
     ]
 
 
@@ -295,11 +302,11 @@ def _arm(who: Identity, joints: dict[str, Points], side: str) -> list[Shape]:
     shoulder, elbow, wrist = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
     sleeve = _shade(who.top, 0.85)
     return [
-        _limb("upper_arm", shoulder, elbow, 1.2 * who.arm_width, who.arm_width,
+        _limb(f"{side}_upper_arm", shoulder, elbow, 1.2 * who.arm_width, who.arm_width,
               who.skin if who.sleeves == "none" else sleeve),
-        _limb("forearm", elbow, wrist, who.arm_width, 0.8 * who.arm_width,
+        _limb(f"{side}_forearm", elbow, wrist, who.arm_width, 0.8 * who.arm_width,
               sleeve if who.sleeves == "long" else who.skin),
-        _disc("hand", wrist, 0.62 * who.arm_width, who.skin),
+        _disc(f"{side}_hand", wrist, 0.62 * who.arm_width, who.skin),
     ]  # fmt: skip
 
 
@@ -334,7 +341,11 @@ def _trunk(who: Identity, joints: dict[str, Points]) -> list[Shape]:
 def _hair_behind(who: Identity, joints: dict[str, Points], angle: float) -> list[Shape]:
     head, up = joints["head"], np.array([np.sin(angle), -np.cos(angle)])
     if who.hairstyle == "long":
-        return [_hair(_capsule(head + 0.15 * who.head * up, head - 1.5 * who.head * up, 2.3 * who.head, 2.0 * who.head), who)]
+        return [
+            _hair(
+                _capsule(head + 0.15 * who.head * up, head - 1.5 * who.head * up, 2.3 * who.head, 2.0 * who.head), who
+            )
+        ]
     if who.hairstyle == "bun":
         return [_hair(_circle(head + 1.25 * who.head * up, 0.5 * who.head), who)]
     return []
@@ -351,7 +362,9 @@ def _head(who: Identity, joints: dict[str, Points], angle: float) -> list[Shape]
         shapes.append(_hair(np.stack(arc + fringe), who))
     index = PARTS.index("head")
     for sign in (-1, 1):
-        shapes.append(Shape(index, _circle(head + sign * 0.38 * r * right + 0.05 * r * up, 0.11 * r, 10), None, (30, 25, 30)))
+        shapes.append(
+            Shape(index, _circle(head + sign * 0.38 * r * right + 0.05 * r * up, 0.11 * r, 10), None, (30, 25, 30))
+        )
     mouth = _capsule(head - 0.25 * r * right - 0.45 * r * up, head + 0.25 * r * right - 0.45 * r * up, 2.4, 2.4)
     return [*shapes, Shape(index, mouth, None, (150, 50, 55))]
 
@@ -396,10 +409,11 @@ def _paint_figure_map(shapes: list[Shape]) -> Array:
     size = 2 * MASK_SIZE
     levels = np.zeros((size, size), np.uint8)
     for shape in shapes:
+        core, rim = LEVELS[_without_side(PARTS[shape.part])]
         if shape.core is not None or PARTS[shape.part] == "hair":
-            _fill(levels, shape.outline, RIM_LEVEL[shape.part], size)
+            _fill(levels, shape.outline, rim, size)
         if shape.core is not None:
-            _fill(levels, shape.core, CORE_LEVEL[shape.part], size)
+            _fill(levels, shape.core, core, size)
     return cv2.resize(levels, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
@@ -410,6 +424,17 @@ def _fill(levels: Frame, outline: Points, level: float, size: int) -> None:
 def _visible(keypoints: Points, parts: Frame) -> NDArray[np.bool_]:
     visible = np.zeros(len(KEYPOINTS), bool)
     for i, (name, (x, y)) in enumerate(zip(KEYPOINTS, np.round(keypoints).astype(int), strict=True)):
-        inside = 0 <= x < IMAGE_SIZE and 0 <= y < IMAGE_SIZE
-        visible[i] = inside and PARTS[parts[y, x]] in KEYPOINT_PARTS[name.split("_")[-1]]
+        if 0 <= x < IMAGE_SIZE and 0 <= y < IMAGE_SIZE:
+            visible[i] = PARTS[parts[y, x]] in _parts_of(name)
     return visible
+
+
+def _without_side(name: str) -> str:
+    return name.removeprefix("left_").removeprefix("right_")
+
+
+def _parts_of(keypoint: str) -> set[str]:
+    """The parts at a key-point, those without a side and those of its own."""
+    names = KEYPOINT_PARTS[_without_side(keypoint)]
+    side = keypoint.removesuffix(_without_side(keypoint))
+    return {name if name in PARTS else side + name for name in names}

@@ -61,9 +61,7 @@ class Hourglass(nn.Module):
         super().__init__()
         widths = [min(MAX_WIDTH, base * 2**k) for k in range(LEVELS + 1)]
         self.skips = skips
-        self.down_blocks = nn.ModuleList(
-            Down(i if k == 0 else widths[k], widths[k + 1]) for k in range(LEVELS)
-        )
+        self.down_blocks = nn.ModuleList(Down(i if k == 0 else widths[k], widths[k + 1]) for k in range(LEVELS))
         self.up_blocks = nn.ModuleList(
             Up(widths[k + 1] * (2 if skips and k < LEVELS - 1 else 1), widths[k]) for k in reversed(range(LEVELS))
         )

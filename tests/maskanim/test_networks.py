@@ -1,0 +1,73 @@
+"""The four networks against DESIGN.md's table: parameters, shapes, and what each block does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from maskanim.networks import Networks
+from maskanim.networks.blocks import AntiAliasedShrink, Hourglass
+from maskanim.spec import FULL, LITE, MAX_WIDTH, NETWORKS, ModelSpec, Widths
+
+TINY = Widths(m=4, r=4, l=8, h=4)
+
+
+def test_parameter_counts_of_the_full_model() -> None:
+    counts = Networks(ModelSpec(widths=FULL)).parameter_counts()
+    assert counts == {"m": 12_564_417, "r": 31_358_081, "l": 7_529_219, "h": 37_635_867}
+
+
+def test_lite_fits_the_embedded_demo_at_half_precision() -> None:
+    assert 2 * sum(Networks(ModelSpec(widths=LITE)).parameter_counts().values()) < 21e6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shapes_and_range(name: str) -> None:
+    network = NETWORKS[name]
+    nets = Networks(ModelSpec(widths=TINY)).eval()
+    out = getattr(nets, name)(*(torch.rand(tensor.shape(2)) for tensor in network.inputs))
+    assert tuple(out.shape) == network.output.shape(2)
+    assert out.min() >= 0 and out.max() <= 1
+
+
+def test_mask_has_a_border_of_three_zeros() -> None:
+    mask = Networks(ModelSpec(widths=TINY)).eval().m(torch.rand(1, 3, 256, 256))[0, 0]
+    assert (mask[3:-3, 3:-3] > 0).all()
+    mask[3:-3, 3:-3] = 0
+    assert (mask == 0).all()
+
+
+def test_anti_aliased_shrink_is_the_plain_gaussian() -> None:
+    """Against a direct computation: 13x13, sigma 1.5, zero outside the picture, every fourth pixel."""
+    image = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    offsets = np.arange(-6, 7)
+    kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    kernel /= kernel.sum()
+    padded = np.pad(image, 6)
+    expected = [[(padded[y : y + 13, x : x + 13] * kernel).sum() for x in range(0, 16, 4)] for y in range(0, 16, 4)]
+    got = AntiAliasedShrink(1)(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_hourglass_widths_double_and_stop() -> None:
+    hourglass = Hourglass(8, 64, skips=True)
+    assert [down.conv.out_channels for down in hourglass.down_blocks] == [128, 256, 512, 1024, MAX_WIDTH]
+    assert [up.conv.in_channels for up in hourglass.up_blocks] == [1024, 2048, 1024, 512, 256]
+    assert [up.conv.out_channels for up in hourglass.up_blocks] == [1024, 512, 256, 128, 64]
+    assert hourglass.out_channels == 64 + 8
+
+
+def test_skips_carry_the_input_to_the_end() -> None:
+    x = torch.rand(1, 8, 32, 32)
+    assert torch.equal(Hourglass(8, 4, skips=True).eval()(x)[:, -8:], x)
+
+
+def test_high_res_takes_the_coarse_frame_before_the_driving_mask() -> None:
+    """The released code's channel order: image, source mask, coarse frame, driving mask."""
+    nets = Networks(ModelSpec(widths=TINY)).eval()
+    seen = []
+    nets.h.hourglass.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    parts = [torch.full(tensor.shape(1), float(i)) for i, tensor in enumerate(NETWORKS["h"].inputs)]
+    nets.h(*parts)
+    assert seen[0][0, :, 0, 0].tolist() == [0, 0, 0, 1, 3, 3, 3, 2]

@@ -1,0 +1,77 @@
+"""Equations (7)-(13): which parameters get a gradient from which term, and what each network is given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from maskanim.train.forward import Losses, Prediction, TrainingPass
+from maskanim.train.settings import TrainSettings
+
+from maskanim.networks import Networks
+from maskanim.networks.ops import downscale, upscale
+from maskanim.spec import ModelSpec, Widths
+
+SETTINGS = TrainSettings(
+    model=ModelSpec(widths=Widths(m=4, r=4, l=8, h=4)), perceptual="none", lambda_reconstruct=0, lambda_pixel=10
+)
+
+
+@pytest.fixture
+def nets() -> Networks:
+    torch.manual_seed(0)
+    return Networks(SETTINGS.model)
+
+
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.rand(2, 3, 256, 256), torch.rand(2, 3, 256, 256)
+
+
+def predict(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> Prediction:
+    return TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(*pair)
+
+
+@pytest.mark.parametrize(("term", "updated"), [("mask", {"r"}), ("coarse", {"l", "m"}), ("frame", {"h"})])
+def test_each_term_updates_its_networks_only(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor], term: str, updated: set[str]
+) -> None:
+    Losses(SETTINGS, None)(predict(nets, pair), pair[1])[term].backward()
+    reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == updated
+
+
+def test_what_each_network_is_given(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """l and h see m(A(d)) and never r's output; r sees the perturbed mask."""
+    given: dict[str, list[torch.Tensor]] = {}
+    for name in "mrlh":
+        getattr(nets, name).register_forward_pre_hook(lambda module, args, name=name: given.update({name: list(args)}))
+    source, driving = pair
+    out = predict(nets, pair)
+    expected = {
+        "m": [torch.cat((source, driving * 0.9))],
+        "r": [downscale(source), out.source_mask, out.driving_mask * 0.5],
+        "l": [downscale(source), out.source_mask, out.driving_mask],
+        "h": [source, upscale(out.source_mask), upscale(out.driving_mask), out.coarse],
+    }
+    for name, tensors in expected.items():
+        for got, wanted in zip(given[name], tensors, strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
+def test_terms_are_weighted(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    out = predict(nets, pair)
+    terms = Losses(SETTINGS, None)(out, pair[1])
+    torch.testing.assert_close(terms["mask"], 100 * (out.refined - out.driving_mask).abs().mean())
+    scales = [(out.coarse - pair[1]), *(downscale_by(out.coarse - pair[1], k) for k in (2, 4))]
+    torch.testing.assert_close(terms["coarse"], 10 * sum(difference.abs().mean() for difference in scales))
+
+
+def downscale_by(image: torch.Tensor, k: int) -> torch.Tensor:
+    n, c, height, width = image.shape
+    return image.reshape(n, c, height // k, k, width // k, k).mean((3, 5))
+
+
+def test_what_has_not_started_has_no_term(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    out = TrainingPass(nets, lambda x: x, lambda x: x)(*pair, refine=False, high_res=False)
+    assert set(Losses(SETTINGS, None)(out, pair[1])) == {"coarse"}

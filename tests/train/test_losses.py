@@ -1,0 +1,89 @@
+"""The perceptual loss: which layers it compares, and what becomes of bad weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from maskanim.train.losses import EfficientNetLite0, Perceptual, Vgg19, perceptual_network, pyramid
+
+from maskanim.errors import MaskanimError
+
+
+@pytest.fixture
+def vgg_weights(tmp_path: Path) -> Path:
+    """Random weights under torchvision's names, with the names of the later layers too."""
+    torch.manual_seed(0)
+    widths = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256)}
+    state = {f"features.{i}.weight": torch.randn(o, c, 3, 3) / (3 * c**0.5) for i, (o, c) in widths.items()}
+    state |= {f"features.{i}.bias": torch.randn(o) / 10 for i, (o, _) in widths.items()}
+    torch.save(state, tmp_path / "vgg19.pth")
+    return tmp_path / "vgg19.pth"
+
+
+def test_vgg19_compares_relu_1_3_and_5(vgg_weights: Path) -> None:
+    state = torch.load(vgg_weights, weights_only=True)
+
+    def conv(x: torch.Tensor, i: int) -> torch.Tensor:
+        return F.relu(F.conv2d(x, state[f"features.{i}.weight"], state[f"features.{i}.bias"], padding=1))
+
+    image = torch.rand(1, 3, 32, 32)
+    relu1_1 = conv(image, 0)
+    relu2_1 = conv(F.max_pool2d(conv(relu1_1, 2), 2), 5)
+    relu3_1 = conv(F.max_pool2d(conv(relu2_1, 7), 2), 10)
+    for got, wanted in zip(Vgg19(vgg_weights)(image), (relu1_1, relu2_1, relu3_1), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_the_loss_sums_layers_and_resolutions(vgg_weights: Path) -> None:
+    network = Vgg19(vgg_weights)
+    loss = Perceptual(network, (256, 128, 64))
+    a, b = torch.rand(2, 1, 3, 256, 256)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    expected = 0.0
+    for k in (1, 2, 4):
+        pair = [(F.avg_pool2d(x, k) - mean) / std for x in (a, b)]
+        expected += sum((p - q).abs().mean().item() for p, q in zip(*(network(x) for x in pair), strict=True))
+    assert loss(a, loss.targets(b)).item() == pytest.approx(expected, rel=1e-4)
+    assert loss(a, loss.targets(a)).item() == 0
+
+
+def test_efficientnet_lite0_compares_three_stages() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    maps = EfficientNetLite0().eval()(torch.rand(1, 3, 64, 64))
+    assert [tuple(m.shape[1:]) for m in maps] == [(32, 32, 32), (24, 16, 16), (40, 8, 8)]
+
+
+def test_the_perceptual_network_is_never_trained() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    perceptual = Perceptual(perceptual_network("efficientnet-lite0", None), (64,)).train()
+    before = {name: value.clone() for name, value in perceptual.state_dict().items()}
+    image = torch.rand(2, 3, 64, 64, requires_grad=True)
+    perceptual(image, perceptual.targets(torch.rand(2, 3, 64, 64))).backward()
+    assert image.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in perceptual.parameters())
+    assert all(torch.equal(before[name], value) for name, value in perceptual.state_dict().items())
+
+
+def test_pyramid_averages() -> None:
+    image = torch.rand(1, 1, 256, 256)
+    assert pyramid(image, (256,))[0] is image
+    torch.testing.assert_close(pyramid(image, (64,))[0][0, 0, 3, 5], image[0, 0, 12:16, 20:24].mean())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", "foreign"])
+def test_bad_vgg_weights(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "w.pth"
+    if content == "foreign":
+        torch.save({"conv.weight": torch.zeros(1)}, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(MaskanimError, match="expected a torchvision VGG-19 state dict"):
+        Vgg19(path)
+
+
+def test_vgg19_without_weights_says_what_to_do() -> None:
+    with pytest.raises(MaskanimError, match="--perceptual-weights"):
+        perceptual_network("vgg19", None)
