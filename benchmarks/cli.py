@@ -33,15 +33,16 @@ def quality(
         if not path.parent.is_dir():
             raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
 
-    from maskanim.benchmarks.quality import animation_grid, reconstruct
-    from maskanim.runtime import Animator
     from rich.console import Console
     from rich.progress import track
 
+    from maskanim.benchmarks.quality import animation_grid, reconstruct
+    from maskanim.runtime import Animator
+
     with Animator.open(model, engine) as animator:
         typer.echo(f"model:  {animator.model}\nengine: {animator.engine}")
-        ticks = iter(track(range(identities), "identities", console=Console(stderr=True)))
-        figures = reconstruct(animator, identities, frames, lambda done: next(ticks, None) and None)
+        numbers = track(range(identities), "identities", console=Console(stderr=True))
+        figures = reconstruct(animator, numbers, frames)
         typer.echo(
             f"{identities} held-out identities, {frames} frames each, reconstruction from the first frame\n"
             f"  inside the figures:  L1 {figures.inside:.4f}, repeating the source {figures.repeated_inside:.4f}, "
@@ -51,9 +52,9 @@ def quality(
         if json_file:
             json_file.write_text(json.dumps(figures.as_dict(), indent=2) + "\n", "utf-8")
         if grid:
-            from maskanim.train.grid import write_png
+            from maskanim.video import write_picture
 
-            write_png(grid, animation_grid(animator, 6, 8))
+            write_picture(grid, animation_grid(animator, 6, 8))
 
 
 def main() -> None:

@@ -5,14 +5,14 @@ The L1 over a whole frame is mostly background; ground truth of the figures lets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
 from maskanim.train.puppets import Puppet, PuppetFrame
-
-from maskanim.ops import Frame
 
 CLIP_FPS = 5.0  # sixteen frames are three seconds: enough for an arm to rise and fall
 
@@ -44,17 +44,18 @@ class Reconstruction:
         return asdict(self) | {"inside_ratio": self.inside_ratio}
 
 
-def reconstruct(
-    animator: Animator, identities: int, frames: int, report: Callable[[int], None] = lambda done: None
-) -> Reconstruction:
-    """Measure on the first `identities` puppets of the test split.
+def reconstruct(animator: Animator, identities: Iterable[int], frames: int) -> Reconstruction:
+    """Rebuild clips of the test split from their first frame.
 
     Args:
-        report: called after each identity with how many are done.
+        identities: numbers of the puppets.
+        frames: of each clip, the source included; at least two.
     """
     totals = np.zeros((2, 2))  # rows: inside, outside; columns: animated, repeated
     pixels = np.zeros(2)
-    for i in range(identities):
+    count = 0
+    for i in identities:
+        count += 1
         source, *drivers = Puppet(i, "test").clip(frames, CLIP_FPS)
         encoded = animator.encode_source(source.image)
         for driver in drivers:
@@ -64,12 +65,11 @@ def reconstruct(
             for row, where in enumerate((union, ~union)):
                 totals[row] += [difference[where].sum() for difference in differences]
                 pixels[row] += where.sum()
-        report(i + 1)
     (inside, repeated_inside), (outside, repeated_outside) = (totals / pixels[:, None]).tolist()
-    return Reconstruction(identities, frames, inside, outside, repeated_inside, repeated_outside)
+    return Reconstruction(count, frames, inside, outside, repeated_inside, repeated_outside)
 
 
-def _difference(a: Frame, b: Frame) -> np.ndarray:
+def _difference(a: Frame, b: Frame) -> Array:
     """(H, W) mean absolute difference over the channels, in [0, 1]."""
     return np.abs(a.astype(np.float32) - b).mean(-1) / 255
 

@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
 from maskanim.errors import MaskanimError
 from maskanim.spec import NETWORKS, ModelSpec, NetworkName, NetworkSpec, Record
 
-FORMAT = "maskanim-bundle"
-FORMAT_VERSION = 1
+FORMAT: Final = "maskanim-bundle"
+FORMAT_VERSION: Final = 1
 MANIFEST = "manifest.json"
 
 
@@ -42,20 +42,41 @@ class NetworkFile(Record):
     lowering: tuple[str, ...] = ()
 
 
+class Rounding(Record):
+    """What storing weights as float16 changes, against PyTorch with the trained weights.
+
+    Attributes:
+        max_difference, frame_psnr: as in `Parity`.
+    """
+
+    max_difference: dict[NetworkName, float]
+    frame_psnr: float
+
+
 class Parity(Record):
     """How the exported networks compare with PyTorch's, measured at export on real frames.
 
+    With float16 weights PyTorch's have the same rounded weights here, and `rounding` tells what the rounding does.
+
     Attributes:
-        frames: what the pairs were, e.g. ``16 drawn puppets``.
+        frames: what the pairs were, e.g. ``9 pairs of the embedded demo's frames``.
         runtime: which library ran the exported networks.
         max_difference: per network, the largest absolute difference of any output value, on the same inputs.
-        frame_psnr: of the final frame after the whole pipeline, in dB, peak 1.
+        frame_psnr: the lowest of the final frames' after the whole pipeline, in dB, peak 1; at pixels whose
+            perturbation flips, both sides took PyTorch's decision.
+        threshold_flips: pixels of the driving masks, of `mask_pixels`, so near the perturbation's threshold that one
+            side keeps them and the other does not.
+        mask_pixels: of all driving masks.
+        rounding: only with float16 weights.
     """
 
     frames: str
     runtime: str
     max_difference: dict[NetworkName, float]
     frame_psnr: float
+    threshold_flips: int = 0
+    mask_pixels: int = 0
+    rounding: Rounding | None = None
 
 
 class Manifest(Record):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -41,6 +42,15 @@ class MissingPackageError(MaskanimError):
             "it to be",
             f"Install it with: pip install 'maskanim[{extra}]'",
         )
+
+
+@contextmanager
+def needs_extra(subject: str, extra: str) -> Iterator[None]:
+    """Around imports: a package that is not installed becomes a MissingPackageError that names its extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(subject, str(error.name), extra) from None
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -97,7 +97,7 @@ def perturb(mask: Array, perturbation: Perturbation) -> Array:
     Returns:
         (N, 1, H, W) float32; kept pixels are unchanged to the bit.
     """
-    if perturbation.kind == "median":
+    if perturbation.threshold is None:  # kind "median"
         keep = mask >= lower_median(mask)
     else:
         keep = mask > np.float32(perturbation.threshold)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from maskanim.train.settings import TrainSettings, load_settings, presets
 
 from maskanim import __version__
-from maskanim.errors import MaskanimError, one_line_errors
+from maskanim.checkpoint import load_own, read_file
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+from maskanim.train.settings import TrainSettings, load_settings, presets
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,8 +36,10 @@ def train(
         raise MaskanimError(f"--data {data}", "not a known data set", "synthetic")
     last = _checkpoint_to_resume(out, resume)
 
-    import torch
-    from maskanim.train.loop import Trainer, run
+    with needs_extra("maskanim-train", "train"):
+        import torch
+
+        from maskanim.train.loop import Trainer, run
 
     trainer = Trainer(settings, _device(device), perceptual_weights)
     if last:
@@ -49,7 +52,7 @@ def train(
         "seed": settings.seed,
         "perceptual": settings.perceptual,
         "maskanim": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
     with _Progress(trainer.total_steps, trainer.step) as report:
         run(trainer, out, max_steps=max_steps or sys.maxsize, workers=workers, provenance=provenance, report=report)
@@ -69,14 +72,7 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
 
 
 def _restore(trainer: Any, last: Path, settings: TrainSettings) -> None:
-    import torch
-    from maskanim.train.checkpoint import load_own
-
-    try:
-        values = torch.load(last, map_location="cpu", weights_only=True)
-        checkpoint = load_own(values)
-    except Exception as error:  # torch raises many kinds here
-        raise MaskanimError(str(last), f"unreadable ({type(error).__name__})", "a whole checkpoint") from None
+    checkpoint = load_own(read_file(last, str(last)).values)
     if checkpoint is None:
         raise MaskanimError(str(last), "not a checkpoint of this version", "one written by maskanim-train")
     if checkpoint.settings != settings.model_dump(mode="json"):

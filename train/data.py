@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from maskanim.train.puppets import Puppet
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from maskanim.train.puppets import Puppet
 
 MOTION_SECONDS = 600.0  # the puppets' motions are quasi-periodic: this long, no two frames are alike
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from maskanim.train.losses import Perceptual, pixel_loss
-from maskanim.train.settings import TrainSettings
 from torch import Tensor
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, upscale
+from maskanim.train.losses import Perceptual, pixel_loss
+from maskanim.train.settings import TrainSettings
 
 
 class Prediction(NamedTuple):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
-from maskanim.train.puppets import Puppet
 from torch import Tensor
 
 from maskanim import pipeline
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Frame, postprocess, preprocess
 from maskanim.spec import IMAGE_SIZE
+from maskanim.train.puppets import Puppet
 
 
 def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tensor]:
@@ -50,9 +48,3 @@ def draw_grid(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
 def _cell(image: Tensor) -> Frame:
     picture = postprocess(image.float().cpu().numpy())
     return cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_NEAREST)
-
-
-def write_png(path: Path, image: Frame) -> None:
-    """Write an RGB picture, creating the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())

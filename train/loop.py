@@ -7,23 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from kornia.augmentation import ColorJitter
-from maskanim.train.checkpoint import Checkpoint
+from torch import Tensor, nn
+
+from maskanim.checkpoint import Checkpoint
+from maskanim.errors import MaskanimError
+from maskanim.networks import GAIN, Networks
+from maskanim.networks.ops import downscale
 from maskanim.train.data import Pair, SyntheticPairs, batches
 from maskanim.train.forward import Losses, Prediction, TrainingPass
-from maskanim.train.grid import draw_grid, puppet_examples, write_png
+from maskanim.train.grid import draw_grid, puppet_examples
 from maskanim.train.losses import Perceptual, perceptual_network
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings
-from torch import Tensor, nn
+from maskanim.video import write_picture
 
-from maskanim.errors import MaskanimError
-from maskanim.networks import GAIN, Networks
-
+Module = TypeVar("Module", bound=nn.Module)
 Report = Callable[[int, dict[str, float]], None]
 
 
@@ -48,12 +51,12 @@ class Trainer:
     def __init__(self, settings: TrainSettings, device: torch.device, perceptual_weights: Path | None = None) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.device, self.step = settings, device, 0
-        self.nets = Networks(settings.model).to(device, memory_format=torch.channels_last)
+        self.nets = _channels_last(Networks(settings.model).to(device))
         self.optimizer = torch.optim.Adam(_parameter_groups(self.nets, settings), betas=settings.betas)
         perceptual = None
         if settings.perceptual != "none":
             network = perceptual_network(settings.perceptual, perceptual_weights)
-            perceptual = Perceptual(network, settings.resolutions).to(device, memory_format=torch.channels_last)
+            perceptual = _channels_last(Perceptual(network, settings.resolutions).to(device))
         self.losses = Losses(settings, perceptual)
         self.training_pass = TrainingPass(self.nets, _colour_augmentation(settings), self._perturb)
 
@@ -82,7 +85,7 @@ class Trainer:
         """The batches of the next steps, which all lie on this side of the warm-up's end."""
         settings, place = self.settings, self.place()
         if place.epoch is None:
-            pairs, size = SyntheticPairs(settings.identities, 2 * settings.seed), max(1, settings.warmup.batch // 2)
+            pairs, size = SyntheticPairs(settings.identities, 2 * settings.seed), settings.warmup.batch // 2
         else:
             pairs, size = SyntheticPairs(settings.identities, 2 * settings.seed + 1), settings.batch
         start = place.step if place.epoch is None else place.step_in_training
@@ -108,10 +111,17 @@ class Trainer:
         return {name: term.item() for name, term in terms.items()} | _mask_statistics(masks)
 
     def _warm_up(self, batch: Pair) -> tuple[dict[str, Tensor], Tensor]:
-        """m alone on the drawn figure maps."""
-        images = self.training_pass.augment(_floats(torch.cat((batch.source, batch.driving))))
-        masks = self.nets.m(images)
-        return {"figure": _figure_loss(masks, torch.cat((batch.source_figure, batch.driving_figure)))}, masks
+        """m on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
+        images = _floats(torch.cat((batch.source, batch.driving)))
+        masks = self.nets.m(self.training_pass.augment(images))
+        terms = {"figure": _mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}
+        start = self.settings.warmup.refine_from_step
+        if start is not None and self.step >= start:
+            source_masks = masks.detach()
+            driving_masks = torch.cat(source_masks.chunk(2)[::-1])
+            refined = self.nets.r(downscale(images), source_masks, self._perturb(driving_masks))
+            terms["refined"] = _mask_entropy(refined, driving_masks)
+        return terms, masks
 
     def _train(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
         """The paper's losses, and at first the figure maps that still guide m."""
@@ -128,7 +138,7 @@ class Trainer:
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
-            terms["figure"] = settings.warmup.weight * fade * _figure_loss(masks, figures)
+            terms["figure"] = settings.warmup.weight * fade * _mask_entropy(masks, figures)
         return terms, masks
 
     def _perturb(self, mask: Tensor) -> Tensor:
@@ -145,9 +155,11 @@ class Trainer:
             rate = settings.learning_rate * settings.decay**passed
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        start_of_r = settings.refine_from_epoch * settings.steps_per_epoch
+        start_of_r = warmup.refine_from_step
+        if start_of_r is None:
+            start_of_r = warmup.steps + settings.refine_from_epoch * settings.steps_per_epoch
         self.nets.m.gain = _ramp(place.step, warmup.gain_steps)
-        self.nets.r.gain = _ramp(place.step_in_training - start_of_r, warmup.gain_steps)
+        self.nets.r.gain = _ramp(place.step - start_of_r, warmup.gain_steps)
 
 
 def run(
@@ -161,6 +173,7 @@ def run(
     """
     end = min(trainer.total_steps, trainer.step + max_steps)
     examples = puppet_examples(6)
+    (out / "grids").mkdir(exist_ok=True)
     with (out / "log.csv").open("a", newline="") as file:
         log = csv.writer(file)
         while trainer.step < end:
@@ -174,7 +187,7 @@ def run(
             file.flush()
             trainer.state(provenance).save(out / "last.pt")
             grid = draw_grid(trainer.nets, *(tensor.to(trainer.device) for tensor in examples))
-            write_png(out / "grids" / f"step-{trainer.step:07d}.png", grid)
+            write_picture(out / "grids" / f"step-{trainer.step:07d}.png", grid)
 
 
 def _next_stop(trainer: Trainer) -> int:
@@ -183,6 +196,10 @@ def _next_stop(trainer: Trainer) -> int:
     if place.epoch is None:
         return min(settings.warmup.steps, (place.step // settings.steps_per_epoch + 1) * settings.steps_per_epoch)
     return settings.warmup.steps + (place.epoch + 1) * settings.steps_per_epoch
+
+
+def _channels_last(module: Module) -> Module:
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _parameter_groups(nets: Networks, settings: TrainSettings) -> list[dict[str, Any]]:
@@ -205,9 +222,10 @@ def _floats(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last).float() / 255
 
 
-def _figure_loss(masks: Tensor, figures: Tensor) -> Tensor:
+def _mask_entropy(masks: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated."""
     with torch.autocast(masks.device.type, enabled=False):
-        return F.binary_cross_entropy(masks.float().clamp(1e-6, 1 - 1e-6), figures)
+        return F.binary_cross_entropy(masks.float().clamp(1e-6, 1 - 1e-6), targets)
 
 
 def _ramp(step: int, steps: int) -> float:

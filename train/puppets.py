@@ -236,7 +236,7 @@ def _pose(who: Identity, motion: _Motion, time: float) -> tuple[dict[str, Points
         shoulder = neck + sign * (who.shoulders + 2) * across - 12 * up
         raised = 1.25 + 1.1 * s[at]
         elbow = shoulder + who.upper_arm * _direction(sign * raised - lean)
-        bent = raised + 0.55 + 0.85 * s[at + 1]
+        bent = raised + 0.25 + 1.1 * s[at + 1]
         hip = pelvis + sign * 0.7 * who.hips * across
         stride = 0.2 + 0.28 * s[at + 2]
         knee = hip + who.thigh * _direction(sign * stride)

@@ -6,10 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, needs_extra
 from maskanim.spec import ModelSpec, Record
 
 
@@ -17,16 +16,18 @@ class Warmup(Record):
     """Drawn data only: what keeps the masks from collapsing when there is little training (off for real clips).
 
     Attributes:
-        steps: before the first epoch, m alone learns the puppets' figure maps for this many steps.
-        batch: pictures per step while m is alone.
+        steps: before the first epoch, m learns the puppets' figure maps for this many steps.
+        refine_from_step: from this step of the warm-up on, r learns to restore m's masks; None: not in the warm-up.
+        batch: pictures per step of the warm-up.
         fade_steps: over the first steps of the first epoch the figure maps keep guiding m, their weight fading to zero.
         weight: of the guiding binary cross-entropy, before it fades.
         gain_steps: the mask heads' gain rises from 1 to its final 10 over each head's first steps.
-        learning_rate: of m while it is alone.
+        learning_rate: of the warm-up.
     """
 
     steps: int = Field(default=0, ge=0)
-    batch: int = Field(default=16, ge=1)
+    refine_from_step: int | None = Field(default=None, ge=0)
+    batch: int = Field(default=16, ge=2, multiple_of=2)
     fade_steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
     gain_steps: int = Field(default=0, ge=0)
@@ -106,6 +107,8 @@ def load_settings(name_or_file: str, changes: dict[str, Any]) -> TrainSettings:
         MaskanimError: no such preset or file, not YAML, an unknown setting or a bad value.
     """
     subject = f"--config {name_or_file}"
+    with needs_extra("reading settings", "train"):
+        import yaml
     try:
         values = yaml.safe_load(_config_text(name_or_file))
     except yaml.YAMLError as error:
@@ -122,7 +125,7 @@ def load_settings(name_or_file: str, changes: dict[str, Any]) -> TrainSettings:
 
 def _config_text(name_or_file: str) -> str:
     if name_or_file in presets():
-        return files("maskanim.train").joinpath("presets", f"{name_or_file}.yaml").read_text("utf-8")
+        return files("maskanim.train").joinpath("presets").joinpath(f"{name_or_file}.yaml").read_text("utf-8")
     path = Path(name_or_file)
     if not path.is_file():
         raise MaskanimError(

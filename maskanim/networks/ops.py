@@ -37,7 +37,7 @@ def upscale(mask: Tensor) -> Tensor:
 
 def perturb(mask: Tensor, perturbation: Perturbation) -> Tensor:
     """P_test of (N, 1, H, W) masks; the tie rule is that of `maskanim.ops.perturb`."""
-    if perturbation.kind == "median":
+    if perturbation.threshold is None:  # kind "median"
         keep = mask >= mask.flatten(1).median(dim=1).values.view(-1, 1, 1, 1)
     else:
         keep = mask > perturbation.threshold

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from maskanim.train.forward import Losses, Prediction, TrainingPass
-from maskanim.train.settings import TrainSettings
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, upscale
 from maskanim.spec import ModelSpec, Widths
+from maskanim.train.forward import Losses, Prediction, TrainingPass
+from maskanim.train.settings import TrainSettings
 
 SETTINGS = TrainSettings(
     model=ModelSpec(widths=Widths(m=4, r=4, l=8, h=4)), perceptual="none", lambda_reconstruct=0, lambda_pixel=10

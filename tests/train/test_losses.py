@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from maskanim.train.losses import EfficientNetLite0, Perceptual, Vgg19, perceptual_network, pyramid
 
 from maskanim.errors import MaskanimError
+from maskanim.train.losses import EfficientNetLite0, Perceptual, Vgg19, perceptual_network, pyramid
 
 
 @pytest.fixture

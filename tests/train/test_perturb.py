@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from maskanim.train.perturb import draw_cuts, draw_factors, perturb_train, zoom_strips
 
 from maskanim import ops
 from maskanim.spec import Perturbation
+from maskanim.train.perturb import draw_cuts, draw_factors, perturb_train, zoom_strips
 
 KEEP_ALL = Perturbation(kind="fixed", threshold=0.0)
 

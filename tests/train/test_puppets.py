@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from maskanim.train.puppets import FPS, KEYPOINTS, LEVELS, PARTS, Puppet
 
 FRAMES = [Puppet(i).frame(0.7 * i) for i in range(20)]

@@ -1,0 +1,131 @@
+"""The checkpoint file that training writes and export reads. Never imports torch at import time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from maskanim.errors import MaskanimError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "maskanim-checkpoint"
+VERSION = 1
+
+PICKLE_START = b"\x80"
+
+
+@dataclass
+class Checkpoint:
+    """What `maskanim-train` writes and `maskanim-export` reads.
+
+    Attributes:
+        settings: `TrainSettings` as plain values.
+        networks: state dict of `Networks`.
+        optimizer: state dict of Adam.
+        step: steps done, the warm-up's included.
+        provenance: the command, the data, the true name of the perceptual network, library versions.
+    """
+
+    settings: dict[str, Any]
+    networks: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    step: int
+    provenance: dict[str, Any]
+    format: str = field(default=FORMAT)
+    version: int = field(default=VERSION)
+
+    def save(self, path: Path) -> None:
+        """Write to a sibling and rename, so that `path` always holds a whole checkpoint."""
+        import torch
+
+        partial = path.with_name(f".{path.name}.partial")
+        torch.save(asdict(self), partial)
+        os.replace(partial, path)
+
+
+def load_own(values: dict[str, Any]) -> Checkpoint | None:
+    """The checkpoint in an unpickled dict, or None where it is not a whole one of ours of this version."""
+    ours = values.get("format") == FORMAT and values.get("version") == VERSION
+    if not ours or set(values) != {entry.name for entry in fields(Checkpoint)}:
+        return None
+    dicts = all(isinstance(values[key], dict) for key in ("settings", "networks", "optimizer", "provenance"))
+    return Checkpoint(**values) if dicts and isinstance(values["step"], int) else None
+
+
+class CheckpointFile(NamedTuple):
+    """What a checkpoint file holds, and the sha256 of the bytes that it was read from."""
+
+    values: dict[str, Any]
+    sha256: str
+
+
+def read_file(path: Path, subject: str) -> CheckpointFile:
+    """Unpickle a file that holds a dict of tensors and plain values, on the CPU, without running any code of the file.
+
+    Args:
+        path: a file of ``torch.save``, in its zip format or the one before that.
+        subject: what the file is called in an error, e.g. ``--ckpt last.pt``.
+
+    Raises:
+        MaskanimError: no such file, an empty or damaged one, something else, or a pickle that asks for code.
+    """
+    _check_file(path, subject)
+    # Opened once: a training that goes on may put a newer checkpoint in this place at any time.
+    with path.open("rb") as file:
+        try:
+            values = _unpickle(file)
+        except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
+            raise _refusal(file, subject, str(error)) from None
+        if not isinstance(values, dict):
+            raise MaskanimError(subject, f"a PyTorch file of a {type(values).__name__}", "a training checkpoint")
+        return CheckpointFile(values, _sha256(file))
+
+
+def _unpickle(file: BinaryIO) -> Any:
+    import torch
+    from torch.torch_version import TorchVersion
+
+    # Checkpoints carry torch.__version__, which is a TorchVersion: a string with comparisons, nothing more.
+    with torch.serialization.safe_globals([TorchVersion]):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_file(path: Path, subject: str) -> None:
+    wanted = "a training checkpoint"
+    if not path.is_file():
+        raise MaskanimError(subject, "a folder" if path.is_dir() else "no such file", wanted)
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise MaskanimError(subject, f"not readable ({error.strerror})", wanted) from None
+    if empty:
+        raise MaskanimError(subject, "an empty file", wanted)
+
+
+def _refusal(file: BinaryIO, subject: str, message: str) -> MaskanimError:
+    """Tell a file that asks for code, which torch names as a GLOBAL, from one that is no checkpoint."""
+    code = re.search(r"GLOBAL (\S+)", message)
+    file.seek(0)
+    if code:
+        received = f"a pickle that asks to run code ({code[1]}); nothing of it was run"
+    elif file.read(1) == PICKLE_START:
+        received = "a pickle that torch.save did not write or that is cut off; nothing of it was run"
+    else:
+        received = "a damaged, cut off or foreign file"
+    wanted = "a checkpoint of tensors and plain values"
+    return MaskanimError(subject, received, wanted, "Copy it again from where it was trained")

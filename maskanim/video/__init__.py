@@ -1,0 +1,16 @@
+"""Reading and writing clips with exact timestamps and audio."""
+
+from maskanim.video.picture import read_picture, write_picture
+from maskanim.video.reader import Clip, TimedFrame, open_clip
+from maskanim.video.writer import ClipWriter, Encoding, check_output
+
+__all__ = [
+    "Clip",
+    "ClipWriter",
+    "Encoding",
+    "TimedFrame",
+    "check_output",
+    "open_clip",
+    "read_picture",
+    "write_picture",
+]
