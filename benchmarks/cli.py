@@ -1,4 +1,4 @@
-"""maskanim-bench: quality on held-out puppets."""
+"""maskanim-bench: how good a model is, and how fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 
 @app.callback()
 def bench() -> None:
-    """Measure a model: maskanim-bench quality."""
+    """Measure a model: the named bundle, else the current model, else the embedded demo."""
 
 
 @app.command()
@@ -40,7 +40,8 @@ def quality(
     from maskanim.runtime import Animator
 
     with Animator.open(model, engine) as animator:
-        typer.echo(f"model:  {animator.model}\nengine: {animator.engine}")
+        typer.echo(f"model: {animator.model.manifest.name} ({animator.choice.why})")
+        typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
         numbers = track(range(identities), "identities", console=Console(stderr=True))
         figures = reconstruct(animator, numbers, frames)
         typer.echo(
@@ -55,6 +56,28 @@ def quality(
             from maskanim.video import write_picture
 
             write_picture(grid, animation_grid(animator, 6, 8))
+
+
+@app.command()
+@one_line_errors
+def latency(
+    model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; 'torch-eager' is the PyTorch baseline.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Measured frames per engine.")] = 50,
+) -> None:
+    """Time one frame, networks and operations alone, of each engine in the same run, interleaved."""
+    from maskanim.benchmarks.latency import measure
+    from maskanim.models import choose
+
+    bundle, why = choose(model)
+    typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")
+    typer.echo(f"{'engine':<12} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'frames/s':>9}")
+    for timing in measure(bundle, engine or ["openvino", "ort", "torch-eager"], frames):
+        p50, p90, p99 = (timing.percentile(q) for q in (50, 90, 99))
+        rate = timing.frames_per_second
+        typer.echo(f"{timing.name:<12} {p50:8.1f} {p90:8.1f} {p99:8.1f} {rate:9.1f}  {timing.detail}")
 
 
 def main() -> None:

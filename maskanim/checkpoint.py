@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -46,7 +46,7 @@ class Checkpoint:
 
         partial = path.with_name(f".{path.name}.partial")
         torch.save(asdict(self), partial)
-        os.replace(partial, path)
+        partial.replace(path)
 
 
 def load_own(values: dict[str, Any]) -> Checkpoint | None:
@@ -91,8 +91,9 @@ def _unpickle(file: BinaryIO) -> Any:
     import torch
     from torch.torch_version import TorchVersion
 
-    # Checkpoints carry torch.__version__, which is a TorchVersion: a string with comparisons, nothing more.
-    with torch.serialization.safe_globals([TorchVersion]):
+    # Some checkpoints carry torch.__version__ as it is, a TorchVersion: a string with comparisons, nothing more.
+    with warnings.catch_warnings(), torch.serialization.safe_globals([TorchVersion]):
+        warnings.simplefilter("ignore")  # what torch would say of a foreign file, the error says in a line
         return torch.load(file, map_location="cpu", weights_only=True)
 
 

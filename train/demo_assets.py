@@ -12,7 +12,7 @@ from pathlib import Path
 from maskanim.train.puppets import FPS, Puppet
 from maskanim.video import ClipWriter, open_clip, write_picture
 
-SOURCE, DRIVING = 103, 117
+SOURCE, DRIVING = 111, 105
 SECONDS = 4
 
 

@@ -1,0 +1,105 @@
+"""Time per frame of networks and operations, engines interleaved so that a drifting machine is fair to all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from maskanim import pipeline
+from maskanim.bundle import Bundle
+from maskanim.errors import needs_extra
+from maskanim.ops import preprocess
+from maskanim.runtime import Animator
+from maskanim.spec import ModelSpec
+from maskanim.train.puppets import Puppet
+
+EAGER = "torch-eager"
+ROUND = 5  # frames that one subject runs before the next has its turn
+
+
+class Subject(NamedTuple):
+    """Something that animates one prepared frame when it is called."""
+
+    name: str
+    detail: str
+    frame: Callable[[], object]
+
+
+class Timing(NamedTuple):
+    """Milliseconds per frame.
+
+    Attributes:
+        name, detail: the subject.
+        milliseconds: of each measured frame, in order.
+    """
+
+    name: str
+    detail: str
+    milliseconds: tuple[float, ...]
+
+    def percentile(self, q: float) -> float:
+        """In milliseconds, linear between order statistics."""
+        return float(np.percentile(self.milliseconds, q))
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames over the sum of their times."""
+        return 1000 * len(self.milliseconds) / sum(self.milliseconds)
+
+
+def measure(bundle: Bundle, engines: list[str], frames: int, warm_up: int = 3) -> list[Timing]:
+    """Time P_test, U and the four networks on a driving frame; the source is encoded beforehand.
+
+    Args:
+        engines: of `Animator.open`, or ``torch-eager``: the same networks, with random weights, in eager PyTorch
+            FP32 on the processor.
+        frames: measured per engine.
+        warm_up: frames run before that and not counted.
+    """
+    with ExitStack() as opened:
+        subjects = [opened.enter_context(_subject(bundle, engine)) for engine in engines]
+        for subject in subjects:
+            for _ in range(warm_up):
+                subject.frame()
+        times: dict[str, list[float]] = {subject.name: [] for subject in subjects}
+        for start in range(0, frames, ROUND):
+            for subject in subjects:
+                times[subject.name] += [_milliseconds(subject.frame) for _ in range(min(ROUND, frames - start))]
+    return [Timing(subject.name, subject.detail, tuple(times[subject.name])) for subject in subjects]
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+def _subject(bundle: Bundle, engine: str) -> AbstractContextManager[Subject]:
+    return _eager(bundle.manifest.model) if engine == EAGER else _engine(bundle, engine)
+
+
+@contextmanager
+def _engine(bundle: Bundle, engine: str) -> Iterator[Subject]:
+    with Animator.open(bundle, engine) as animator:
+        source = animator.encode_source(Puppet(0, "test").frame(0).image)
+        driving = preprocess(Puppet(1, "test").frame(0).image)
+        used = animator.engine
+        yield Subject(used.name, used.detail, lambda: animator.animate_prepared(source, driving))
+
+
+@contextmanager
+def _eager(model: ModelSpec) -> Iterator[Subject]:
+    with needs_extra(f"engine {EAGER}", "train"):
+        import torch
+
+        from maskanim.networks import Networks, TorchOps
+    nets, ops = Networks(model).eval(), TorchOps(model.perturbation)
+    pictures = (torch.from_numpy(preprocess(Puppet(i, "test").frame(0).image)) for i in (0, 1))
+    with torch.inference_mode():
+        source, driving = pipeline.encode_source(nets, ops, next(pictures)), next(pictures)
+        detail = f"PyTorch {torch.__version__}, FP32, threads: {torch.get_num_threads()}"
+        yield Subject(EAGER, detail, lambda: pipeline.animate_frame(nets, ops, source, driving))
