@@ -1,0 +1,112 @@
+"""maskanim-run: a picture and a driving video to a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskanim.errors import MaskanimError, one_line_errors
+
+if TYPE_CHECKING:
+    from maskanim.runtime.animator import Animator
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+@one_line_errors
+def run(
+    source: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
+    driving: Annotated[Path | None, typer.Option(help="The clip that drives it: video, strip or folder.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The mp4 to write.  [default: <source>-<driving>.mp4 in this folder]"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="'openvino', 'ort', or 'auto': the first of them that works.")] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A bundle's folder, or 'demo'.  [default: the one exported last, else the demo]"),
+    ] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Show all steps side by side, as the paper's Figure 4.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Run the embedded demo; what is given above replaces that part of it.")
+    ] = False,
+) -> None:
+    """Animate a picture by a driving video, with the video's timestamps and audio."""
+    from maskanim.video import check_output, open_clip, read_picture
+
+    source, driving, output = _places(source, driving, output, demo)
+    check_output(output, [source, driving])
+    image = read_picture(source)
+    with open_clip(driving) as clip:
+        from maskanim.runtime.animator import Animator
+        from maskanim.runtime.stream import animate_opened
+
+        with Animator.open(model or ("demo" if demo else None), engine) as animator:
+            _tell(animator)
+            with _Progress() as progress:
+                result = animate_opened(animator, image, clip, output, grid=grid, progress=progress)
+    typer.echo(f"{output}: {result.frames} frames in {result.seconds:.1f} s, {result.rate:.1f} frames/s end to end")
+
+
+def _places(source: Path | None, driving: Path | None, output: Path | None, demo: bool) -> tuple[Path, Path, Path]:
+    """The source, the driving clip and the output."""
+    if demo:
+        from maskanim.models import DEMO
+
+        return source or DEMO / "source.png", driving or DEMO / "driving.mp4", output or Path("maskanim-demo.mp4")
+    if source is None or driving is None:
+        missing = " and ".join(flag for flag, value in (("--source", source), ("--driving", driving)) if value is None)
+        raise MaskanimError("maskanim-run", f"no {missing}", "both --source and --driving", "Or try it with --demo")
+    return source, driving, output or Path(f"{source.resolve().stem}-{driving.resolve().stem}.mp4")
+
+
+def _tell(animator: Animator) -> None:
+    bundle, why = animator.choice
+    typer.echo(f"model: {bundle.manifest.name} in {bundle.path} ({why})")
+    typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
+    for name, reason in animator.engine.passed_over.items():
+        typer.echo(f"passed over: {name} ({reason})")
+
+
+class _Progress:
+    """A bar with frames per second and time left on a terminal; a line every few seconds elsewhere."""
+
+    SECONDS_PER_LINE = 5.0
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("", total=None)
+        self.start = self.told = monotonic()
+
+    def __enter__(self) -> _Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = monotonic()
+        rate = f"{done / (now - self.start):.1f} frames/s"
+        self.bar.update(self.task, completed=done, total=total, description=rate)
+        if not self.console.is_terminal and now - self.told >= self.SECONDS_PER_LINE:
+            self.told = now
+            typer.echo(f"frame {done} of {total or 'unknown'}, {rate}", err=True)
+
+
+def main() -> None:
+    """Entry point of maskanim-run."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""One network, loaded by one inference library, over NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Array
+from maskanim.spec import NetworkSpec, TensorSpec
+
+
+class Session(ABC):
+    """A loaded network. A backend says how to run it and how to let go of it; arguments are checked here, once.
+
+    One session runs in one thread at a time; different sessions may run at the same time.
+
+    Attributes:
+        library: what loaded it, as a person knows it.
+        spec: the network's inputs and output, from `spec.NETWORKS`.
+    """
+
+    library: ClassVar[str]
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self._closed = False
+
+    def run(self, *inputs: Array) -> Array:
+        """Run the network.
+
+        Args:
+            inputs: in the order of ``spec.inputs``, each float32 of shape (N, C, H, W) with values in [0, 1]; one of
+                batch 1 goes with every item of a larger N. They are only read, and only until this returns.
+
+        Returns:
+            (N, C, H, W) float32 of ``spec.output``, in an array that belongs to the caller.
+
+        Raises:
+            MaskanimError: an argument is missing or of another dtype or shape, the session is closed, or the library
+                failed.
+        """
+        if self._closed:
+            raise MaskanimError(self._subject, "its session is closed", "an open one", "Open the model again")
+        batch = self._check(inputs)
+        with refusal(f"running {self._subject}", self.library, "a run without errors"):
+            return self._run([_broadcast(value, batch) for value in inputs])
+
+    def close(self) -> None:
+        """Release the library's memory; closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    @abstractmethod
+    def _run(self, inputs: Sequence[Array]) -> Array:
+        """Checked, contiguous inputs of one batch size to an array that the caller may keep."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what the library holds; called once."""
+
+    @property
+    def _subject(self) -> str:
+        return f"network {self.spec.name}"
+
+    def _check(self, inputs: Sequence[Array]) -> int:
+        """The batch size that all inputs agree on."""
+        if len(inputs) != len(self.spec.inputs):
+            names = ", ".join(tensor.name for tensor in self.spec.inputs)
+            raise MaskanimError(self._subject, f"{len(inputs)} inputs", f"{len(self.spec.inputs)}: {names}")
+        batch = max((len(value) for value in inputs if isinstance(value, np.ndarray) and value.ndim), default=0)
+        for tensor, value in zip(self.spec.inputs, inputs, strict=True):
+            self._check_input(tensor, value, batch)
+        return batch
+
+    def _check_input(self, tensor: TensorSpec, value: Array, batch: int) -> None:
+        shapes = (tensor.shape(1), tensor.shape(batch))
+        if not isinstance(value, np.ndarray) or value.dtype != np.float32 or not batch or value.shape not in shapes:
+            kind = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+            sizes = f"{tensor.channels}, {tensor.size}, {tensor.size}"
+            together = "" if batch < 2 else f" with N either 1 or {batch}, the largest of the inputs"
+            wanted = f"float32 of shape (N, {sizes}){together}"
+            raise MaskanimError(f"{self._subject}, input {tensor.name}", kind, wanted)
+
+
+def _broadcast(value: Array, batch: int) -> Array:
+    return np.ascontiguousarray(np.broadcast_to(value, (batch, *value.shape[1:])))
+
+
+@contextmanager
+def refusal(subject: str, library: str, expected: str) -> Iterator[None]:
+    """Turn what a library raises, and there is no common type, into a MaskanimError with the last line of its words."""
+    try:
+        yield
+    except MaskanimError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise MaskanimError(subject, f"{library} failed ({lines[-1].strip()})", expected) from error
+
+
+@contextmanager
+def loading(network: NetworkSpec, file: Path, library: str) -> Iterator[None]:
+    """Name network, file and library if it cannot be loaded."""
+    with refusal(f"network {network.name} in {file}", library, "a network that it loads"):
+        yield
+
+
+def check_names(network: NetworkSpec, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Refuse a graph whose tensors are not those of the specification.
+
+    Raises:
+        MaskanimError: names the network, its names and the expected ones.
+    """
+    found = (sorted(inputs), list(outputs))
+    wanted = (sorted(tensor.name for tensor in network.inputs), [network.output.name])
+    if found != wanted:
+        told, meant = (f"inputs {', '.join(i)} and output {', '.join(o)}" for i, o in (found, wanted))
+        raise MaskanimError(f"network {network.name}", told, meant, "Export the model again")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,120 @@
+"""What every kind of session must do, whichever library is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
+from maskanim.ops import Array
+from maskanim.runtime.sessions import ENGINES, Session
+from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+
+Sessions = dict[NetworkName, Session]
+
+# FP32 libraries differ by the order of their sums; the mask heads multiply that by ten before the sigmoid.
+FP32_TOLERANCE = 1e-4
+# BF16 has 8 significant bits, that is steps of 1/256 just below 1; errors of some of them add up over the layers.
+BF16_TOLERANCE = 4 / 256
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def sessions(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Iterator[Sessions]:
+    opened, detail = import_module(ENGINES[request.param].module).open_sessions(tiny_bundle)
+    assert "threads: " in detail
+    yield opened
+    for session in opened.values():
+        session.close()
+
+
+def inputs_of(name: NetworkName, batch: int = 1, seed: int = 0) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [rng.random(tensor.shape(batch), dtype=np.float32) for tensor in NETWORKS[name].inputs]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_output_is_as_specified(sessions: Sessions, name: NetworkName, batch: int) -> None:
+    output = sessions[name].run(*inputs_of(name, batch))
+    assert output.dtype == np.float32 and output.shape == NETWORKS[name].output.shape(batch)
+    assert 0 <= output.min() < output.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["r", "l", "h"])
+def test_an_input_of_batch_one_goes_with_every_item(sessions: Sessions, name: NetworkName) -> None:
+    first, *others = inputs_of(name, 2)
+    output = sessions[name].run(first[:1], *others)
+    np.testing.assert_array_equal(output, sessions[name].run(np.concatenate([first[:1]] * 2), *others))
+
+
+def test_the_output_belongs_to_the_caller(sessions: Sessions) -> None:
+    output = sessions["m"].run(*inputs_of("m"))
+    kept = output.copy()
+    sessions["m"].run(*inputs_of("m", seed=1))
+    np.testing.assert_array_equal(output, kept)
+    output += 1
+
+
+def test_inputs_of_any_layout_are_read_and_left_alone(sessions: Sessions) -> None:
+    (image,) = inputs_of("m")
+    turned = np.ascontiguousarray(image.swapaxes(2, 3)).swapaxes(2, 3)
+    turned.flags.writeable = False
+    np.testing.assert_array_equal(sessions["m"].run(turned), sessions["m"].run(image))
+    np.testing.assert_array_equal(image, inputs_of("m")[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x: x.astype(np.float64), "float64 of shape (1, 1, 64, 64)"),
+        (lambda x: (x * 255).astype(np.uint8), "uint8 of shape (1, 1, 64, 64)"),
+        (lambda x: x[0], "float32 of shape (1, 64, 64)"),
+        (lambda x: x[:, :, :32], "float32 of shape (1, 1, 32, 64)"),
+        (lambda x: np.repeat(x, 3, axis=1), "float32 of shape (1, 3, 64, 64)"),
+        (lambda x: x[:0], "float32 of shape (0, 1, 64, 64)"),
+        (lambda x: x.tolist(), ": list; "),
+    ],
+)
+def test_a_wrong_input_is_named_with_what_was_expected(sessions: Sessions, change: object, told: str) -> None:
+    small, mask, perturbed = inputs_of("r")
+    with pytest.raises(MaskanimError) as error:
+        sessions["r"].run(small, mask, change(perturbed))  # type: ignore[operator]
+    message = str(error.value)
+    assert "network r, input perturbed_mask" in message and told.removeprefix("") in message
+    assert "float32 of shape (N, 1, 64, 64)" in message
+
+
+def test_batches_that_do_not_go_together(sessions: Sessions) -> None:
+    small, mask, perturbed = inputs_of("r", 3)
+    with pytest.raises(MaskanimError, match=r"perturbed_mask.*N either 1 or 3"):
+        sessions["r"].run(small, mask[:1], perturbed[:2])
+
+
+def test_missing_inputs_are_listed(sessions: Sessions) -> None:
+    with pytest.raises(MaskanimError, match="network r: 1 inputs; expected 3: source_small, source_mask"):
+        sessions["r"].run(inputs_of("r")[0])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_closed_session_says_so(tiny_bundle: Bundle, engine: str) -> None:
+    opened: Sessions = import_module(ENGINES[engine].module).open_sessions(tiny_bundle)[0]
+    for session in opened.values():
+        session.close()
+        session.close()
+    with pytest.raises(MaskanimError, match="network m: its session is closed"):
+        opened["m"].run(*inputs_of("m"))
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
+    outputs = []
+    for engine in ENGINES.values():
+        opened: Sessions = import_module(engine.module).open_sessions(tiny_bundle)[0]
+        outputs.append(opened[name].run(*inputs_of(name, 2)))
+    tolerance = FP32_TOLERANCE if name in "mr" else BF16_TOLERANCE
+    for output in outputs[1:]:
+        np.testing.assert_allclose(output, outputs[0], rtol=0, atol=tolerance)

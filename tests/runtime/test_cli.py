@@ -1,0 +1,200 @@
+"""maskanim-run: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+from typer.testing import CliRunner, Result
+
+from maskanim import models
+from maskanim.bundle import Bundle
+from maskanim.runtime.cli import app
+from maskanim.runtime.sessions import ENGINES
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and no remembered model."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv(models.HOME_VARIABLE, str(tmp_path / "home"))
+    return folder
+
+
+@pytest.fixture
+def invoke(here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle) -> Invoke:
+    """Run the command on the picture, the clip and the model; arguments replace these, and None leaves one out."""
+
+    def run(*flags: str, **options: object) -> Result:
+        options = {"source": picture, "driving": tiny_clip, "model": tiny_bundle.path} | options
+        values = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        return CliRunner().invoke(app, [*flags, *values])
+
+    return run
+
+
+def timestamps(path: Path) -> list[int | None]:
+    with av.open(os.fspath(path)) as container:
+        return [frame.pts for frame in container.decode(video=0)]
+
+
+def test_a_good_run(invoke: Invoke, here: Path, tiny_times: tuple[int, ...]) -> None:
+    result = invoke()
+    assert result.exit_code == 0, result.output
+    model, engine, done = result.stdout.splitlines()
+    assert model.startswith("model: tiny in ") and model.endswith("(named by --model)")
+    assert engine.startswith("engine: openvino (OpenVINO ")
+    assert done.startswith(f"picture-clip.mp4: {len(tiny_times)} frames in ") and done.endswith("frames/s end to end")
+    assert [path.name for path in here.iterdir()] == ["picture-clip.mp4"]
+    assert timestamps(here / "picture-clip.mp4") == list(tiny_times)
+
+
+def test_output_grid_and_engine_can_be_chosen(invoke: Invoke, here: Path) -> None:
+    (here / "my.mp4").write_bytes(b"an older clip")
+    result = invoke("--grid", "-o", "my.mp4", engine="ort")
+    assert result.exit_code == 0 and "engine: ort (ONNX Runtime" in result.stdout
+    with av.open("my.mp4") as container:
+        assert container.streams.video[0].width == 8 * 256
+
+
+def test_the_engine_that_was_passed_over_is_told(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "openvino")
+    lines = invoke().stdout.splitlines()
+    assert lines[1].startswith("engine: ort") and lines[2].startswith("passed over: openvino (engine openvino: ")
+
+
+def test_the_demo(
+    here: Path,
+    picture: Path,
+    tiny_clip: Path,
+    tiny_times: tuple[int, ...],
+    tiny_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    demo = here.parent / "demo"
+    shutil.copytree(tiny_bundle.path, demo / "bundle")
+    shutil.copy(picture, demo / "source.png")
+    shutil.copy(tiny_clip, demo / "driving.mp4")
+    monkeypatch.setattr(models, "DEMO", demo)
+    result = CliRunner().invoke(app, ["--demo"])
+    assert result.exit_code == 0 and "(the embedded demo)" in result.stdout
+    assert timestamps(here / "maskanim-demo.mp4") == list(tiny_times)
+    assert CliRunner().invoke(app, ["--demo", "--source", "no.png"]).exit_code == 2
+
+
+def uninstall(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setitem(sys.modules, ENGINES[engine].package, None)
+    monkeypatch.delitem(sys.modules, ENGINES[engine].module, raising=False)
+
+
+def flipped(bundle: Bundle, place: Path) -> Path:
+    shutil.copytree(bundle.path, place)
+    content = bytearray((place / "h.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (place / "h.onnx").write_bytes(content)
+    return place
+
+
+def small_picture(place: Path) -> Path:
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(os.fspath(place), np.zeros((40, 200, 3), np.uint8))
+    return place
+
+
+def written(place: Path, content: bytes = b"") -> Path:
+    place.write_bytes(content)
+    return place
+
+
+REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]] = {
+    "no source": (lambda t, b, c: {"source": None}, "no --source; expected both"),
+    "neither": (lambda t, b, c: {"source": None, "driving": None}, "no --source and --driving"),
+    "missing source": (lambda t, b, c: {"source": t / "no.jpg"}, "no.jpg"),
+    "missing driving": (lambda t, b, c: {"driving": t / "no.mp4"}, "no.mp4"),
+    "text as video": (lambda t, b, c: {"driving": written(t / "t.mp4", b"just a text\n" * 50)}, "t.mp4"),
+    "text as picture": (lambda t, b, c: {"source": written(t / "t.jpg", b"just a text\n" * 50)}, "t.jpg"),
+    "empty video": (lambda t, b, c: {"driving": written(t / "e.mp4")}, "0 bytes"),
+    "cut video": (lambda t, b, c: {"driving": c}, "cut.mp4"),
+    "small source": (lambda t, b, c: {"source": small_picture(t / "s.png")}, "at least 64x64"),
+    "no model": (lambda t, b, c: {"model": t / "no"}, "no such folder"),
+    "damaged model": (lambda t, b, c: {"model": flipped(b, t / "flipped")}, "h.onnx: changed since it was written"),
+    "unknown engine": (lambda t, b, c: {"engine": "tpu"}, "one of auto, openvino, ort"),
+    "no output folder": (lambda t, b, c: {"output": t / "no" / "out.mp4"}, "not a folder"),
+    "output is a folder": (lambda t, b, c: {"output": t}, "a folder"),
+    "output is an input": (lambda t, b, c: {"output": c, "driving": c}, "same file"),
+    "output is no mp4": (lambda t, b, c: {"output": t / "out.avi"}, "one ending in .mp4"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_line_exit_code_two_and_nothing_written(
+    case: str,
+    invoke: Invoke,
+    here: Path,
+    tmp_path: Path,
+    tiny_bundle: Bundle,
+    cut_clip: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    options, told = REFUSED[case]
+    result = invoke(**options(tmp_path, tiny_bundle, cut_clip))
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("error: ") and told in result.stderr
+    assert not list(here.iterdir())
+    assert capfd.readouterr().err == "", "a library spoke for itself"
+
+
+def test_the_package_of_a_named_engine_is_missing(invoke: Invoke, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "openvino")
+    result = invoke(engine="openvino")
+    assert result.exit_code == 2 and "pip install 'maskanim[cpu]'" in result.stderr
+    assert not list(here.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that not even root can write to")
+def test_an_output_folder_that_cannot_be_written_to(invoke: Invoke) -> None:
+    result = invoke(output="/proc/out.mp4")
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert "no file can be created in /proc" in result.stderr
+
+
+def test_a_clip_cut_short_keeps_the_output_that_was_there(invoke: Invoke, here: Path, cut_clip: Path) -> None:
+    output = written(here / "out.mp4", b"an older clip")
+    assert invoke(driving=cut_clip, output=output).exit_code == 2
+    assert output.read_bytes() == b"an older clip" and list(here.iterdir()) == [output]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between processes")
+def test_an_interrupt_leaves_nothing(here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle) -> None:
+    code = (
+        "import time; from maskanim.runtime import cli\n"
+        "def wait(*_): print('running', flush=True); time.sleep(60)\n"
+        "cli._Progress.__call__ = wait; cli.main()"
+    )
+    options = [f"--source={picture}", f"--driving={tiny_clip}", f"--model={tiny_bundle.path}", "--output=out.mp4"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *options], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line == "running\n":
+            break
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert time.monotonic() - start < 20 and process.returncode != 0 and "Traceback" not in told
+    assert not list(here.iterdir())
