@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -45,7 +45,7 @@ class Checkpoint:
         import torch
 
         partial = path.with_name(f".{path.name}.partial")
-        torch.save(asdict(self), partial)
+        torch.save(dict(vars(self)), partial)
         partial.replace(path)
 
 
@@ -75,26 +75,22 @@ def read_file(path: Path, subject: str) -> CheckpointFile:
     Raises:
         MaskanimError: no such file, an empty or damaged one, something else, or a pickle that asks for code.
     """
+    import torch
+    from torch.torch_version import TorchVersion
+
     _check_file(path, subject)
     # Opened once: a training that goes on may put a newer checkpoint in this place at any time.
     with path.open("rb") as file:
         try:
-            values = _unpickle(file)
+            # Some checkpoints carry torch.__version__ as it is, a TorchVersion: a string with comparisons, no more.
+            with warnings.catch_warnings(), torch.serialization.safe_globals([TorchVersion]):
+                warnings.simplefilter("ignore")  # what torch would say of a foreign file, the error says in a line
+                values = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
             raise _refusal(file, subject, str(error)) from None
         if not isinstance(values, dict):
             raise MaskanimError(subject, f"a PyTorch file of a {type(values).__name__}", "a training checkpoint")
         return CheckpointFile(values, _sha256(file))
-
-
-def _unpickle(file: BinaryIO) -> Any:
-    import torch
-    from torch.torch_version import TorchVersion
-
-    # Some checkpoints carry torch.__version__ as it is, a TorchVersion: a string with comparisons, nothing more.
-    with warnings.catch_warnings(), torch.serialization.safe_globals([TorchVersion]):
-        warnings.simplefilter("ignore")  # what torch would say of a foreign file, the error says in a line
-        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -120,13 +116,14 @@ def _check_file(path: Path, subject: str) -> None:
 
 def _refusal(file: BinaryIO, subject: str, message: str) -> MaskanimError:
     """Tell a file that asks for code, which torch names as a GLOBAL, from one that is no checkpoint."""
+    wanted, again = "a checkpoint of tensors and plain values", "Copy it again from where it was trained"
     code = re.search(r"GLOBAL (\S+)", message)
     file.seek(0)
     if code:
         received = f"a pickle that asks to run code ({code[1]}); nothing of it was run"
+        again = "Open it with nothing else unless you trust whoever made it"
     elif file.read(1) == PICKLE_START:
         received = "a pickle that torch.save did not write or that is cut off; nothing of it was run"
     else:
         received = "a damaged, cut off or foreign file"
-    wanted = "a checkpoint of tensors and plain values"
-    return MaskanimError(subject, received, wanted, "Copy it again from where it was trained")
+    return MaskanimError(subject, received, wanted, again)

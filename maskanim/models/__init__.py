@@ -51,7 +51,7 @@ def choose(model: str | None) -> Choice:
     if model == "demo":
         return Choice(demo_bundle(), "the embedded demo")
     if model is not None:
-        return Choice(Bundle.open(Path(model)), "named by --model")
+        return Choice(Bundle.open(Path(model)), "named")
     current = home() / "current"
     if current.is_file():
         return Choice(Bundle.open(Path(current.read_text("utf-8"))), "exported last; choose another with --model")

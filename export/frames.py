@@ -1,0 +1,42 @@
+"""The frames on which an export is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from maskanim.errors import MaskanimError
+from maskanim.export.parity import Pair
+from maskanim.models import DEMO
+from maskanim.ops import Frame, preprocess
+from maskanim.video import open_clip, read_picture
+from maskanim.video.picture import PICTURE_SUFFIXES
+
+FRAMES_PER_CLIP = 8
+DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")
+
+
+def read_pairs(paths: Sequence[Path]) -> list[Pair]:
+    """Each frame as the source of the next one, the last as that of the first.
+
+    Args:
+        paths: pictures, folders of pictures, videos; of a folder or a video, eight frames spread over it. Empty:
+            the embedded demo's.
+
+    Raises:
+        MaskanimError: a path that is none of these, or no path where there is no demo.
+    """
+    if not paths and not all(path.is_file() for path in DEMO_FRAMES):
+        wanted = "pictures to compare the exported networks on"
+        raise MaskanimError("--frames", "not given, and there is no embedded demo", wanted, "Add --frames FOLDER")
+    frames = [preprocess(frame) for path in paths or DEMO_FRAMES for frame in _frames(path)]
+    return [Pair(frames[i - 1], frames[i]) for i in range(len(frames))]
+
+
+def _frames(path: Path) -> list[Frame]:
+    if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir():
+        return [read_picture(path)]
+    with open_clip(path) as clip:
+        step = max(1, (clip.frame_count or 1) // FRAMES_PER_CLIP)
+        return [frame.image for frame in islice(clip, 0, FRAMES_PER_CLIP * step, step)]

@@ -1,0 +1,68 @@
+"""maskanim-export: what it prints, what it registers, and its one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from maskanim import models
+from maskanim.export import build
+from maskanim.export.cli import app
+from maskanim.networks import Networks
+from maskanim.spec import NETWORKS
+
+
+def test_export_prints_and_registers(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = exported.result.stdout
+    assert "model: tiny (custom)" in told and "float16 weights" in told
+    for name in NETWORKS:
+        assert f"{name}.onnx" in told
+        assert f"exporting {name}" in exported.result.stderr
+    assert "final frame" in told and "of 12288 mask pixels" in told and "Next: maskanim-run --source" in told
+    monkeypatch.setenv("MASKANIM_HOME", str(exported.home))
+    assert models.choose(None).bundle == exported.bundle
+
+
+def test_no_register(exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "export_bundle", lambda *_, **__: exported.bundle)
+    result = CliRunner().invoke(app, ["--ckpt", "any.pt", "--no-register"])
+    assert result.exit_code == 0
+    assert f"Next: maskanim-run --model {exported.bundle.path}" in result.stdout
+    assert not models.home().exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--ckpt", "absent.pt"], "--ckpt absent.pt: no such file"),
+        (["--ckpt", "empty.pt"], "--ckpt empty.pt: an empty file"),
+        (["--ckpt", "good.pt", "--weights", "int8"], "--weights: int8; expected float32 or float16"),
+        (["--ckpt", "good.pt", "--out", "taken"], "output taken: something that is not a bundle"),
+        (["--ckpt", "good.pt", "--out", "absent/bundle"], "does not exist"),
+        (["--ckpt", "good.pt", "--threshold", "100"], "--threshold"),
+        (["--ckpt", "good.pt", "--frames", "absent.png"], "absent.png: there is no such file"),
+    ],
+)
+def test_one_line_errors(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    nets: Networks,
+    write_checkpoint: Callable[..., Path],
+    frames: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "good.pt", nets)
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "taken").touch()
+    before = sorted(tmp_path.iterdir())
+    result = CliRunner().invoke(app, [*arguments, *([] if "--frames" in arguments else ["--frames", str(frames)])])
+    assert result.exit_code == 2
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("reading ")]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and told in lines[0]
+    assert sorted(tmp_path.iterdir()) == before and not models.home().exists()

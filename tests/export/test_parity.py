@@ -1,0 +1,96 @@
+"""The comparison itself: it must see differences, and tell flips at the threshold from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from maskanim.errors import MaskanimError
+from maskanim.export.parity import (
+    ArrayNets,
+    Difference,
+    ModuleNets,
+    Pair,
+    compare,
+    psnr,
+    require_parity,
+    torch_function,
+)
+from maskanim.networks import Networks
+from maskanim.ops import Array
+from maskanim.spec import NETWORK_NAMES, NetworkName, Perturbation
+
+EQUAL: dict[NetworkName, float] = dict.fromkeys(NETWORK_NAMES, 0.0)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    rng = np.random.default_rng(0)
+    return [Pair(*rng.random((2, 1, 3, 256, 256), np.float32)) for _ in range(2)]
+
+
+def functions(nets: Networks) -> dict[NetworkName, Callable[..., Array]]:
+    return {name: torch_function(getattr(nets, name)) for name in NETWORK_NAMES}
+
+
+@pytest.mark.parametrize("perturbation", [Perturbation(), Perturbation(kind="fixed", threshold=0.5)])
+def test_a_network_equals_itself(nets: Networks, pairs: list[Pair], perturbation: Perturbation) -> None:
+    found = compare(nets, ArrayNets(functions(nets)), perturbation, pairs)
+    # U differs by float32's rounding between NumPy and PyTorch, so the frame may too, but no network does.
+    assert found.networks == EQUAL and found.flips == 0 and found.mask_pixels == 2 * 64 * 64
+    assert found.frame_psnr > 120
+    require_parity(found)
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_a_changed_network_is_named(nets: Networks, pairs: list[Pair], name: NetworkName) -> None:
+    changed = functions(nets)
+    right = changed[name]
+    changed[name] = lambda *inputs: right(*inputs) + np.float32(3e-4)
+    found = compare(nets, ArrayNets(changed), Perturbation(), pairs[:1])
+    assert found.networks[name] == pytest.approx(3e-4, rel=1e-3)
+    assert all(value == 0 for other, value in found.networks.items() if other != name)
+    with pytest.raises(MaskanimError, match=f"network {name} differs"):
+        require_parity(found)
+
+
+def test_flips_at_the_threshold_are_counted_and_do_no_harm(nets: Networks, pairs: list[Pair]) -> None:
+    class FlatMask(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(image), 1, 64, 64), 0.5)
+
+    def nearly_flat(image: Array) -> Array:
+        mask = np.full((len(image), 1, 64, 64), 0.5, np.float32)
+        mask[..., :5] += np.float32(1e-6)
+        return mask
+
+    reference = ModuleNets(FlatMask(), nets.r, nets.l, nets.h)
+    candidate = ArrayNets({**functions(nets), "m": nearly_flat})
+    found = compare(reference, candidate, Perturbation(kind="fixed", threshold=0.5), pairs[:1])
+    assert found.flips == 5 * 64
+    require_parity(found)
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        (Difference({**EQUAL, "r": math.nan}, 90.0, 0, 4096), "network r"),
+        (Difference({**EQUAL, "l": 1.1e-4, "h": 0.5}, 90.0, 0, 4096), "network l.*network h"),
+        (Difference(EQUAL, 59.0, 0, 4096), "59.0 dB"),
+        (Difference(EQUAL, math.nan, 0, 4096), "final frame"),
+    ],
+)
+def test_differences_beyond_tolerance_fail(difference: Difference, told: str) -> None:
+    with pytest.raises(MaskanimError, match=told):
+        require_parity(difference)
+
+
+def test_psnr() -> None:
+    black = np.zeros((1, 3, 4, 4), np.float32)
+    assert psnr(black, black) == 150
+    assert psnr(black, black + np.float32(0.1)) == pytest.approx(20)
+    assert math.isnan(psnr(black, np.full_like(black, np.nan)))
