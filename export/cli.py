@@ -41,6 +41,8 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint to a bundle that maskanim-run takes, verified against PyTorch."""
+    with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
+        import onnxruntime  # noqa: F401
     with needs_extra("maskanim-export", "export"):
         from maskanim.export.build import Weights, export_bundle
     with _Progress() as report:

@@ -127,7 +127,7 @@ def _open(bundle: Bundle, name: str, passed_over: Mapping[str, str]) -> SessionN
 def _opener(name: str) -> Callable[[Bundle], tuple[dict[NetworkName, Session], str]]:
     subject, engine = f"engine {name}", ENGINES[name]
     try:
-        return import_module(engine.module).open_sessions  # type: ignore[no-any-return]
+        return import_module(engine.module).open_sessions
     except ModuleNotFoundError as error:
         if error.name != engine.package:
             raise

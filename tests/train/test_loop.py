@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(settings: TrainSettings) -> Non
     batch = next(trainer.data(1, workers=0))
     before = {name: value.clone() for name, value in trainer.nets.named_parameters()}
     trainer.nets.m.head.bias.data.fill_(float("nan"))
-    with pytest.raises(MaskanimError, match="step 0: loss nan"):
+    with pytest.raises(MaskanimError, match="step 0: a loss of nan"):
         trainer.train_step(batch)
     changed = [n for n, value in trainer.nets.named_parameters() if not torch.equal(value, before[n])]
     assert changed == ["m.head.bias"]
