@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,10 +29,7 @@ def quality(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Rebuild held-out puppet clips from their first frame; print the L1 inside and outside the true figures."""
-    for path in filter(None, (grid, json_file)):
-        if not path.parent.is_dir():
-            raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
-
+    _check_folders(grid, json_file)
     from rich.console import Console
     from rich.progress import track
 
@@ -51,7 +48,8 @@ def quality(
             f"  outside:             L1 {figures.outside:.4f}, repeating the source {figures.repeated_outside:.4f}"
         )
         if json_file:
-            json_file.write_text(json.dumps(figures.as_dict(), indent=2) + "\n", "utf-8")
+            ran = {"model": animator.model.manifest.name, "engine": animator.engine.detail}
+            _write_json(json_file, ran | figures.as_dict())
         if grid:
             from maskanim.video import write_picture
 
@@ -66,18 +64,33 @@ def latency(
         list[str] | None, typer.Option(help="Repeat for several; 'torch-eager' is the PyTorch baseline.")
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Measured frames per engine.")] = 50,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Time one frame, networks and operations alone, of each engine in the same run, interleaved."""
-    from maskanim.benchmarks.latency import measure
+    _check_folders(json_file)
+    from maskanim.benchmarks.latency import PERCENTILES, conditions, measure
     from maskanim.models import choose
 
     bundle, why = choose(model)
     typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")
-    typer.echo(f"{'engine':<12} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'frames/s':>9}")
-    for timing in measure(bundle, engine or ["openvino", "ort", "torch-eager"], frames):
-        p50, p90, p99 = (timing.percentile(q) for q in (50, 90, 99))
-        rate = timing.frames_per_second
-        typer.echo(f"{timing.name:<12} {p50:8.1f} {p90:8.1f} {p99:8.1f} {rate:9.1f}  {timing.detail}")
+    timings = measure(bundle, engine or ["openvino", "ort", "torch-eager"], frames)
+    typer.echo(f"{'engine':<12}" + "".join(f" {f'p{q} ms':>8}" for q in PERCENTILES) + f" {'frames/s':>9}")
+    for timing in timings:
+        times = "".join(f" {timing.percentile(q):8.1f}" for q in PERCENTILES)
+        typer.echo(f"{timing.name:<12}{times} {timing.frames_per_second:9.1f}  {timing.detail}")
+    if json_file:
+        figures = {"model": bundle.manifest.name, "size": bundle.manifest.model.size_name} | conditions()
+        _write_json(json_file, figures | {"engines": [timing.as_dict() for timing in timings]})
+
+
+def _check_folders(*paths: Path | None) -> None:
+    for path in filter(None, paths):
+        if not path.parent.is_dir():
+            raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 
 def main() -> None:

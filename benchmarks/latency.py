@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from maskanim import pipeline
+from maskanim import __version__, pipeline
 from maskanim.bundle import Bundle
 from maskanim.errors import needs_extra
 from maskanim.ops import preprocess
 from maskanim.runtime import Animator
+from maskanim.runtime.sessions.session import processors
 from maskanim.spec import ModelSpec
 from maskanim.train.puppets import Puppet
 
 EAGER = "torch-eager"
+PERCENTILES = (50, 90, 99)
 ROUND = 5  # frames that one subject runs before the next has its turn
 
 
@@ -49,6 +54,36 @@ class Timing(NamedTuple):
     def frames_per_second(self) -> float:
         """Frames over the sum of their times."""
         return 1000 * len(self.milliseconds) / sum(self.milliseconds)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON; times in milliseconds, rounded to microseconds."""
+        percentiles = {f"p{q}": round(self.percentile(q), 3) for q in PERCENTILES}
+        rate = {"frames_per_second": round(self.frames_per_second, 2), "frames": len(self.milliseconds)}
+        return {"engine": self.name, "detail": self.detail} | percentiles | rate
+
+
+def conditions() -> dict[str, object]:
+    """What the figures depend on besides the engines: processor, usable cores, system, versions."""
+    return {
+        "processor": _processor(),
+        "cores": processors(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "maskanim": __version__,
+    }
+
+
+def _processor() -> str:
+    """Its name as the system knows it, with the extensions that matter here."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    fields = dict(re.findall(r"^(model name|flags)\s*: (.*)$", text, re.MULTILINE))
+    extensions = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()
+    ]
+    return f"{fields.get('model name', 'unknown')} ({', '.join(extensions)})"
 
 
 def measure(bundle: Bundle, engines: list[str], frames: int, warm_up: int = 3) -> list[Timing]:

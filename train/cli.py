@@ -42,11 +42,12 @@ def train(
         from maskanim.train.loop import Trainer, run
 
     trainer = Trainer(settings, _device(device), perceptual_weights)
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     if last:
-        _restore(trainer, last, settings)
+        command = _restore(trainer, last, settings)
     out.mkdir(parents=True, exist_ok=True)
     provenance = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command,
         "config": config,
         "data": data,
         "seed": settings.seed,
@@ -71,13 +72,15 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
     return last if resume else None
 
 
-def _restore(trainer: Any, last: Path, settings: TrainSettings) -> None:
+def _restore(trainer: Any, last: Path, settings: TrainSettings) -> str:
+    """Go on from a checkpoint. Returns the command that began the run: resuming changes nothing in what it gives."""
     checkpoint = load_own(read_file(last, str(last)).values)
     if checkpoint is None:
         raise MaskanimError(str(last), "not a checkpoint of this version", "one written by maskanim-train")
     if checkpoint.settings != settings.model_dump(mode="json"):
         raise MaskanimError(f"--resume {last}", "a run with other settings", "the settings it was started with")
     trainer.restore(checkpoint)
+    return str(checkpoint.provenance["command"])
 
 
 def _device(name: str) -> Any:
