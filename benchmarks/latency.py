@@ -22,6 +22,7 @@ from maskanim.spec import ModelSpec
 from maskanim.train.puppets import Puppet
 
 EAGER = "torch-eager"
+EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PERCENTILES = (50, 90, 99)
 ROUND = 5  # frames that one subject runs before the next has its turn
 
@@ -67,7 +68,7 @@ def conditions() -> dict[str, object]:
     return {
         "processor": _processor(),
         "cores": processors(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "maskanim": __version__,
     }
@@ -80,9 +81,7 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     fields = dict(re.findall(r"^(model name|flags)\s*: (.*)$", text, re.MULTILINE))
-    extensions = [
-        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()
-    ]
+    extensions = [flag for flag in EXTENSIONS if flag in fields.get("flags", "").split()]
     return f"{fields.get('model name', 'unknown')} ({', '.join(extensions)})"
 
 
