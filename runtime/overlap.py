@@ -35,7 +35,7 @@ class Channel(Generic[T]):
         """Append an item, waiting for room.
 
         Raises:
-            Closed: the taking end has gone; if it failed, its own error instead.
+            ClosedError: the taking end has gone; if it failed, its own error instead.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)

@@ -43,7 +43,7 @@ def test_it_tells_model_and_engine(animator: Animator, tiny_bundle: Bundle) -> N
 
 def test_a_model_is_opened_by_its_folder(tiny_bundle: Bundle) -> None:
     with Animator.open(tiny_bundle.path, "ort") as animator:
-        assert animator.model == tiny_bundle and animator.choice.why == "named by --model"
+        assert animator.model == tiny_bundle and animator.choice.why == "named"
 
 
 def test_a_frame_is_the_equations_run_by_hand(animator: Animator, tiny_frames: list[Frame]) -> None:
