@@ -6,7 +6,8 @@ device buffers on a GPU. Only `nets` and `ops` differ.
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 Tensor = TypeVar("Tensor")
 
@@ -28,7 +29,8 @@ class Ops(Protocol[Tensor]):
     def perturb(self, mask: Tensor, /) -> Tensor: ...
 
 
-class Source(NamedTuple, Generic[Tensor]):
+@dataclass(frozen=True)
+class Source(Generic[Tensor]):
     """All that depends on the source alone: s, D(s), m_s and U(m_s)."""
 
     image: Tensor
@@ -37,7 +39,8 @@ class Source(NamedTuple, Generic[Tensor]):
     mask_up: Tensor
 
 
-class Animation(NamedTuple, Generic[Tensor]):
+@dataclass(frozen=True)
+class Animation(Generic[Tensor]):
     """One driving frame's way through the networks: m_d, m_dp, m_dr, c and f."""
 
     mask: Tensor

@@ -21,7 +21,8 @@ def draw_grid(source: Source, driving: Array, steps: Animation) -> Frame:
     Returns:
         (256, 2048, 3) uint8 RGB; masks are grey, each of their pixels a 4x4 block.
     """
-    cells = (source.image, source.mask, driving, *steps)
+    shown = (steps.mask, steps.perturbed, steps.refined, steps.coarse, steps.frame)
+    cells = (source.image, source.mask, driving, *shown)
     return np.hstack([_cell(image) for image in cells])
 
 

@@ -57,7 +57,7 @@ def test_a_frame_is_the_equations_run_by_hand(animator: Animator, tiny_frames: l
 
     source = animator.encode_source(tiny_frames[0])
     steps = animator.animate_steps(source, tiny_frames[1])
-    for step, by_hand in zip(steps, (mask, perturbed, refined, coarse, frame), strict=True):
+    for step, by_hand in zip(vars(steps).values(), (mask, perturbed, refined, coarse, frame), strict=True):
         np.testing.assert_array_equal(step, by_hand)
     np.testing.assert_array_equal(animator.animate(source, tiny_frames[1]), ops.postprocess(frame))
 
@@ -108,7 +108,7 @@ def test_the_grid_shows_every_step_in_order(animator: Animator, tiny_frames: lis
     grid = draw_grid(source, driving, steps)
     assert grid.shape == (256, 8 * 256, 3)
     cells = np.split(grid, 8, axis=1)
-    for cell, image in zip(cells, (source.image, source.mask, driving, *steps), strict=True):
+    for cell, image in zip(cells, (source.image, source.mask, driving, *vars(steps).values()), strict=True):
         drawn = ops.postprocess(image)
         times = 256 // len(drawn)
         np.testing.assert_array_equal(cell, drawn.repeat(times, 0).repeat(times, 1))
