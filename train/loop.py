@@ -109,20 +109,6 @@ class Trainer:
         self.step += 1
         return {name: term.item() for name, term in terms.items()} | _mask_statistics(masks)
 
-    @torch.no_grad()
-    def settle_norms(self, workers: int) -> None:
-        """Average the batch norms' running statistics anew over fresh batches, the weights standing still."""
-        norms = [module for module in self.nets.modules() if isinstance(module, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain average over the batches
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
-        for batch in self.data(self.settings.settle_batches, workers):
-            self.training_pass(_floats(batch.source.to(self.device)), _floats(batch.driving.to(self.device)))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-
     def _warm_up(self, batch: Pair) -> tuple[dict[str, Tensor], Tensor]:
         """m on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
         images = _floats(torch.cat((batch.source, batch.driving)))
@@ -198,8 +184,6 @@ def run(
                 log.writerows([trainer.step, name, f"{value:.6g}"] for name, value in figures.items())
                 report(trainer.step, figures)
             file.flush()
-            if trainer.step == trainer.total_steps and trainer.settings.settle_batches:
-                trainer.settle_norms(workers)
             trainer.state(provenance).save(out / "last.pt")
             grid = draw_grid(trainer.nets, *(tensor.to(trainer.device) for tensor in examples))
             write_picture(out / "grids" / f"step-{trainer.step:07d}.png", grid)

@@ -53,8 +53,6 @@ class TrainSettings(Record):
         high_res_from_epoch: h starts when this many epochs are complete; the paper's is 0. h gives nothing back to the
             other networks, so starting it late changes only h, and makes the epochs before it cheaper.
         mask_head_rate: factor on the learning rate of the heads of m and r; the paper's is 1.
-        settle_batches: after the last step, the batch norms' running statistics, which lag behind the weights, are
-            averaged anew over this many batches; not in the paper (0).
         precision: ``bf16`` runs the networks under autocast.
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.
@@ -81,7 +79,6 @@ class TrainSettings(Record):
     refine_from_epoch: int = Field(default=1, ge=0)
     high_res_from_epoch: int = Field(default=0, ge=0)
     mask_head_rate: float = Field(default=1.0, gt=0)
-    settle_batches: int = Field(default=0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     identities: int = Field(default=4000, ge=1)
     seed: int = Field(default=0, ge=0)

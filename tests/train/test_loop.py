@@ -89,21 +89,6 @@ def test_warm_up_draws_the_figure(settings: TrainSettings) -> None:
     assert sum(figures[-5:]) < 0.6 * sum(figures[:5])
 
 
-def test_settled_norms_are_the_plain_average(settings: TrainSettings) -> None:
-    """The first norm of r, say: the mean over the batches of each batch's own mean, whatever was there before."""
-    trainer = Trainer(settings.model_copy(update={"settle_batches": 3}), CPU)
-    trainer.step = trainer.total_steps
-    norm = trainer.nets.r.hourglass.down_blocks[0].norm
-    norm.running_mean.fill_(100.0)
-    seen: list[torch.Tensor] = []
-    norm.register_forward_pre_hook(lambda module, args: seen.append(args[0].mean((0, 2, 3))))
-    before = {name: value.clone() for name, value in trainer.nets.named_parameters()}
-    trainer.settle_norms(workers=0)
-    assert len(seen) == 3 and norm.momentum == 0.1
-    torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0))
-    assert all(torch.equal(value, before[name]) for name, value in trainer.nets.named_parameters())
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(settings: TrainSettings) -> None:
     trainer = Trainer(settings, CPU)
     batch = next(trainer.data(1, workers=0))
