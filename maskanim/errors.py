@@ -39,7 +39,7 @@ class MissingPackageError(MaskanimError):
         super().__init__(
             subject,
             f"the package {package} is not installed",
-            "it to be",
+            f"the extra {extra}",
             f"Install it with: pip install 'maskanim[{extra}]'",
         )
 

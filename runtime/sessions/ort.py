@@ -53,6 +53,8 @@ def _open(bundle: Bundle, spec: NetworkSpec) -> OrtSession:
     options.intra_op_num_threads = processors()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = SILENT
+    # Four networks take turns: threads of one that spin when it has finished slow down the next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with loading(spec, bundle.network(spec.name), OrtSession.library):
         session = ort.InferenceSession(bundle.network(spec.name), options, providers=["CPUExecutionProvider"])
         return OrtSession(spec, session)
