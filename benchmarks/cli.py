@@ -25,7 +25,9 @@ def quality(
     engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
     identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each, the source included.")] = 16,
-    grid: Annotated[Path | None, typer.Option(help="Also write a picture of sources animated by other identities.")] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="Also write sources animated by other identities, a picture.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Rebuild held-out puppet clips from their first frame; print the L1 inside and outside the true figures."""
