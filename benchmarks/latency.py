@@ -60,7 +60,7 @@ class Timing(NamedTuple):
         """For JSON; times in milliseconds, rounded to microseconds."""
         percentiles = {f"p{q}": round(self.percentile(q), 3) for q in PERCENTILES}
         rate = {"frames_per_second": round(self.frames_per_second, 2), "frames": len(self.milliseconds)}
-        return {"engine": self.name, "detail": self.detail} | percentiles | rate
+        return {"engine": self.name, "detail": self.detail, **percentiles, **rate}
 
 
 def conditions() -> dict[str, object]:

@@ -99,7 +99,7 @@ def _device(name: str) -> Any:
 
 
 class _Progress:
-    """A bar with images per second and time left on a terminal; a line now and then elsewhere."""
+    """A bar with pairs per second and time left on a terminal; a line now and then elsewhere."""
 
     LINE_EVERY = 50
 

@@ -180,7 +180,7 @@ def run(
             for batch in trainer.data(until - trainer.step, workers):
                 began = time.perf_counter()
                 figures = trainer.train_step(batch)
-                figures["images_per_second"] = len(batch.source) / (time.perf_counter() - began)
+                figures["pairs_per_second"] = len(batch.source) / (time.perf_counter() - began)
                 log.writerows([trainer.step, name, f"{value:.6g}"] for name, value in figures.items())
                 report(trainer.step, figures)
             file.flush()

@@ -24,7 +24,7 @@ def settings(small_config: Path) -> TrainSettings:
 def losses(out: Path) -> list[list[str]]:
     """The log without its timings."""
     with (out / "log.csv").open() as file:
-        return [row for row in csv.reader(file) if row[1] != "images_per_second"]
+        return [row for row in csv.reader(file) if row[1] != "pairs_per_second"]
 
 
 def train(settings: TrainSettings, out: Path, max_steps: int = 1000, resume: bool = False) -> Trainer:
