@@ -21,7 +21,7 @@ BF16_NETWORKS: tuple[NetworkName, ...] = ("l", "h")
 class OpenVinoSession(Session):
     """A network compiled by OpenVINO, for any batch size: fixed shapes were no faster."""
 
-    library = "OpenVINO"
+    backend = "OpenVINO"
 
     def __init__(self, spec: NetworkSpec, compiled: ov.CompiledModel) -> None:
         super().__init__(spec)
@@ -65,5 +65,5 @@ def _open(core: ov.Core, bundle: Bundle, spec: NetworkSpec, bf16: bool) -> OpenV
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": processors(),
     }
-    with loading(spec, bundle.network(spec.name), OpenVinoSession.library):
+    with loading(spec, bundle.network(spec.name), OpenVinoSession.backend):
         return OpenVinoSession(spec, core.compile_model(bundle.network(spec.name), DEVICE, config))

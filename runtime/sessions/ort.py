@@ -19,7 +19,7 @@ SILENT = 4  # only fatal errors are logged: a failure is raised, and told once
 class OrtSession(Session):
     """A network loaded by ONNX Runtime, for any batch size, in FP32."""
 
-    library = "ONNX Runtime"
+    backend = "ONNX Runtime"
 
     def __init__(self, spec: NetworkSpec, session: ort.InferenceSession) -> None:
         super().__init__(spec)
@@ -55,6 +55,6 @@ def _open(bundle: Bundle, spec: NetworkSpec) -> OrtSession:
     options.log_severity_level = SILENT
     # Four networks take turns: threads of one that spin when it has finished slow down the next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    with loading(spec, bundle.network(spec.name), OrtSession.library):
+    with loading(spec, bundle.network(spec.name), OrtSession.backend):
         session = ort.InferenceSession(bundle.network(spec.name), options, providers=["CPUExecutionProvider"])
         return OrtSession(spec, session)

@@ -22,11 +22,11 @@ class Session(ABC):
     One session runs in one thread at a time; different sessions may run at the same time.
 
     Attributes:
-        library: what loaded it, as a person knows it.
+        backend: the library that loaded it, as a person knows it.
         spec: the network's inputs and output, from `spec.NETWORKS`.
     """
 
-    library: ClassVar[str]
+    backend: ClassVar[str]
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
@@ -49,7 +49,7 @@ class Session(ABC):
         if self._closed:
             raise MaskanimError(self._subject, "its session is closed", "an open one", "Open the model again")
         batch = self._check(inputs)
-        with refusal(f"running {self._subject}", self.library, "a run without errors"):
+        with refusal(f"running {self._subject}", self.backend, "a run without errors"):
             return self._run([_broadcast(value, batch) for value in inputs])
 
     def close(self) -> None:
