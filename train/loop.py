@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from kornia.augmentation import ColorJitter
 from torch import Tensor, nn
 
 from maskanim.checkpoint import Checkpoint
 from maskanim.errors import MaskanimError
 from maskanim.networks import GAIN, Networks
 from maskanim.networks.ops import downscale
+from maskanim.train.augment import colour_augmentation
 from maskanim.train.data import Pair, SyntheticPairs, batches
 from maskanim.train.forward import Losses, Prediction, TrainingPass
 from maskanim.train.grid import draw_grid, puppet_examples
@@ -57,7 +57,7 @@ class Trainer:
             network = perceptual_network(settings.perceptual, perceptual_weights)
             perceptual = _channels_last(Perceptual(network, settings.resolutions).to(device))
         self.losses = Losses(settings, perceptual)
-        self.training_pass = TrainingPass(self.nets, _colour_augmentation(settings), self._perturb)
+        self.training_pass = TrainingPass(self.nets, colour_augmentation(settings), self._perturb)
 
     @property
     def total_steps(self) -> int:
@@ -209,12 +209,6 @@ def _parameter_groups(nets: Networks, settings: TrainSettings) -> list[dict[str,
         {"params": bodies, "lr": settings.learning_rate, "factor": 1.0},
         {"params": heads, "lr": settings.learning_rate, "factor": settings.mask_head_rate},
     ]
-
-
-def _colour_augmentation(settings: TrainSettings) -> nn.Module:
-    """A: brightness, contrast, saturation and hue, drawn per picture (section 3.1)."""
-    scale, hue = settings.colour_scale, settings.colour_hue
-    return ColorJitter(scale, scale, scale, hue, p=1.0, same_on_batch=False)
 
 
 def _floats(images: Tensor) -> Tensor:

@@ -1,0 +1,59 @@
+"""A, the colour augmentation: its ranges on pictures whose answer is known (section 3.1)."""
+
+from __future__ import annotations
+
+import colorsys
+
+import torch
+
+from maskanim.train.augment import colour_augmentation
+from maskanim.train.settings import TrainSettings
+
+COUNT = 200
+
+
+def augmented(colour: tuple[float, float, float], **changes: float) -> torch.Tensor:
+    """(COUNT, 3): what becomes of pictures of one plain colour."""
+    torch.manual_seed(0)
+    pictures = torch.tensor(colour).view(1, 3, 1, 1).expand(COUNT, -1, 8, 8).contiguous()
+    out: torch.Tensor = colour_augmentation(TrainSettings(**changes))(pictures)
+    assert (out == out[..., :1, :1]).all(), "a plain picture stays plain"
+    return out[..., 0, 0]
+
+
+def test_brightness_is_scaled_by_up_to_a_tenth() -> None:
+    """A plain grey has no contrast, saturation or hue: what changes is its brightness, for each picture anew."""
+    scales = augmented((0.5, 0.5, 0.5)) / 0.5
+    torch.testing.assert_close(scales, scales[:, :1].expand(-1, 3), atol=1e-4, rtol=0)
+    assert 0.9 - 1e-4 <= scales.min() < 0.91 and 1.09 < scales.max() <= 1.1 + 1e-4
+    assert len(scales[:, 0].unique()) > COUNT / 2
+
+
+def test_hue_is_shifted_by_up_to_a_tenth_of_the_circle() -> None:
+    hues = [colorsys.rgb_to_hsv(*colour)[0] for colour in augmented((0.2, 0.5, 0.5), colour_scale=0.0).tolist()]
+    shifts = torch.tensor(hues) - 0.5  # cyan
+    assert -0.1 - 1e-3 <= shifts.min() < -0.09 and 0.09 < shifts.max() <= 0.1 + 1e-3
+
+
+def test_contrast_pulls_towards_the_mean_and_saturation_towards_grey() -> None:
+    torch.manual_seed(0)
+    half = torch.zeros(COUNT, 3, 8, 8)
+    half[..., 4:] = 0.8
+    out = colour_augmentation(TrainSettings(colour_hue=0.0))(half)
+    dark, light = out[:, 0, 0, 0], out[:, 0, 0, -1]
+    assert (dark >= 0).all() and (dark > 0.01).any(), "lower contrast lifts the dark half"
+    assert (light - dark).min() < 0.7 and (light - dark).max() > 0.85
+    green = augmented((0.2, 0.6, 0.2), colour_hue=0.0)
+    ratio = (green[:, 1] - green[:, 0]) / green.mean(1)
+    assert ratio.min() < ratio.max() - 0.05
+
+
+def test_no_range_is_no_change() -> None:
+    torch.testing.assert_close(
+        augmented((0.3, 0.6, 0.2), colour_scale=0.0, colour_hue=0.0)[0], torch.tensor((0.3, 0.6, 0.2))
+    )
+
+
+def test_pictures_stay_in_range() -> None:
+    out = augmented((1.0, 0.9, 0.02))
+    assert out.min() >= 0 and out.max() <= 1
