@@ -31,7 +31,12 @@ def quality(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Rebuild held-out puppet clips from their first frame; print the L1 inside and outside the true figures."""
+    from maskanim.video import check_picture_name, write_picture
+
     _check_folders(grid, json_file)
+    if grid:
+        check_picture_name(grid)
+
     from rich.console import Console
     from rich.progress import track
 
@@ -53,8 +58,6 @@ def quality(
             ran = {"model": animator.model.manifest.name, "engine": animator.engine.detail}
             _write_json(json_file, ran | figures.as_dict())
         if grid:
-            from maskanim.video import write_picture
-
             write_picture(grid, animation_grid(animator, 6, 8))
 
 
@@ -70,12 +73,16 @@ def latency(
 ) -> None:
     """Time one frame, networks and operations alone, of each engine in the same run, interleaved."""
     _check_folders(json_file)
+    from rich.console import Console
+
     from maskanim.benchmarks.latency import PERCENTILES, conditions, measure
     from maskanim.models import choose
 
     bundle, why = choose(model)
     typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")
-    timings = measure(bundle, engine or ["openvino", "ort", "torch-eager"], frames)
+    with Console(stderr=True).status("loading") as status:
+        engines = engine or ["openvino", "ort", "torch-eager"]
+        timings = measure(bundle, engines, frames, report=lambda done: status.update(f"{done} of {frames} frames each"))
     typer.echo(f"{'engine':<12}" + "".join(f" {f'p{q} ms':>8}" for q in PERCENTILES) + f" {'frames/s':>9}")
     for timing in timings:
         times = "".join(f" {timing.percentile(q):8.1f}" for q in PERCENTILES)

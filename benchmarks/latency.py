@@ -21,6 +21,8 @@ from maskanim.runtime.sessions.session import processors
 from maskanim.spec import ModelSpec
 from maskanim.train.puppets import Puppet
 
+Report = Callable[[int], None]
+
 EAGER = "torch-eager"
 EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PERCENTILES = (50, 90, 99)
@@ -85,7 +87,9 @@ def _processor() -> str:
     return f"{fields.get('model name', 'unknown')} ({', '.join(extensions)})"
 
 
-def measure(bundle: Bundle, engines: list[str], frames: int, warm_up: int = 3) -> list[Timing]:
+def measure(
+    bundle: Bundle, engines: list[str], frames: int, warm_up: int = 3, report: Report = lambda done: None
+) -> list[Timing]:
     """Time P_test, U and the four networks on a driving frame; the source is encoded beforehand.
 
     Args:
@@ -93,17 +97,19 @@ def measure(bundle: Bundle, engines: list[str], frames: int, warm_up: int = 3) -
             FP32 on the processor.
         frames: measured per engine.
         warm_up: frames run before that and not counted.
+        report: called after each round with how many frames every engine has run.
     """
     with ExitStack() as opened:
         subjects = [opened.enter_context(_subject(bundle, engine)) for engine in engines]
         for subject in subjects:
             for _ in range(warm_up):
                 subject.frame()
-        times: dict[str, list[float]] = {subject.name: [] for subject in subjects}
+        times: list[list[float]] = [[] for _ in subjects]
         for start in range(0, frames, ROUND):
-            for subject in subjects:
-                times[subject.name] += [_milliseconds(subject.frame) for _ in range(min(ROUND, frames - start))]
-    return [Timing(subject.name, subject.detail, tuple(times[subject.name])) for subject in subjects]
+            for subject, spent in zip(subjects, times, strict=True):
+                spent += [_milliseconds(subject.frame) for _ in range(min(ROUND, frames - start))]
+            report(min(start + ROUND, frames))
+    return [Timing(subject.name, subject.detail, tuple(spent)) for subject, spent in zip(subjects, times, strict=True)]
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

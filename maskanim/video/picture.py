@@ -59,14 +59,20 @@ def write_picture(path: FilePath, image: Frame) -> None:
         MaskanimError: the ending is not that of a picture, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
-        raise MaskanimError(str(path), f"a name ending in '{path.suffix}'", f"one of {kinds}")
+    check_picture_name(path)
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     try:
         path.write_bytes(encoded.tobytes())
     except OSError as error:
         raise MaskanimError(str(path), f"cannot be written ({error.strerror})", "a writable file") from error
+
+
+def check_picture_name(path: FilePath) -> None:
+    """Refuse, before any work, a name whose ending is not that of a picture."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in PICTURE_SUFFIXES:
+        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise MaskanimError(str(path), f"a name ending in '{suffix}'", f"one of {kinds}")
 
 
 @contextmanager
