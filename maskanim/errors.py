@@ -50,6 +50,8 @@ def needs_extra(subject: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if str(error.name).startswith("maskanim"):
+            raise
         raise MissingPackageError(subject, str(error.name), extra) from None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskanim.errors import MaskanimError, one_line_errors
+from maskanim.progress import ProgressBar
 
 if TYPE_CHECKING:
     from maskanim.runtime.animator import Animator
@@ -47,7 +48,12 @@ def run(
 
         with Animator.open(model or ("demo" if demo else None), engine) as animator:
             _tell(animator)
-            with _Progress() as progress:
+            with ProgressBar("frame") as bar:
+                start = monotonic()
+
+                def progress(done: int, total: int | None) -> None:
+                    bar.update(done, total, f"{done / (monotonic() - start):.1f} frames/s")
+
                 result = animate_opened(animator, image, clip, output, grid=grid, progress=progress)
     typer.echo(f"{output}: {result.frames} frames in {result.seconds:.1f} s, {result.rate:.1f} frames/s end to end")
 
@@ -70,37 +76,6 @@ def _tell(animator: Animator) -> None:
     typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
     for name, reason in animator.engine.passed_over.items():
         typer.echo(f"passed over: {name} ({reason})")
-
-
-class _Progress:
-    """A bar with frames per second and time left on a terminal; a line every few seconds elsewhere."""
-
-    SECONDS_PER_LINE = 5.0
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True)
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("", total=None)
-        self.start = self.told = monotonic()
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        now = monotonic()
-        rate = f"{done / (now - self.start):.1f} frames/s"
-        self.bar.update(self.task, completed=done, total=total, description=rate)
-        if not self.console.is_terminal and now - self.told >= self.SECONDS_PER_LINE:
-            self.told = now
-            typer.echo(f"frame {done} of {total or 'unknown'}, {rate}", err=True)
 
 
 def main() -> None:

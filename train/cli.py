@@ -12,6 +12,7 @@ import typer
 from maskanim import __version__
 from maskanim.checkpoint import load_own, read_file
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+from maskanim.progress import ProgressBar
 from maskanim.train.settings import TrainSettings, load_settings, presets
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -55,7 +56,12 @@ def train(
         "maskanim": __version__,
         "torch": str(torch.__version__),
     }
-    with _Progress(trainer.total_steps, trainer.step) as report:
+    with ProgressBar("step", trainer.step) as bar:
+
+        def report(step: int, figures: dict[str, float]) -> None:
+            told = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
+            bar.update(step, trainer.total_steps, told)
+
         run(trainer, out, max_steps=max_steps or sys.maxsize, workers=workers, provenance=provenance, report=report)
     saved = out / "last.pt"
     typer.echo(f"{saved}: {trainer.step} of {trainer.total_steps} steps done. Next: maskanim-export --ckpt {saved}")
@@ -96,34 +102,6 @@ def _device(name: str) -> Any:
             f"--device {name}", "no such device here", "auto, cpu, or a CUDA device that works"
         ) from None
     return device
-
-
-class _Progress:
-    """A bar with pairs per second and time left on a terminal; a line now and then elsewhere."""
-
-    LINE_EVERY = 50
-
-    def __init__(self, total: int, done: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("training", total=total, completed=done)
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, step: int, figures: dict[str, float]) -> None:
-        told = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
-        self.bar.update(self.task, completed=step, description=told)
-        if not self.console.is_terminal and step % self.LINE_EVERY == 0:
-            self.console.print(f"step {step}  {told}", soft_wrap=True, highlight=False)
 
 
 def main() -> None:

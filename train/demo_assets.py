@@ -1,6 +1,8 @@
 """Draw the embedded demo's source picture and driving clip: python -m maskanim.train.demo_assets FOLDER.
 
-Both are identities of the test split, which no training sees, beyond those that the quality benchmark measures.
+Both are identities of the test split, which no training sees, beyond those that the quality benchmark measures. The
+bundle beside them comes from runs/demo, whose training the preset `demo` describes:
+maskanim-export --ckpt runs/demo/last.pt --out FOLDER/bundle --weights float16 --name demo --no-register
 """
 
 from __future__ import annotations

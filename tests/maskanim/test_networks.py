@@ -1,4 +1,4 @@
-"""The four networks against DESIGN.md's table: parameters, shapes, and what each block does."""
+"""The four networks: parameter counts and shapes of the released code, and what each block does."""
 
 from __future__ import annotations
 

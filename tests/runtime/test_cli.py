@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_nothing(here: Path, picture: Path, tiny_clip: Path,
     code = (
         "import time; from maskanim.runtime import cli\n"
         "def wait(*_): print('running', flush=True); time.sleep(60)\n"
-        "cli._Progress.__call__ = wait; cli.main()"
+        "cli.ProgressBar.update = wait; cli.main()"
     )
     options = [f"--source={picture}", f"--driving={tiny_clip}", f"--model={tiny_bundle.path}", "--output=out.mp4"]
     process = subprocess.Popen(

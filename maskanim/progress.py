@@ -1,0 +1,42 @@
+"""How long work is shown, on standard error: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+SECONDS_PER_LINE = 5.0
+
+
+class ProgressBar:
+    """Counts what is done, with the time left; a context manager.
+
+    Args:
+        noun: what is counted, e.g. ``frame``.
+        done: how many were done before; they do not count as speed.
+    """
+
+    def __init__(self, noun: str, done: int = 0) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.noun = noun
+        self.console = Console(stderr=True)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("", total=None, completed=done)
+        self.told = monotonic()
+
+    def __enter__(self) -> ProgressBar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, total: int | None, told: str) -> None:
+        """Show how many of a total, which may be unknown, are done, and a text of one line."""
+        self.bar.update(self.task, completed=done, total=total, description=told)
+        if not self.console.is_terminal and monotonic() - self.told >= SECONDS_PER_LINE:
+            self.told = monotonic()
+            line = f"{self.noun} {done} of {total or 'unknown'}, {told}"
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
