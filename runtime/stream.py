@@ -7,9 +7,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+from maskanim.grid import draw_grid
 from maskanim.ops import Array, Frame, postprocess, preprocess
 from maskanim.runtime.animator import Animation, Animator
-from maskanim.runtime.grid import draw_grid
 from maskanim.runtime.overlap import ahead, behind
 from maskanim.video import Clip, ClipWriter, check_output, open_clip, read_picture
 

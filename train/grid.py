@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskanim import pipeline
+from maskanim.grid import draw_grid
 from maskanim.networks import Networks, TorchOps
-from maskanim.ops import Frame, postprocess, preprocess
-from maskanim.spec import IMAGE_SIZE
+from maskanim.ops import Array, Frame, preprocess
 from maskanim.train.puppets import Puppet
 
 
@@ -25,8 +24,8 @@ def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tens
 
 
 @torch.no_grad()
-def draw_grid(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
-    """One row per pair: s, m_s, d, m_d, m_dp, m_dr, c, f.
+def draw_grids(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
+    """One row of `maskanim.grid` per pair.
 
     Args:
         source, driving: (N, 3, 256, 256) float32 in [0, 1].
@@ -40,11 +39,12 @@ def draw_grid(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
     encoded = pipeline.encode_source(nets, ops, source)
     shown = pipeline.animate_frame(nets, ops, encoded, driving)
     nets.train(was_training)
-    columns = (source, encoded.mask, driving, shown.mask, shown.perturbed, shown.refined, shown.coarse, shown.frame)
-    rows = [np.hstack([_cell(column[i]) for column in columns]) for i in range(len(source))]
-    return np.vstack(rows)
+    return np.vstack([_row(encoded, driving, shown, i) for i in range(len(source))])
 
 
-def _cell(image: Tensor) -> Frame:
-    picture = postprocess(image.float().cpu().numpy())
-    return cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_NEAREST)
+def _row(encoded: pipeline.Source[Tensor], driving: Tensor, shown: pipeline.Animation[Tensor], i: int) -> Frame:
+    def item(batch: Tensor) -> Array:
+        return batch[i : i + 1].float().cpu().numpy()
+
+    source = pipeline.Source(*map(item, vars(encoded).values()))
+    return draw_grid(source, item(driving), pipeline.Animation(*map(item, vars(shown).values())))

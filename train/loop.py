@@ -19,7 +19,7 @@ from maskanim.networks.ops import downscale
 from maskanim.train.augment import colour_augmentation
 from maskanim.train.data import Pair, SyntheticPairs, batches
 from maskanim.train.forward import Losses, Prediction, TrainingPass
-from maskanim.train.grid import draw_grid, puppet_examples
+from maskanim.train.grid import draw_grids, puppet_examples
 from maskanim.train.losses import Perceptual, perceptual_network
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings
@@ -185,7 +185,7 @@ def run(
                 report(trainer.step, figures)
             file.flush()
             trainer.state(provenance).save(out / "last.pt")
-            grid = draw_grid(trainer.nets, *(tensor.to(trainer.device) for tensor in examples))
+            grid = draw_grids(trainer.nets, *(tensor.to(trainer.device) for tensor in examples))
             write_picture(out / "grids" / f"step-{trainer.step:07d}.png", grid)
 
 

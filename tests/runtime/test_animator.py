@@ -10,9 +10,9 @@ import pytest
 from maskanim import ops
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
+from maskanim.grid import draw_grid
 from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
-from maskanim.runtime.grid import draw_grid
 from maskanim.runtime.sessions import Session
 
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from maskanim.ops import Array, Frame, postprocess
-from maskanim.runtime.animator import Animation, Source
+from maskanim.pipeline import Animation, Source
 from maskanim.spec import IMAGE_SIZE
 
 
-def draw_grid(source: Source, driving: Array, steps: Animation) -> Frame:
+def draw_grid(source: Source[Array], driving: Array, steps: Animation[Array]) -> Frame:
     """One row of eight cells: s, m_s, d, m_d, m_dp, m_dr, c, f.
 
     Args:
