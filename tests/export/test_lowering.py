@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskanim.export.lowering import REWRITES, TransposedUp, fold_batch_norm, lower
+from maskanim.export.lowering import REWRITES, PhaseHead, TransposedUp, fold_batch_norm, lower
 from maskanim.networks import Networks
 from maskanim.networks.blocks import Up
 from maskanim.spec import FULL, NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName
@@ -59,6 +59,15 @@ def test_transposed_upsampling_is_exact_up_to_the_border(size: tuple[int, int]) 
     fold_batch_norm(up)
     # float64, so that only a wrong tap can make a difference
     torch.testing.assert_close(TransposedUp(up).double()(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(7, (8, 6)), (3, (2, 4)), (1, (2, 2))])
+@torch.no_grad()
+def test_a_head_in_phases_is_exact_up_to_the_border(kernel: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(3)
+    head = nn.Conv2d(5, 3, kernel, padding=kernel // 2).double()
+    x = torch.randn(2, 5, *size, dtype=torch.float64)
+    torch.testing.assert_close(PhaseHead(head).double()(x), head(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "gain"), [("h", 1.6), ("l", 1.1)])
