@@ -107,7 +107,8 @@ def perturb(mask: Array, perturbation: Perturbation) -> Array:
 def preprocess(frame: Frame) -> Array:
     """A picture of any size to the networks' input: the largest centred square, resized to 256x256.
 
-    Shrinking averages each pixel's area, enlarging is bilinear.
+    Shrinking averages each pixel's area; enlarging is bilinear, with half-pixel centres and repeated edges. Nothing is
+    rounded to eight bits in between.
 
     Args:
         frame: (H, W, 3) uint8 RGB; both sides at least 64.
@@ -118,12 +119,13 @@ def preprocess(frame: Frame) -> Array:
     Raises:
         MaskanimError: the array is not such a picture, or it is too small.
     """
-    square = centre_square(frame)
+    square: NDArray[np.uint8 | np.float32] = centre_square(frame)
     side = len(square)
     if side != IMAGE_SIZE:
         how = cv2.INTER_AREA if side > IMAGE_SIZE else cv2.INTER_LINEAR
-        square = cv2.resize(square, (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
-    return np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+        square = cv2.resize(square.astype(np.float32), (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
+    image = np.divide(square.transpose(2, 0, 1)[None], 255, order="C", dtype=np.float32)
+    return np.minimum(image, 1, out=image)  # the mean of white pixels can round to more
 
 
 def centre_square(frame: Frame) -> Frame:

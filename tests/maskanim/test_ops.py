@@ -90,6 +90,35 @@ def test_preprocess_of_a_256_frame_is_exact_and_comes_back() -> None:
     np.testing.assert_array_equal(ops.postprocess(image), frame)
 
 
+def area(side: int) -> np.ndarray:
+    """Weights (256, side): how much of each input pixel an output pixel covers."""
+    edges = np.arange(257) * side / 256
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.clip(overlap, 0, None) * 256 / side
+
+
+def bilinear(side: int) -> np.ndarray:
+    """Weights (256, side): how near each input pixel's centre is to an output pixel's, edges repeated."""
+    centres = np.clip((np.arange(256) + 0.5) * side / 256 - 0.5, 0, side - 1)
+    return np.clip(1 - np.abs(centres[:, None] - np.arange(side)), 0, None)
+
+
+@pytest.mark.parametrize("side", [64, 65, 255, 257, 333, 480, 512, 1080])
+def test_preprocess_is_the_area_mean_or_bilinear_to_float32(side: int) -> None:
+    frame = RNG.integers(0, 256, (side, side, 3), np.uint8)
+    weights = area(side) if side > 256 else bilinear(side)
+    expected = np.einsum("yi,ijc,xj->cyx", weights, frame / 255, weights, optimize=True)
+    # A few roundings of float32 near 1; rounding to eight bits in between would be off by up to 2e-3.
+    np.testing.assert_allclose(ops.preprocess(frame)[0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [64, 267, 1080])
+def test_preprocess_of_white_stays_in_range(side: int) -> None:
+    image = ops.preprocess(np.full((side, side, 3), 255, np.uint8))
+    assert 1 - 1e-6 < image.min() <= image.max() <= 1
+
+
 def test_shrinking_averages() -> None:
     frame = np.zeros((512, 512, 3), np.uint8)
     frame[::2] = 200
