@@ -12,9 +12,19 @@ import torch
 from torch import nn
 
 from maskanim import __version__
-from maskanim.bundle import Bundle, Manifest, Parity, Rounding, check_bundle_place, network_file, write_bundle
+from maskanim.bundle import (
+    Bundle,
+    HalfParity,
+    Manifest,
+    Parity,
+    Rounding,
+    check_bundle_place,
+    network_file,
+    write_bundle,
+)
 from maskanim.errors import MaskanimError
 from maskanim.export.checkpoints import Trained, load_trained
+from maskanim.export.emulation import measure_half, require_half_parity
 from maskanim.export.frames import read_pairs
 from maskanim.export.half import round_weights, store_as_half
 from maskanim.export.lowering import lower
@@ -36,6 +46,13 @@ WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 Report = Callable[[str], None]
 
 ROUNDED_FRAME_PSNR = 40.0  # dB; below this, rounded weights can be seen. Rounding to eleven bits leaves about 70.
+
+
+class Half(NamedTuple):
+    """What FP16 does to a model: figures, unless a number overflowed, and why it is refused, or nothing."""
+
+    parity: HalfParity | None
+    refusal: str
 
 
 class Exported(NamedTuple):
@@ -88,6 +105,7 @@ def export_bundle(
     exported = {n: _export_network(trained, n, weights, report) for n in NETWORK_NAMES}
     found = _verified(trained, exported, pairs, report)
     rounding = _rounding(trained, exported, pairs, report) if weights == "float16" else None
+    half = _half(trained, exported, pairs, report)
     manifest = Manifest(
         name=name or ckpt.resolve().parent.name,
         model=trained.nets.spec,
@@ -102,6 +120,8 @@ def export_bundle(
             threshold_flips=found.flips,
             mask_pixels=found.mask_pixels,
             rounding=rounding,
+            half=half.parity,
+            half_refusal=half.refusal,
         ),
         provenance={**trained.provenance, "exported": _versions()},
     )
@@ -144,6 +164,20 @@ def _rounding(trained: Trained, exported: dict[NetworkName, Exported], pairs: li
         wanted = f"at least {ROUNDED_FRAME_PSNR:g} dB"
         raise MaskanimError("float16 weights", received, wanted, "Nothing was written; use --weights float32")
     return Rounding(max_difference=found.networks, frame_psnr=found.frame_psnr)
+
+
+def _half(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> Half:
+    """FP16 against the trained networks; a model that does not survive it still makes a float32 bundle."""
+    report("emulating FP16")
+    parity = None
+    try:
+        contents = {n: done.content for n, done in exported.items()}
+        parity = measure_half(trained.nets, contents, trained.nets.spec.perturbation, pairs)
+        require_half_parity(parity)
+    except MaskanimError as error:
+        report(f"note: no FP16 engine can be built of this model. {error}")
+        return Half(parity, f"{error.subject}: {error.received}")
+    return Half(parity, "")
 
 
 def _versions() -> dict[str, str]:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from maskanim import pipeline
 from maskanim.errors import MaskanimError
 from maskanim.networks import TorchOps
-from maskanim.ops import Array, NumpyOps
+from maskanim.ops import Array, NumpyOps, lower_median
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
 
 # Some twenty float32 convolutions summed in another order move a sigmoid by 1e-6; 1e-4 is a fortieth of a grey level.
@@ -53,20 +53,30 @@ class Difference(NamedTuple):
 
     Attributes:
         networks: per network, the largest absolute difference of any output value, on the reference's inputs.
+        network_psnr: per network, the lowest agreement of its outputs there, in dB with peak 1.
         frame_psnr: the lowest of the final frames', in dB with peak 1, each side running the whole pipeline; at
             pixels whose perturbation flips, the candidate takes the reference's decision.
+        own_frame_psnr: the same where the candidate takes its own decisions.
         flips: pixels of the driving masks that lie so near the threshold that one side keeps and the other zeroes them.
         mask_pixels: how many there are.
+        flip_distance: the farthest that the reference's mask is from its threshold at a pixel that flips.
     """
 
     networks: dict[NetworkName, float]
+    network_psnr: dict[NetworkName, float]
     frame_psnr: float
+    own_frame_psnr: float
     flips: int
     mask_pixels: int
+    flip_distance: float
 
 
 def compare(
-    reference: pipeline.Nets[Tensor], candidate: pipeline.Nets[Array], perturbation: Perturbation, pairs: Iterable[Pair]
+    reference: pipeline.Nets[Tensor],
+    candidate: pipeline.Nets[Array],
+    perturbation: Perturbation,
+    pairs: Iterable[Pair],
+    images: DTypeLike = np.float32,
 ) -> Difference:
     """Measure a candidate against PyTorch on pairs of frames.
 
@@ -75,20 +85,54 @@ def compare(
         candidate: the same networks in another form.
         perturbation: of the model.
         pairs: one at a time goes through both.
+        images: the type to which the candidate's pictures are rounded before anything else.
     """
+    return _worst(_compare_pair(reference, candidate, perturbation, pair, images) for pair in pairs)
+
+
+def _worst(differences: Iterable[Difference]) -> Difference:
+    """The worst of several pairs, and their pixels together."""
+    networks, network_psnr, frame_psnr, own_frame_psnr, flips, pixels, distance = zip(*differences, strict=True)
+    return Difference(
+        {name: float(np.max([one[name] for one in networks])) for name in NETWORK_NAMES},
+        {name: float(np.min([one[name] for one in network_psnr])) for name in NETWORK_NAMES},
+        float(np.min(frame_psnr)),
+        float(np.min(own_frame_psnr)),
+        sum(flips),
+        sum(pixels),
+        float(np.max(distance)),
+    )
+
+
+def _compare_pair(
+    reference: pipeline.Nets[Tensor],
+    candidate: pipeline.Nets[Array],
+    perturbation: Perturbation,
+    pair: Pair,
+    images: DTypeLike,
+) -> Difference:
+    recording = _Recording(reference)
+    expected = _reference_run(recording, perturbation, pair)
     worst: dict[NetworkName, float] = dict.fromkeys(NETWORK_NAMES, 0.0)
-    psnrs, flips, pixels = [], 0, 0
-    for pair in pairs:
-        recording = _Recording(reference)
-        expected = _reference_run(recording, perturbation, pair)
-        for name, inputs, output in recording.calls:
-            worst[name] = _larger(worst[name], getattr(candidate, name)(*inputs) - output)
-        ops = _PinnedOps(perturbation, expected.perturbed.numpy() > 0)
-        encoded = pipeline.encode_source(candidate, ops, pair.source)
-        frame = pipeline.animate_frame(candidate, ops, encoded, pair.driving).frame
-        psnrs.append(psnr(frame, expected.frame.numpy()))
-        flips, pixels = flips + ops.flips, pixels + ops.keep.size
-    return Difference(worst, float(np.min(psnrs)), flips, pixels)
+    agreement: dict[NetworkName, float] = dict.fromkeys(NETWORK_NAMES, HIGHEST_PSNR)
+    for name, inputs, output in recording.calls:
+        found = getattr(candidate, name)(*inputs)
+        worst[name] = float(np.maximum(worst[name], np.abs(found - output).max()))  # NaN, once met, stays
+        agreement[name] = float(np.minimum(agreement[name], psnr(found, output)))
+    pinned, rounded = _PinnedOps(perturbation, expected), Pair(*(_rounded(image, images) for image in pair))
+    frame_psnr = own_frame_psnr = psnr(_frame(candidate, pinned, rounded), expected.frame.numpy())
+    if pinned.flips:
+        own_frame_psnr = psnr(_frame(candidate, NumpyOps(perturbation), rounded), expected.frame.numpy())
+    counts = pinned.flips, pinned.keep.size, pinned.flip_distance
+    return Difference(worst, agreement, frame_psnr, own_frame_psnr, *counts)
+
+
+def _rounded(image: Array, images: DTypeLike) -> Array:
+    return image.astype(images).astype(np.float32)
+
+
+def _frame(nets: pipeline.Nets[Array], ops: NumpyOps, pair: Pair) -> Array:
+    return pipeline.animate_frame(nets, ops, pipeline.encode_source(nets, ops, pair.source), pair.driving).frame
 
 
 def require_parity(difference: Difference) -> None:
@@ -148,14 +192,20 @@ class _Recording:
 
 
 class _PinnedOps(NumpyOps):
-    """NumpyOps whose perturbation keeps given pixels, and counts those about which it would have decided otherwise."""
+    """NumpyOps whose perturbation decides as a reference did, and counts where it would have decided otherwise."""
 
-    def __init__(self, perturbation: Perturbation, keep: NDArray[np.bool_]) -> None:
+    def __init__(self, perturbation: Perturbation, expected: pipeline.Animation[Tensor]) -> None:
         super().__init__(perturbation)
-        self.keep, self.flips = keep, 0
+        self.mask, self.keep = expected.mask.numpy(), expected.perturbed.numpy() > 0
+        self.flips, self.flip_distance = 0, 0.0
 
     def perturb(self, mask: Array) -> Array:
-        self.flips += int(np.count_nonzero((super().perturb(mask) > 0) != self.keep))
+        flipped = (super().perturb(mask) > 0) != self.keep
+        fixed = self.perturbation.threshold
+        threshold = lower_median(self.mask) if fixed is None else np.float32(fixed)
+        distances = np.abs(self.mask - threshold)[flipped]
+        self.flips += int(np.count_nonzero(flipped))
+        self.flip_distance = max(self.flip_distance, float(distances.max(initial=0)))
         return np.where(self.keep, mask, np.float32(0))
 
 
@@ -164,8 +214,3 @@ def _reference_run(nets: pipeline.Nets[Tensor], perturbation: Perturbation, pair
     ops = TorchOps(perturbation)
     encoded = pipeline.encode_source(nets, ops, torch.from_numpy(pair.source))
     return pipeline.animate_frame(nets, ops, encoded, torch.from_numpy(pair.driving))
-
-
-def _larger(worst: float, difference: Array) -> float:
-    """NaN, once met, stays."""
-    return float(np.maximum(worst, np.abs(difference).max()))

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,11 +16,13 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError
 
 from maskanim.errors import MaskanimError
+from maskanim.folders import replace_folder, sibling_folder
 from maskanim.spec import NETWORKS, ModelSpec, NetworkName, NetworkSpec, Record
 
 FORMAT: Final = "maskanim-bundle"
 FORMAT_VERSION: Final = 1
 MANIFEST = "manifest.json"
+PLANS = "plans"  # the folder of the engine plans that were built from the bundle; not part of the bundle itself
 
 
 class NetworkFile(Record):
@@ -53,6 +53,29 @@ class Rounding(Record):
     frame_psnr: float
 
 
+class HalfParity(Record):
+    """What FP16 engines change, against PyTorch in float32 with the trained weights; emulated on a CPU at export.
+
+    Attributes:
+        pairs: how many of the pairs of frames were used.
+        max_difference, frame_psnr, threshold_flips, mask_pixels: as in `Parity`.
+        network_psnr: per network, the lowest of its outputs' on the same inputs, in dB, peak 1.
+        own_frame_psnr: as `frame_psnr`, but at pixels whose perturbation flips, each side took its own decision.
+        flip_distance: how far a mask in float32 is from its threshold at most, at a pixel that flips.
+        largest_activation: per network, the largest absolute value that was rounded to half, which ends at 65504.
+    """
+
+    pairs: int
+    max_difference: dict[NetworkName, float]
+    network_psnr: dict[NetworkName, float]
+    frame_psnr: float
+    own_frame_psnr: float
+    threshold_flips: int
+    mask_pixels: int
+    flip_distance: float
+    largest_activation: dict[NetworkName, float]
+
+
 class Parity(Record):
     """How the exported networks compare with PyTorch's, measured at export on real frames.
 
@@ -68,6 +91,8 @@ class Parity(Record):
             side keeps them and the other does not.
         mask_pixels: of all driving masks.
         rounding: only with float16 weights.
+        half: of FP16 engines, where it was measured.
+        half_refusal: why this model does not survive FP16; empty where it does, or where nobody measured.
     """
 
     frames: str
@@ -77,6 +102,8 @@ class Parity(Record):
     threshold_flips: int = 0
     mask_pixels: int = 0
     rounding: Rounding | None = None
+    half: HalfParity | None = None
+    half_refusal: str = ""
 
 
 class Manifest(Record):
@@ -142,16 +169,19 @@ def network_file(name: NetworkName, content: bytes, lowering: tuple[str, ...] = 
 def write_bundle(path: Path, manifest: Manifest, contents: Mapping[NetworkName, bytes]) -> Bundle:
     """Write a bundle to `path`, replacing an older bundle there; on failure what was there stays as it was.
 
+    Plans in the older bundle are kept if every network is the same to the byte.
+
     Raises:
         MaskanimError: the place holds something that is not a bundle, or cannot be written.
     """
     check_bundle_place(path)
-    with _sibling_folder(path) as partial:
+    with sibling_folder(path) as partial:
         for name, content in contents.items():
             (partial / manifest.networks[name].file).write_bytes(content)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
         Bundle.open(partial)
-        _replace_folder(partial, path)
+        _keep_plans(path, partial, manifest)
+        replace_folder(partial, path)
     return Bundle.open(path)
 
 
@@ -165,10 +195,21 @@ def check_bundle_place(path: Path) -> None:
     if path.exists() and not (path / MANIFEST).is_file():
         raise MaskanimError(subject, "something that is not a bundle", wanted)
     try:
-        with _sibling_folder(path):
+        with sibling_folder(path):
             pass
     except OSError as error:
         raise MaskanimError(subject, f"not writable ({error.strerror})", "a folder that can be written") from None
+
+
+def _keep_plans(old: Path, new: Path, manifest: Manifest) -> None:
+    if not (old / PLANS).is_dir():
+        return
+    try:
+        networks = Bundle.open(old).manifest.networks
+    except MaskanimError:
+        return
+    if all(networks[name].sha256 == manifest.networks[name].sha256 for name in NETWORKS):
+        shutil.copytree(old / PLANS, new / PLANS, ignore=shutil.ignore_patterns(".*"))
 
 
 def _read_manifest(path: Path, subject: str) -> Manifest:
@@ -218,28 +259,3 @@ def _verify(path: Path, entry: NetworkFile, subject: str) -> None:
         raise MaskanimError(f"{subject}, {entry.file}", f"{len(content)} bytes", f"{entry.size}", again)
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise MaskanimError(f"{subject}, {entry.file}", "changed since it was written", f"sha256 {entry.sha256}", again)
-
-
-@contextmanager
-def _sibling_folder(path: Path) -> Iterator[Path]:
-    """A hidden temporary folder beside `path`, so that a rename brings it into place; removed if it is still there."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    partial.chmod(0o755)
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; an older folder there steps aside first and comes back if the rename fails."""
-    if not path.exists():
-        new.rename(path)
-        return
-    with _sibling_folder(path) as aside:
-        old = path.rename(aside / "old")
-        try:
-            new.rename(path)
-        except OSError:
-            old.rename(path)
-            raise

@@ -71,7 +71,7 @@ def tampered(monkeypatch: pytest.MonkeyPatch, onnx_models: dict[NetworkName, Mod
         model = ModelProto()
         model.CopyFrom(onnx_models[signature.name])
         if signature.name == "l":
-            bias = next(weight for weight in model.graph.initializer if weight.name == "head.bias")
+            bias = next(weight for weight in model.graph.initializer if weight.name == "head.conv.bias")
             bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
         return model
 

@@ -11,6 +11,7 @@ import torch
 
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import (
+    HIGHEST_PSNR,
     ArrayNets,
     Difference,
     ModuleNets,
@@ -25,6 +26,11 @@ from maskanim.ops import Array
 from maskanim.spec import NETWORK_NAMES, NetworkName, Perturbation
 
 EQUAL: dict[NetworkName, float] = dict.fromkeys(NETWORK_NAMES, 0.0)
+
+
+def difference(networks: dict[NetworkName, float], frame_psnr: float) -> Difference:
+    psnrs: dict[NetworkName, float] = dict.fromkeys(NETWORK_NAMES, 90.0)
+    return Difference(networks, psnrs, frame_psnr, frame_psnr, flips=0, mask_pixels=4096, flip_distance=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,8 @@ def test_a_network_equals_itself(nets: Networks, pairs: list[Pair], perturbation
     found = compare(nets, ArrayNets(functions(nets)), perturbation, pairs)
     # U differs by float32's rounding between NumPy and PyTorch, so the frame may too, but no network does.
     assert found.networks == EQUAL and found.flips == 0 and found.mask_pixels == 2 * 64 * 64
-    assert found.frame_psnr > 120
+    assert set(found.network_psnr.values()) == {HIGHEST_PSNR} and found.flip_distance == 0
+    assert found.frame_psnr > 120 and found.own_frame_psnr == found.frame_psnr
     require_parity(found)
 
 
@@ -54,6 +61,7 @@ def test_a_changed_network_is_named(nets: Networks, pairs: list[Pair], name: Net
     found = compare(nets, ArrayNets(changed), Perturbation(), pairs[:1])
     assert found.networks[name] == pytest.approx(3e-4, rel=1e-3)
     assert all(value == 0 for other, value in found.networks.items() if other != name)
+    assert found.network_psnr[name] == pytest.approx(-20 * math.log10(3e-4), abs=0.01)
     with pytest.raises(MaskanimError, match=f"network {name} differs"):
         require_parity(found)
 
@@ -71,22 +79,23 @@ def test_flips_at_the_threshold_are_counted_and_do_no_harm(nets: Networks, pairs
     reference = ModuleNets(FlatMask(), nets.r, nets.l, nets.h)
     candidate = ArrayNets({**functions(nets), "m": nearly_flat})
     found = compare(reference, candidate, Perturbation(kind="fixed", threshold=0.5), pairs[:1])
-    assert found.flips == 5 * 64
+    assert found.flips == 5 * 64 and found.flip_distance == 0
+    assert found.own_frame_psnr < found.frame_psnr - 10  # by itself the candidate keeps five columns of the mask
     require_parity(found)
 
 
 @pytest.mark.parametrize(
-    ("difference", "told"),
+    ("found", "told"),
     [
-        (Difference({**EQUAL, "r": math.nan}, 90.0, 0, 4096), "network r"),
-        (Difference({**EQUAL, "l": 1.1e-4, "h": 0.5}, 90.0, 0, 4096), "network l.*network h"),
-        (Difference(EQUAL, 59.0, 0, 4096), "59.0 dB"),
-        (Difference(EQUAL, math.nan, 0, 4096), "final frame"),
+        (difference({**EQUAL, "r": math.nan}, 90.0), "network r"),
+        (difference({**EQUAL, "l": 1.1e-4, "h": 0.5}, 90.0), "network l.*network h"),
+        (difference(EQUAL, 59.0), "59.0 dB"),
+        (difference(EQUAL, math.nan), "final frame"),
     ],
 )
-def test_differences_beyond_tolerance_fail(difference: Difference, told: str) -> None:
+def test_differences_beyond_tolerance_fail(found: Difference, told: str) -> None:
     with pytest.raises(MaskanimError, match=told):
-        require_parity(difference)
+        require_parity(found)
 
 
 def test_psnr() -> None:

@@ -1,0 +1,197 @@
+"""An FP16 engine's arithmetic in PyTorch: the ONNX graph node by node, each result rounded to the type in the graph.
+
+Products are summed in float32, as tensor cores can, and every operation rounds its result once. A CPU's own half
+kernels are not used, and ONNX Runtime is no judge: on a CPU it leaves out the roundings between many of the nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import NodeProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from maskanim import pipeline
+from maskanim.bundle import HalfParity
+from maskanim.errors import MaskanimError
+from maskanim.export.parity import ArrayNets, Pair, compare, torch_function
+from maskanim.plans.half import LARGEST_HALF, NEXT_STEP, to_half
+from maskanim.spec import NetworkName, Perturbation
+
+HALF_FRAME_PSNR = 45.0  # dB; an rms error of one and a half grey levels
+HALF_PAIRS = 4  # a pair takes about five seconds with the full networks on two cores
+
+Attributes = Mapping[str, Any]
+Operation = Callable[..., Tensor]
+
+
+def measure_half(
+    reference: pipeline.Nets[Tensor],
+    contents: Mapping[NetworkName, bytes],
+    perturbation: Perturbation,
+    pairs: Sequence[Pair],
+) -> HalfParity:
+    """Compare FP16 engines of a bundle, as they would compute, with PyTorch in float32.
+
+    Args:
+        reference: in eval mode, on the CPU.
+        contents: the bundle's float32 ONNX files.
+        perturbation: of the model.
+        pairs: frames; at most `HALF_PAIRS` of them, spread over all, are used.
+
+    Raises:
+        MaskanimError: weights or activations beyond half's range.
+    """
+    used = pairs[:: max(1, len(pairs) // HALF_PAIRS)][:HALF_PAIRS]
+    emulated = {name: EmulatedNetwork(to_half(content, name), name) for name, content in contents.items()}
+    candidate = ArrayNets({name: torch_function(network) for name, network in emulated.items()})
+    found = compare(reference, candidate, perturbation, used, images=np.float16)
+    return HalfParity(
+        pairs=len(used),
+        max_difference=found.networks,
+        network_psnr=found.network_psnr,
+        frame_psnr=found.frame_psnr,
+        own_frame_psnr=found.own_frame_psnr,
+        threshold_flips=found.flips,
+        mask_pixels=found.mask_pixels,
+        flip_distance=found.flip_distance,
+        largest_activation={name: network.largest for name, network in emulated.items()},
+    )
+
+
+def require_half_parity(half: HalfParity) -> None:
+    """Raise a MaskanimError where FP16 engines would visibly change the frame."""
+    if not half.own_frame_psnr >= HALF_FRAME_PSNR:
+        received = f"its final frame agrees with float32's to {half.own_frame_psnr:.1f} dB"
+        raise MaskanimError("the model in FP16", received, f"at least {HALF_FRAME_PSNR:g} dB", NEXT_STEP)
+
+
+class EmulatedNetwork(nn.Module):
+    """A network's ONNX graph, float32 or FP16, as a PyTorch module; inputs and output are float32 tensors.
+
+    Attributes:
+        largest: the largest absolute value that a half result had so far, before rounding.
+    """
+
+    def __init__(self, content: bytes, name: NetworkName) -> None:
+        """Args: an ONNX file, and whose."""
+        super().__init__()
+        graph = onnx.ModelProto.FromString(content).graph
+        self.name, self.largest = name, 0.0
+        self.constants = {w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer}
+        self.inputs = {value.name: _torch_type(value.type.tensor_type.elem_type) for value in graph.input}
+        self.output = graph.output[0].name
+        self.steps = [_Step(node) for node in graph.node]
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The network's inputs in the order of its signature to its output, shapes as in `spec.NETWORKS`.
+
+        Raises:
+            MaskanimError: a result beyond half's range, or not a number.
+        """
+        return self.values(*inputs)[self.output].float()
+
+    def values(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Every tensor of the graph by its name, in its own type."""
+        values: dict[str, Tensor] = dict(self.constants)
+        for (name, dtype), value in zip(self.inputs.items(), inputs, strict=True):
+            values[name] = value.to(dtype)
+        for step in self.steps:
+            values[step.output] = self._rounded(step, *step.run(values))
+        return values
+
+    def _rounded(self, step: _Step, result: Tensor, dtype: torch.dtype) -> Tensor:
+        if dtype == torch.float16:
+            largest = float(torch.stack(result.aminmax()).abs().max())
+            if not largest <= LARGEST_HALF:  # written so that NaN fails
+                received, wanted = f"node {step.name} gives {largest:.3g}", f"at most {LARGEST_HALF:g}, half's largest"
+                raise MaskanimError(f"network {self.name} in FP16", received, wanted, NEXT_STEP)
+            self.largest = max(self.largest, largest)
+        return result.to(dtype)
+
+
+class _Step:
+    """One node."""
+
+    def __init__(self, node: NodeProto) -> None:
+        if node.op_type not in OPERATIONS:
+            raise MaskanimError(f"node {node.name}", node.op_type, f"one of {', '.join(OPERATIONS)}")
+        self.name, self.inputs, self.output = node.name, list(node.input), node.output[0]
+        self.operation = OPERATIONS[node.op_type]
+        self.attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        self.cast_to = _torch_type(self.attributes["to"]) if node.op_type == "Cast" else None
+
+    def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, torch.dtype]:
+        """The result in float32, and the type that it is to be rounded to."""
+        inputs = [values[name] if name else None for name in self.inputs]
+        wide = [x.float() if x is not None and x.is_floating_point() else x for x in inputs]
+        first = inputs[0]
+        assert first is not None
+        return self.operation(self.attributes, *wide), self.cast_to or first.dtype
+
+
+def _torch_type(onnx_type: int) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, helper.tensor_dtype_to_np_dtype(onnx_type))).dtype
+
+
+def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.conv2d(x, weight, bias, a["strides"], _both_sides(a), a["dilations"], a["group"])
+
+
+def _conv_transpose(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    extra = a.get("output_padding", [0, 0])
+    return F.conv_transpose2d(x, weight, bias, a["strides"], _both_sides(a), extra, a["group"], a["dilations"])
+
+
+def _average_pool(a: Attributes, x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, a["kernel_shape"], a["strides"], _both_sides(a))
+
+
+def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    return F.batch_norm(x, mean, variance, scale, bias, eps=a["epsilon"])
+
+
+def _resize(a: Attributes, x: Tensor, _: None, scales: Tensor) -> Tensor:
+    how = (a["mode"], a["coordinate_transformation_mode"], a["nearest_mode"])
+    assert how == (b"nearest", b"asymmetric", b"floor")  # which is PyTorch's nearest
+    return F.interpolate(x, scale_factor=scales.tolist()[2:])
+
+
+def _pad(a: Attributes, x: Tensor, pads: Tensor) -> Tensor:
+    top, left, bottom, right = pads[[2, 3, 6, 7]].tolist()
+    return F.pad(x, (left, right, top, bottom))
+
+
+def _depth_to_space(a: Attributes, x: Tensor) -> Tensor:
+    assert a["mode"] == b"CRD"  # PyTorch's order
+    return F.pixel_shuffle(x, a["blocksize"])
+
+
+def _both_sides(a: Attributes) -> list[int]:
+    """ONNX tells the padding before and behind each axis; PyTorch has one for both."""
+    half = len(a["pads"]) // 2
+    before, behind = a["pads"][:half], a["pads"][half:]
+    assert before == behind
+    return list(before)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "Add": lambda a, x, y: x + y,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": lambda a, x: x,
+    "Concat": lambda a, *x: torch.cat(x, a["axis"]),
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "DepthToSpace": _depth_to_space,
+    "Mul": lambda a, x, y: x * y,
+    "Pad": _pad,
+    "Relu": lambda a, x: F.relu(x),
+    "Resize": _resize,
+    "Sigmoid": lambda a, x: torch.sigmoid(x),
+}

@@ -1,0 +1,34 @@
+"""Folders that appear whole or not at all: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def sibling_folder(path: Path) -> Iterator[Path]:
+    """A hidden temporary folder beside `path`, so that a rename brings it into place; removed if it is still there."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    partial.chmod(0o755)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; an older folder there steps aside first and comes back if the rename fails."""
+    if not path.exists():
+        new.rename(path)
+        return
+    with sibling_folder(path) as aside:
+        old = path.rename(aside / "old")
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
