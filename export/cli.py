@@ -9,8 +9,12 @@ from typing import Annotated, cast
 import typer
 
 from maskanim import models
-from maskanim.bundle import Bundle
+from maskanim.bundle import Bundle, HalfParity
 from maskanim.errors import needs_extra, one_line_errors
+from maskanim.export.engines import EngineRequest, build_engines, parse_engine
+from maskanim.plans.callbacks import shown_on
+from maskanim.plans.store import Plans
+from maskanim.progress import ProgressBar
 from maskanim.spec import NetworkName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -22,15 +26,13 @@ def export(
     ckpt: Annotated[Path, typer.Option(help="last.pt of maskanim-train, or the released code's *-checkpoint.pth.tar.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="The bundle's folder; an older bundle there is replaced.  [default: <ckpt>.bundle beside it]"
-        ),
+        typer.Option(help="The bundle's folder; an older bundle there is replaced. (default: <ckpt>.bundle beside it)"),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name.  [default: the checkpoint's folder]")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name. (default: the checkpoint's folder)")] = None,
     weights: Annotated[str, typer.Option(help="'float32', or 'float16': half the size, rounded.")] = "float32",
     frames: Annotated[
         list[Path] | None,
-        typer.Option(help="Picture, folder or video to verify on; may be repeated.  [default: the embedded demo's]"),
+        typer.Option(help="Picture, folder or video to verify on; may be repeated. (default: the embedded demo's)"),
     ] = None,
     threshold: Annotated[
         int | None,
@@ -39,8 +41,24 @@ def export(
     no_register: Annotated[
         bool, typer.Option("--no-register", help="Do not make this the model that runs by default.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Also build plans: 'rtx' by TensorRT-RTX, anywhere; 'trt' by TensorRT, on the GPU that will run them."
+        ),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the plans: 'fp16' or 'fp32'. (default: fp16)")] = None,
+    batch: Annotated[str | None, typer.Option(help="Of the plans: MIN:OPT:MAX frames. (default: 1:1:8)")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="With rtx: for which GPUs, e.g. 'sm86,sm120' (default: sm80, sm86, sm89, sm120 and newer)"),
+    ] = None,
+    opt_level: Annotated[
+        int | None, typer.Option(help="How hard the builder looks for fast kernels, 0 to 5. (default: 3)")
+    ] = None,
 ) -> None:
     """Export a checkpoint to a bundle that maskanim-run takes, verified against PyTorch."""
+    request = parse_engine(engine, precision=precision, batch=batch, targets=targets, opt_level=opt_level)
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
     with needs_extra("maskanim-export", "export"):
@@ -57,10 +75,23 @@ def export(
         )
     if not no_register:
         models.register(bundle)
-    _tell(bundle, registered=not no_register)
+    _tell(bundle)
+    if request is not None:
+        _tell_plans(_build_engines(bundle, request))
+    model = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
+    typer.echo(f"Next: maskanim-run{model} --source PICTURE --driving CLIP")
 
 
-def _tell(bundle: Bundle, *, registered: bool) -> None:
+def _build_engines(bundle: Bundle, request: EngineRequest) -> Plans:
+    with ProgressBar("percent") as bar:
+
+        def report(message: str) -> None:
+            bar.console.print(message, soft_wrap=True, highlight=False, markup=False)
+
+        return build_engines(bundle, request, report=report, progress=shown_on(bar))
+
+
+def _tell(bundle: Bundle) -> None:
     manifest, parity = bundle.manifest, bundle.manifest.parity
     typer.echo(f"model: {manifest.name} ({manifest.model.size_name}) in {bundle.path}")
     for entry in manifest.networks.values():
@@ -73,13 +104,29 @@ def _tell(bundle: Bundle, *, registered: bool) -> None:
         typer.echo(f"  {parity.threshold_flips} of {parity.mask_pixels} mask pixels flip at the threshold")
         if parity.rounding:
             _tell_difference("unrounded weights", parity.rounding.max_difference, parity.rounding.frame_psnr)
-    model = "" if registered else f" --model {shlex.quote(str(bundle.path))}"
-    typer.echo(f"Next: maskanim-run{model} --source PICTURE --driving CLIP")
+        if parity.half:
+            _tell_half(parity.half)
 
 
 def _tell_difference(reference: str, networks: dict[NetworkName, float], frame_psnr: float) -> None:
     told = ", ".join(f"{name} {value:.1e}" for name, value in networks.items())
     typer.echo(f"  against {reference}: largest difference {told}; final frame {frame_psnr:.1f} dB")
+
+
+def _tell_half(half: HalfParity) -> None:
+    typer.echo(f"FP16 as an engine would compute it, on {half.pairs} of the pairs:")
+    _tell_difference("PyTorch", half.max_difference, half.own_frame_psnr)
+    where = f", at most {half.flip_distance:.1e} from the threshold" if half.threshold_flips else ""
+    largest = ", ".join(f"{name} {value:.3g}" for name, value in half.largest_activation.items())
+    typer.echo(f"  {half.threshold_flips} of {half.mask_pixels} mask pixels flip{where}; largest activation {largest}")
+
+
+def _tell_plans(plans: Plans) -> None:
+    typer.echo(f"plans: {plans.folder}")
+    for entry in plans.record.networks.values():
+        inputs = ", ".join(f"{tensor.name} {tensor.dtype}" for tensor in entry.inputs)
+        told = f"{inputs} -> {entry.output.name} {entry.output.dtype}"
+        typer.echo(f"  {entry.file}  {entry.size / 1e6:6.2f} MB  in {entry.seconds:.1f} s  {told}")
 
 
 class _Progress:

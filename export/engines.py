@@ -1,0 +1,123 @@
+"""Engine plans at export: what is asked for is checked before any work, and built when the bundle is whole."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import get_args
+
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.plans.callbacks import Progress
+from maskanim.plans.libraries import LIBRARIES, LibraryName, LoadedLibrary, load_library
+from maskanim.plans.options import BatchRange, BuildOptions, Target, parse_opt_level, parse_precision, parse_targets
+from maskanim.plans.store import Plans, Report, build_plans
+
+ENGINES: tuple[LibraryName, ...] = get_args(LibraryName)
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """Plans that shall be built.
+
+    Attributes:
+        engine: by which library.
+        options: how.
+    """
+
+    engine: LibraryName
+    options: BuildOptions
+
+
+def parse_engine(
+    engine: str | None, *, precision: str | None, batch: str | None, targets: str | None, opt_level: int | None
+) -> EngineRequest | None:
+    """Check the flags that belong to ``--engine``; None where no engine is asked for.
+
+    TensorRT-RTX is loaded here, as it can build on any machine. TensorRT is not: a machine without it or without a GPU
+    can still write a bundle that builds elsewhere.
+
+    Raises:
+        MaskanimError: a wrong value, a flag without ``--engine``, or a TensorRT-RTX that does not load.
+    """
+    given = {"--precision": precision, "--batch": batch, "--targets": targets, "--opt-level": opt_level}
+    if engine is None:
+        alone = [flag for flag, value in given.items() if value is not None]
+        if alone:
+            raise MaskanimError(alone[0], "given without --engine", f"it with --engine {' or '.join(ENGINES)}")
+        return None
+    name = _engine(engine)
+    default = BuildOptions()
+    options = BuildOptions(
+        precision=default.precision if precision is None else parse_precision(precision),
+        batch=default.batch if batch is None else BatchRange.parse(batch),
+        opt_level=default.opt_level if opt_level is None else parse_opt_level(opt_level),
+        targets=_targets(name, targets),
+    )
+    return EngineRequest(name, options)
+
+
+def build_engines(
+    bundle: Bundle,
+    request: EngineRequest,
+    *,
+    report: Report = lambda message: None,
+    progress: Progress = lambda part, phase: None,
+) -> Plans:
+    """Build a whole bundle's plans into it, or use again those that fit.
+
+    Raises:
+        MaskanimError: TensorRT or its GPU is missing, and the bundle has to be built on another machine; or a network
+            that cannot be built.
+    """
+    if LIBRARIES[request.engine].builds_without_gpu:
+        return build_plans(bundle, load_library(request.engine), request.options, report=report, progress=progress)
+    library, gpu = _here(bundle, request.engine)
+    return build_plans(bundle, library, request.options, gpu, report=report, progress=progress)
+
+
+def _engine(text: str) -> LibraryName:
+    for name in ENGINES:
+        if text == name:
+            return name
+    raise MaskanimError("--engine", text, " or ".join(f"{name} ({LIBRARIES[name].title})" for name in ENGINES))
+
+
+def _targets(engine: LibraryName, text: str | None) -> tuple[str, ...]:
+    if engine == "rtx":
+        library = load_library(engine)
+        return () if text is None else parse_targets(text, library)
+    if text is not None:
+        received = f"{text} with {LIBRARIES[engine].title}, which builds for the GPU it runs on"
+        raise MaskanimError("--targets", received, "it only with --engine rtx")
+    return ()
+
+
+def _here(bundle: Bundle, engine: LibraryName) -> tuple[LoadedLibrary, Target]:
+    """A library that only builds on the GPU that will run the plans, and this machine's GPU."""
+    from maskanim.runtime.cuda.driver import read_driver
+
+    missing, library = [], None
+    try:
+        library = load_library(engine)
+    except MissingPackageError as error:
+        missing.append(f"{error.received} ({error.next_step})")
+    except MaskanimError as error:
+        missing.append(error.received)
+    driver = read_driver()
+    if not driver.gpus:
+        missing.append(f"there is no GPU here: {driver.trouble}")
+    if library is None or missing:
+        raise _elsewhere(bundle, engine, missing)
+    return library, Target(name=driver.gpus[0].name, capability=driver.gpus[0].capability)
+
+
+def _elsewhere(bundle: Bundle, engine: LibraryName, missing: list[str]) -> MaskanimError:
+    title = LIBRARIES[engine].title
+    command = f"maskanim-run --engine {engine} --model {shlex.quote(str(bundle.path))}"
+    return MaskanimError(
+        f"--engine {engine}",
+        "; and ".join(missing),
+        f"{title} and the GPU that will run the model, as {title} builds for the GPU it runs on",
+        f"The bundle {bundle.path} is complete: on the target, {command} builds there",
+    )

@@ -1,0 +1,229 @@
+"""An ONNX graph to a plan, by TensorRT or TensorRT-RTX: one code path for both.
+
+Networks are strongly typed: every precision is the graph's own, as TensorRT 11 has no other way.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from maskanim.errors import MaskanimError
+from maskanim.plans.callbacks import Phases, Progress, cancelled_by_interrupt, error_recorder, progress_monitor
+from maskanim.plans.libraries import LoadedLibrary
+from maskanim.plans.options import BatchRange, BuildOptions
+from maskanim.spec import NETWORKS, NetworkName, Record, TensorSpec
+
+Dtype = Literal["float32", "float16"]
+Shape = tuple[int, int, int, int]
+
+# Where in the library's own sources a message was written, which tells a user nothing.
+SOURCE_PLACE = re.compile(r"\s*\.?\s*In \S+ at \S+:\d+")
+
+
+class PlanTensor(Record):
+    """One input or output of a plan, NCHW.
+
+    Attributes:
+        name: as in the network's signature.
+        dtype: at the plan's boundary.
+        minimum, optimum, maximum: shapes for the smallest, the best and the largest batch.
+    """
+
+    name: str
+    dtype: Dtype
+    minimum: Shape
+    optimum: Shape
+    maximum: Shape
+
+
+class BuiltPlan(NamedTuple):
+    """A plan and what it takes and gives."""
+
+    content: bytes
+    inputs: tuple[PlanTensor, ...]
+    output: PlanTensor
+
+
+def build_plan(
+    library: LoadedLibrary,
+    content: bytes,
+    name: NetworkName,
+    options: BuildOptions,
+    *,
+    progress: Progress = lambda part, phase: None,
+    timing_cache: Path | None = None,
+) -> BuiltPlan:
+    """Build one network's plan.
+
+    Args:
+        library: from `load_library`.
+        content: the ONNX graph, in the precision that the plan shall have.
+        name: whose signature the graph has.
+        options: `precision` is not looked at: it is the graph's.
+        progress: called with the part that is done and the phase, from the library's threads.
+        timing_cache: a file in which TensorRT's measurements are kept from build to build. TensorRT-RTX measures
+            nothing when it builds: its cache would stay empty, and none is written.
+
+    Raises:
+        MaskanimError: the library cannot build here, or not this graph; names the ONNX node where it is known.
+        KeyboardInterrupt: control-C, after the step under way.
+    """
+    library.logger.clear()
+    build = _Build(library, name, progress)
+    build.parse(content)
+    plan = build.run(options, timing_cache)
+    inputs, output = build.tensors(options.batch)
+    return BuiltPlan(plan, inputs, output)
+
+
+class _Build:
+    """The library's objects for one plan; each keeps the callbacks that it was given alive."""
+
+    def __init__(self, library: LoadedLibrary, name: NetworkName, progress: Progress) -> None:
+        module = self.module = library.module
+        self.library, self.name = library, name
+        self.errors: list[str] = []
+        self.phases = Phases(progress)
+        self.recorder = error_recorder(module, self.errors)
+        self.monitor = progress_monitor(module, self.phases)
+        try:
+            self.builder = module.Builder(library.logger)
+        except TypeError:  # what the bindings make of the null that the library returns, e.g. without a GPU
+            raise self._refused(f"{library.told} does not start", "Run maskanim-doctor") from None
+        flags = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        self.network = self.builder.create_network(flags)
+        self.parser = module.OnnxParser(self.network, library.logger)
+
+    def parse(self, content: bytes) -> None:
+        """Read the graph into the network, and hold it against the signature."""
+        if not self.parser.parse(content):
+            raise self._unparsed()
+        # Only now: a parser made from a network that has a recorder destroys it a second time.
+        self.builder.error_recorder = self.recorder
+        spec = NETWORKS[self.name]
+        inputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self._inputs()}
+        outputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self._outputs()}
+        if inputs != _shapes(*spec.inputs) or outputs != _shapes(spec.output):
+            received = f"inputs {', '.join(inputs) or 'none'} and outputs {', '.join(outputs) or 'none'}"
+            wanted = f"{', '.join(tensor.name for tensor in spec.inputs)} and {spec.output.name}, in their sizes"
+            raise MaskanimError(f"network {self.name}", received, wanted, "Export the model again")
+
+    def config(self, options: BuildOptions) -> Any:
+        """The builder's configuration, with one optimization profile."""
+        module, config = self.module, self.builder.create_builder_config()
+        config.clear_flag(module.BuilderFlag.TF32)  # on by default; it would round FP32's factors to 11 bits
+        config.builder_optimization_level = options.opt_level
+        config.progress_monitor = self.monitor
+        if self.library.library.name == "rtx":
+            config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else a plan may not run in a CUDA graph
+            config.num_compute_capabilities = len(options.targets)
+            for index, target in enumerate(options.targets):
+                config.set_compute_capability(getattr(module.ComputeCapability, target.upper()), index)
+        profile = self.builder.create_optimization_profile()
+        for tensor in self._inputs():
+            profile.set_shape(tensor.name, *_range(tensor, options.batch))
+        config.add_optimization_profile(profile)
+        return config
+
+    def run(self, options: BuildOptions, timing_cache: Path | None) -> bytes:
+        """Build, and return the plan."""
+        config = self.config(options)
+        cache = self._timing_cache(config, timing_cache)
+        try:
+            with cancelled_by_interrupt(self.phases):
+                plan = self.builder.build_serialized_network(self.network, config)
+            if cache is not None and timing_cache is not None:
+                _store(timing_cache, bytes(cache.serialize()))
+        finally:
+            config = cache = None  # a configuration with a cache that outlives its builder crashes
+        if self.phases.failure is not None:
+            raise self.phases.failure
+        if plan is None:
+            raise self._refused(f"{self.library.told} cannot build it", "")
+        return bytes(plan)
+
+    def _timing_cache(self, config: Any, path: Path | None) -> Any:
+        """Give the builder its earlier measurements, if they are of this GPU; None where there is no use for them."""
+        if path is None or self.library.library.builds_without_gpu:
+            return None
+        for content in (_stored(path), b""):
+            cache = config.create_timing_cache(content)
+            if cache is not None and config.set_timing_cache(cache, False):
+                return cache
+        return None
+
+    def tensors(self, batch: BatchRange) -> tuple[tuple[PlanTensor, ...], PlanTensor]:
+        """What the network takes and gives."""
+        (output,) = self._outputs()
+        return tuple(self._tensor(tensor, batch) for tensor in self._inputs()), self._tensor(output, batch)
+
+    def _inputs(self) -> list[Any]:
+        return [self.network.get_input(index) for index in range(self.network.num_inputs)]
+
+    def _outputs(self) -> list[Any]:
+        return [self.network.get_output(index) for index in range(self.network.num_outputs)]
+
+    def _tensor(self, tensor: Any, batch: BatchRange) -> PlanTensor:
+        dtypes: dict[Any, Dtype] = {self.module.DataType.FLOAT: "float32", self.module.DataType.HALF: "float16"}
+        minimum, optimum, maximum = _range(tensor, batch)
+        dtype = dtypes[tensor.dtype]
+        return PlanTensor(name=tensor.name, dtype=dtype, minimum=minimum, optimum=optimum, maximum=maximum)
+
+    def _unparsed(self) -> MaskanimError:
+        subject, wanted = f"network {self.name}", f"an ONNX graph that {self.library.told} takes"
+        if not self.parser.num_errors:
+            return MaskanimError(subject, "not an ONNX graph", wanted, "Export the model again")
+        error = self.parser.get_error(0)
+        within = "".join(f", in {function}" for function in error.local_function_stack())
+        node = f"node {error.node_name() or error.node()} ({error.node_operator() or 'no operation'}{within})"
+        reason = _cleaned(error.desc().removeprefix(f"Invalid Node - {error.node_name()}\n").split("\n")[0])
+        kind = error.code().name.replace("_", " ").lower()
+        return MaskanimError(subject, f"{node}: {kind}, {reason}", wanted)
+
+    def _refused(self, what: str, next_step: str) -> MaskanimError:
+        messages = [*self.errors, *self.library.logger.errors]
+        reason = _cleaned(messages[0]) if messages else "it does not say why"
+        node = self._node_in(messages)
+        told = f"{what}, {f'node {node}: ' if node and node not in reason else ''}{reason}"
+        return MaskanimError(f"network {self.name}", told, "a network that it can build, on this machine", next_step)
+
+    def _node_in(self, messages: list[str]) -> str | None:
+        """The ONNX node that the messages name: layers are called after their nodes."""
+        if not hasattr(self, "network"):
+            return None
+        names = [self.network.get_layer(index).name for index in range(self.network.num_layers)]
+        named = [name for name in names if name and any(name in message for message in messages)]
+        return max(named, key=len, default=None)
+
+
+def _shapes(*specs: TensorSpec) -> dict[str, tuple[int, ...]]:
+    return {spec.name: spec.shape(1)[1:] for spec in specs}
+
+
+def _range(tensor: Any, batch: BatchRange) -> tuple[Shape, Shape, Shape]:
+    channels, height, width = tuple(tensor.shape)[1:]
+    sizes = (batch.minimum, batch.optimum, batch.maximum)
+    minimum, optimum, maximum = ((size, channels, height, width) for size in sizes)
+    return minimum, optimum, maximum
+
+
+def _cleaned(message: str) -> str:
+    return " ".join(SOURCE_PLACE.sub("", message).split())
+
+
+def _stored(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _store(path: Path, content: bytes) -> None:
+    with suppress(OSError):  # without it the next build only takes longer
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(content)
+        partial.replace(path)

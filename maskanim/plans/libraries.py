@@ -1,0 +1,147 @@
+"""The two TensorRT libraries, which have one API: found, loaded and checked here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections import deque
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+from maskanim.errors import MaskanimError, MissingPackageError
+
+LibraryName = Literal["trt", "rtx"]
+LIBRARY_NAMES: tuple[LibraryName, ...] = get_args(LibraryName)
+
+MESSAGES_KEPT = 50
+
+
+@dataclass(frozen=True)
+class Library:
+    """What is known of a library before it is loaded.
+
+    Attributes:
+        name: of the engine and of the extra that brings it.
+        title: as NVIDIA calls it.
+        module: the Python module.
+        bindings: the module inside it that needs the shared libraries.
+        minimum: the oldest version that this code runs with, major and minor.
+        builds_without_gpu: whether plans can be built on a machine that has none.
+    """
+
+    name: LibraryName
+    title: str
+    module: str
+    bindings: str
+    minimum: tuple[int, int]
+    builds_without_gpu: bool
+
+
+LIBRARIES: dict[LibraryName, Library] = {
+    "trt": Library("trt", "TensorRT", "tensorrt", "tensorrt_bindings", (10, 12), builds_without_gpu=False),
+    # 1.2 is the first whose plans can promise to run inside a CUDA graph: BuilderFlag.REQUIRE_USER_ALLOCATION.
+    "rtx": Library("rtx", "TensorRT-RTX", "tensorrt_rtx", "tensorrt_rtx_bindings", (1, 2), builds_without_gpu=True),
+}
+
+
+@dataclass(frozen=True)
+class LoadedLibrary:
+    """A library that is imported and new enough.
+
+    Attributes:
+        library: what was known of it before.
+        module: ``tensorrt`` or ``tensorrt_rtx``.
+        version: e.g. ``10.16.1.11``.
+        logger: a `Log` that is also the module's ILogger. A process has one for each library, because the library
+            keeps the first that it is given and ignores all later ones.
+    """
+
+    library: Library
+    module: Any
+    version: str
+    logger: Any
+
+    @property
+    def told(self) -> str:
+        """Name and version, e.g. ``TensorRT 10.16.1.11``."""
+        return f"{self.library.title} {self.version}"
+
+
+class Log:
+    """The last warnings and errors of a library, which prints none of them.
+
+    A library calls this from its own threads, where an exception would end the process.
+    """
+
+    def __init__(self) -> None:
+        self.warnings: deque[str] = deque(maxlen=MESSAGES_KEPT)
+        self.errors: deque[str] = deque(maxlen=MESSAGES_KEPT)
+
+    def keep(self, message: str, *, error: bool) -> None:
+        """Remember a message."""
+        (self.errors if error else self.warnings).append(message)
+
+    def clear(self) -> None:
+        """Forget all messages; done before a piece of work whose errors will be told."""
+        self.warnings.clear()
+        self.errors.clear()
+
+
+@cache
+def load_library(name: LibraryName) -> LoadedLibrary:
+    """Import a library.
+
+    Raises:
+        MissingPackageError: it is not installed.
+        MaskanimError: its shared libraries are missing or do not load, or it is too old.
+    """
+    library = LIBRARIES[name]
+    module = _import(library)
+    version = str(module.__version__)
+    if _numbers(version) < library.minimum:
+        wanted = "{}.{} or newer".format(*library.minimum)
+        upgrade = f"Upgrade it with: pip install --upgrade 'maskanim[{name}]'"
+        raise MaskanimError(f"--engine {name}", f"{library.title} {version}", wanted, upgrade)
+    return LoadedLibrary(library, module, version, _logger(module))
+
+
+def _import(library: Library) -> Any:
+    subject = f"--engine {library.name}"
+    try:
+        return importlib.import_module(library.module)
+    except ModuleNotFoundError as error:
+        if error.name == library.module and _is_there(library.bindings):
+            raise _incomplete(library, f"only the package {library.bindings} is, without {library.module}") from None
+        raise MissingPackageError(subject, error.name or library.module, library.name) from None
+    except (ImportError, OSError) as error:
+        raise _incomplete(library, f"it does not load: {' '.join(str(error).split())}") from None
+
+
+def _incomplete(library: Library, found: str) -> MaskanimError:
+    mend = f"Install all of it with: pip install --force-reinstall 'maskanim[{library.name}]'"
+    wanted = "its shared libraries beside it"
+    return MaskanimError(f"--engine {library.name}", f"{library.title} is not wholly installed, {found}", wanted, mend)
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def _logger(module: Any) -> Any:
+    class Logger(Log, module.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            Log.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            level, warning = int(severity), int(module.ILogger.Severity.WARNING)
+            if level <= warning:
+                self.keep(message, error=level < warning)
+
+    return Logger()
