@@ -17,7 +17,7 @@ from maskanim.errors import MaskanimError
 from maskanim.networks import GAIN, Networks
 from maskanim.networks.ops import downscale
 from maskanim.train.augment import colour_augmentation
-from maskanim.train.data import Pair, SyntheticPairs, batches
+from maskanim.train.data import SYNTHETIC, Pair, Pairs, SyntheticPairs, batches, open_data
 from maskanim.train.forward import Losses, Prediction, TrainingPass
 from maskanim.train.grid import draw_grids, puppet_examples
 from maskanim.train.losses import Perceptual, perceptual_network
@@ -45,10 +45,18 @@ class Trainer:
         settings: how to train.
         device: a torch device.
         perceptual_weights: the file of VGG-19, where the settings ask for it.
+        pairs: what is learned from; the drawn puppets if left out. The warm-up always draws puppets.
     """
 
-    def __init__(self, settings: TrainSettings, device: torch.device, perceptual_weights: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        device: torch.device,
+        perceptual_weights: Path | None = None,
+        pairs: Pairs | None = None,
+    ) -> None:
         torch.manual_seed(settings.seed)
+        self.pairs = pairs or open_data(SYNTHETIC, settings)
         self.settings, self.device, self.step = settings, device, 0
         self.nets = _channels_last(Networks(settings.model).to(device))
         self.optimizer = torch.optim.Adam(_parameter_groups(self.nets, settings), betas=settings.betas)
@@ -83,10 +91,9 @@ class Trainer:
     def data(self, steps: int, workers: int) -> Iterator[Pair]:
         """The batches of the next steps, which all lie on this side of the warm-up's end."""
         settings, place = self.settings, self.place()
+        pairs, size = self.pairs, settings.batch
         if place.epoch is None:
             pairs, size = SyntheticPairs(settings.identities, 2 * settings.seed), settings.warmup.batch // 2
-        else:
-            pairs, size = SyntheticPairs(settings.identities, 2 * settings.seed + 1), settings.batch
         start = place.step if place.epoch is None else place.step_in_training
         return batches(pairs, start * size, steps, size, workers)
 

@@ -13,7 +13,9 @@ from maskanim.spec import ModelSpec, Record
 
 
 class Warmup(Record):
-    """Drawn data only: what keeps the masks from collapsing when there is little training (off for real clips).
+    """What keeps the masks from collapsing when there is little training.
+
+    The figure maps of `steps` and `weight` exist for drawn data only, and real clips refuse them.
 
     Attributes:
         steps: before the first epoch, m learns the puppets' figure maps for this many steps.
@@ -32,6 +34,27 @@ class Warmup(Record):
     weight: float = Field(default=0.0, ge=0)
     gain_steps: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-4, gt=0)
+
+
+class DataSettings(Record):
+    """How pairs are drawn from real clips; drawn data has no use for it.
+
+    Attributes:
+        identity_sampling: one pass goes through the identities, one random clip of each, rather than through all clips.
+            Names say who is in a clip: ``ID#video#start#end.mp4``, or a sub-folder ``ID``.
+        repeats: passes through the clips (or identities) in an epoch, instead of `steps_per_epoch`. The paper does not
+            say what an epoch is; the presets take the released code's numbers. None: `steps_per_epoch` counts.
+        mirror: how often a pair is mirrored left to right; the paper does not mention it (0). The released code mirrors
+            every fourth pair.
+        train_clips, test_clips: how many the paper had (section 4); a folder with another number is used all the same,
+            and the difference told.
+    """
+
+    identity_sampling: bool = False
+    repeats: int | None = Field(default=None, ge=1)
+    mirror: float = Field(default=0.0, ge=0, le=1)
+    train_clips: int | None = Field(default=None, ge=1)
+    test_clips: int | None = Field(default=None, ge=1)
 
 
 class TrainSettings(Record):
@@ -57,6 +80,7 @@ class TrainSettings(Record):
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.
         warmup: see Warmup.
+        data: see DataSettings.
     """
 
     model: ModelSpec = ModelSpec()
@@ -83,12 +107,23 @@ class TrainSettings(Record):
     identities: int = Field(default=4000, ge=1)
     seed: int = Field(default=0, ge=0)
     warmup: Warmup = Warmup()
+    data: DataSettings = DataSettings()
 
     @model_validator(mode="after")
     def _something_is_reconstructed(self) -> TrainSettings:
         if self.perceptual == "none" and self.lambda_pixel == 0:
             raise ValueError("perceptual 'none' leaves nothing to learn from: set lambda_pixel")
         return self
+
+    def for_units(self, units: int | None) -> TrainSettings:
+        """The settings with `steps_per_epoch` as `data.repeats` asks for it.
+
+        Args:
+            units: clips, or identities, of one pass; None for drawn data, which has none.
+        """
+        if units is None or self.data.repeats is None:
+            return self
+        return self.model_copy(update={"steps_per_epoch": max(1, units * self.data.repeats // self.batch)})
 
 
 def presets() -> list[str]:

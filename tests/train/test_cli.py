@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from maskanim.checkpoint import load_own
 from maskanim.train.cli import app
+from maskanim.video import write_picture
 
 
 def call(*args: object) -> tuple[int, str]:
@@ -39,7 +42,8 @@ def earlier(tmp_path: Path) -> Path:
     ("changes", "told"),
     [
         ({"--config": "nothing"}, "neither a preset nor a file"),
-        ({"--data": "vox"}, "--data vox: not a known data set; expected synthetic"),
+        ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic' or a folder of clips"),
+        ({"--data": "{earlier}"}, "a warm-up in the settings; expected warmup.steps and warmup.weight of 0"),
         ({"--device": "cuda:9"}, "--device cuda:9: no such device here"),
         ({"--out": "earlier"}, "Add --resume"),
         ({"--out": "earlier", "--resume": None}, "last.pt: a damaged, cut off or foreign file"),
@@ -51,7 +55,53 @@ def test_mistakes_are_one_line_and_exit_2(
 ) -> None:
     options = {"--config": str(small_config), "--data": "synthetic", "--out": "new"} | changes
     options["--out"] = str(tmp_path / str(options["--out"]))
+    options["--data"] = str(options["--data"]).format(earlier=earlier)
     code, output = call(*(part for pair in options.items() for part in pair if part is not None))
     assert code == 2 and told in output and len(output.strip().splitlines()) == 1
     assert not (tmp_path / "new").exists()
     assert (earlier / "last.pt").read_bytes() == b"not a checkpoint"
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Three strips of four frames, and one damaged."""
+    (tmp_path / "clips").mkdir()
+    for i in range(3):
+        picture = np.random.default_rng(i).integers(0, 256, (64, 256, 3), np.uint8)
+        write_picture(tmp_path / "clips" / f"{i}.png", picture)
+    (tmp_path / "clips" / "bad.png").write_text("text")
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def real_config(small_config: Path) -> Path:
+    """The small settings for real clips: no warm-up, and epochs of four passes."""
+    settings = yaml.safe_load(small_config.read_text())
+    small_config.write_text(yaml.safe_dump(settings | {"warmup": {}, "data": {"repeats": 4}}))
+    return small_config
+
+
+def test_real_clips_are_trained_on_and_resumed(real_config: Path, clips: Path, tmp_path: Path) -> None:
+    """Four clips, four passes, batches of two: eight steps an epoch. The damaged one is named once."""
+    arguments = ("--config", real_config, "--data", clips, "--out", tmp_path / "run", "--workers", 0, "--max-steps", 1)
+    code, told = call(*arguments)
+    assert code == 0 and "1 of 24 steps done" in told
+    assert "data: 4 clips: strips of 64x64 frames, 12 frames; 1 damaged" in told
+    assert told.count("passed over bad.png: not a picture") == 1 and "damaged clips passed over: 1" in told
+    code, told = call(*arguments, "--resume")
+    assert code == 0 and "2 of 24 steps done" in told
+
+
+def test_other_clips_are_not_gone_on_with(real_config: Path, clips: Path, tmp_path: Path) -> None:
+    arguments = ("--config", real_config, "--data", clips, "--out", tmp_path / "run", "--workers", 0, "--max-steps", 1)
+    assert call(*arguments)[0] == 0
+    (clips / "bad.png").rename(clips / "worse.png")
+    code, told = call(*arguments, "--resume")
+    assert code == 2 and "a run on other clips; expected the clips it was started with" in told
+
+
+def test_help_names_both_commands() -> None:
+    for arguments in ((), ("--help",)):
+        _, told = call(*arguments)
+        assert "prepare" in told and "train" in told and "Usage" in told
+    assert "--max-steps" in call("train", "--help")[1] and "--crop" in call("prepare", "--help")[1]

@@ -19,6 +19,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert (s.colour_scale, s.colour_hue, s.refine_from_epoch, s.high_res_from_epoch) == (0.1, 0.1, 1, 0)
     assert s.warmup.steps == s.warmup.weight == s.warmup.gain_steps == 0
     assert s.model.perturbation.kind == "median"
+    assert not s.data.identity_sampling and s.data.mirror == 0 and s.data.repeats is None
 
 
 @pytest.mark.parametrize("name", presets())
@@ -29,6 +30,28 @@ def test_every_preset_loads(name: str) -> None:
 def test_the_demo_is_lite_and_changes_apply() -> None:
     settings = load_settings("demo", {"seed": 7})
     assert settings.model.widths == LITE and settings.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "clips", "identities", "repeats"),
+    [
+        ("vox", (18556, 485), True, 75),
+        ("taichi", (3016, 125), True, 150),
+        ("bair", (42880, 128), False, 1),
+    ],
+)
+def test_the_papers_data_sets(name: str, clips: tuple[int, int], identities: bool, repeats: int) -> None:
+    """Counts of section 4; sampling of the released code. The rest is the paper's, but for VGG-19."""
+    settings = load_settings(name, {})
+    data = settings.data
+    assert ((data.train_clips, data.test_clips), data.identity_sampling, data.repeats) == (clips, identities, repeats)
+    assert settings.model_copy(update={"data": TrainSettings().data, "perceptual": "vgg19"}) == TrainSettings()
+
+
+def test_the_released_code() -> None:
+    settings = load_settings("released", {})
+    assert settings.model.perturbation.kind == "fixed" and settings.data.mirror == 0.25
+    assert settings.betas == (0.5, 0.999) and settings.resolutions == (256, 128, 64, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Training pairs, a source and a driving frame of the same clip: drawn puppets, or real clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskanim.errors import MaskanimError
+from maskanim.train.data.clips import ClipPairs, describe, square
+from maskanim.train.data.frames import Frames, open_frames
+from maskanim.train.data.layouts import ClipFile, ClipList, Split, has_splits, list_clips
+from maskanim.train.data.pair_list import Animation, PairList, read_pair_list
+from maskanim.train.data.pairs import Loaded, Pair, Pairs, batches
+from maskanim.train.data.synthetic import MOTION_SECONDS, SyntheticPairs
+from maskanim.train.settings import TrainSettings
+
+__all__ = [
+    "MOTION_SECONDS",
+    "SYNTHETIC",
+    "Animation",
+    "ClipFile",
+    "ClipList",
+    "ClipPairs",
+    "Frames",
+    "Loaded",
+    "Pair",
+    "PairList",
+    "Pairs",
+    "Split",
+    "SyntheticPairs",
+    "batches",
+    "describe",
+    "has_splits",
+    "list_clips",
+    "open_data",
+    "open_frames",
+    "read_pair_list",
+    "square",
+]
+
+SYNTHETIC = "synthetic"
+
+
+def open_data(data: str | Path, settings: TrainSettings, split: Split = "train") -> Pairs:
+    """Training pairs by the name a user gives.
+
+    Args:
+        data: ``synthetic``, the drawn puppets, or a folder of clips; see `list_clips`.
+        settings: the sampling, and the seed.
+        split: of a folder of clips.
+
+    Raises:
+        MaskanimError: neither of them, no clip that can be read, or settings that only drawn data can serve.
+    """
+    seed = 2 * settings.seed + 1  # the even ones are the warm-up's
+    if data == SYNTHETIC:
+        return SyntheticPairs(settings.identities, seed)
+    if not Path(data).exists():
+        raise MaskanimError(f"--data {data}", "there is no such folder", f"'{SYNTHETIC}' or a folder of clips")
+    if settings.warmup.steps or settings.warmup.weight:
+        expected = "warmup.steps and warmup.weight of 0 for real clips, which have no figure maps"
+        raise MaskanimError(f"--data {data}", "a warm-up in the settings", expected, "It is for --data synthetic")
+    return ClipPairs(list_clips(Path(data), split), settings.data, seed)

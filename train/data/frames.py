@@ -1,0 +1,122 @@
+"""Any frames of a clip, without reading all of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.train.data.layouts import ClipFile
+from maskanim.train.data.video import Seeker, index_video
+from maskanim.video import read_picture
+from maskanim.video.picture import PICTURE_SUFFIXES, require_file
+from maskanim.video.reader import _natural
+
+KNOWN_CLIPS = 16384  # whose times or names a process remembers; 2.5 KB each for 300 frames of video
+
+
+class Frames(ABC):
+    """The frames of one clip, in the order in which they are shown; a context manager.
+
+    Attributes:
+        count: how many there are; at least one.
+    """
+
+    count: int
+
+    @abstractmethod
+    def read(self, numbers: Sequence[int]) -> list[Frame]:
+        """Frames by number, from 0, in the order asked for: (H, W, 3) uint8 RGB.
+
+        Raises:
+            MaskanimError: one of them is damaged.
+        """
+
+    def close(self) -> None:  # noqa: B027 - only videos keep a file open
+        """Close the file."""
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_frames(clip: ClipFile) -> Frames:
+    """Open a clip for reading any of its frames.
+
+    What has to be known of a video or a folder beforehand, the times or names of its frames, is read once in a process.
+
+    Raises:
+        MaskanimError: it is damaged, cut short, without frames or not what its name says.
+    """
+    if clip.kind == "strip":
+        return _Strip(clip.path)
+    if clip.kind == "frames":
+        return _Folder(clip.path)
+    return _Video(clip.path)
+
+
+class _Strip(Frames):
+    """Square frames side by side; the picture is decoded whole."""
+
+    def __init__(self, path: Path) -> None:
+        picture = read_picture(path)
+        height, width = picture.shape[:2]
+        if width % height:
+            expected = "a strip of square frames, its width a whole multiple of its height"
+            raise MaskanimError(str(path), f"a picture of {width}x{height} pixels", expected)
+        self.count = width // height
+        self._frames = np.split(picture, self.count, axis=1)
+
+    def read(self, numbers: Sequence[int]) -> list[Frame]:
+        return [self._frames[i] for i in numbers]
+
+
+class _Folder(Frames):
+    """Pictures in natural order (2 before 10)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._names = _picture_names(path, path.stat().st_mtime_ns)
+        except OSError as error:
+            raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "the frames of a clip") from error
+        self.count = len(self._names)
+        if not self.count:
+            raise MaskanimError(str(path), "a folder without pictures", "the frames of a clip")
+
+    def read(self, numbers: Sequence[int]) -> list[Frame]:
+        return [read_picture(self._path / self._names[i]) for i in numbers]
+
+
+@lru_cache(KNOWN_CLIPS)
+def _picture_names(folder: Path, changed: int) -> tuple[str, ...]:
+    """`changed`, when a file was last added or removed, is there to tell one state of a folder from the next."""
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return tuple(sorted((file.name for file in files if file.suffix.lower() in PICTURE_SUFFIXES), key=_natural))
+
+
+class _Video(Frames):
+    """A video, of which no more is decoded than from the key frame before the wanted one."""
+
+    def __init__(self, path: Path) -> None:
+        require_file(path, "a video")
+        stat = path.stat()
+        index = _known_index(path, stat.st_mtime_ns, stat.st_size)
+        self.count = index.count
+        self._seeker = Seeker(path, index)
+
+    def read(self, numbers: Sequence[int]) -> list[Frame]:
+        return self._seeker.read(numbers)
+
+    def close(self) -> None:
+        self._seeker.close()
+
+
+_known_index = lru_cache(KNOWN_CLIPS)(lambda path, changed, size: index_video(path))
