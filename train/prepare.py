@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import av.container
 import cv2
 import numpy as np
 from pydantic import Field
@@ -26,7 +25,7 @@ from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
 from maskanim.spec import IMAGE_SIZE, Record
 from maskanim.train.data.layouts import SPLITS, ClipFile, ClipList, Split, has_splits, list_clips
 from maskanim.video import Clip, ClipWriter, Encoding, open_clip, write_picture
-from maskanim.video.reader import _Shown
+from maskanim.video.reader import ShownFrame
 
 RECORD = "prepare.json"
 UNFINISHED = ".unfinished"
@@ -262,12 +261,12 @@ def _sampled(clip: Clip, preparation: Preparation) -> Clip:
     return Clip(clip.path, frames, 1 / preparation.fps, preparation.fps, None)
 
 
-def _all_frames(clip: Clip, preparation: Preparation) -> Iterator[_Shown]:
+def _all_frames(clip: Clip, preparation: Preparation) -> Iterator[ShownFrame]:
     for image, pts in clip:
-        yield _Shown(_cut(image, preparation), pts, clip.frame_duration)
+        yield ShownFrame(_cut(image, preparation), pts, clip.frame_duration)
 
 
-def _at_rate(clip: Clip, preparation: Preparation, fps: Fraction) -> Iterator[_Shown]:
+def _at_rate(clip: Clip, preparation: Preparation, fps: Fraction) -> Iterator[ShownFrame]:
     """At each tick of the new rate, from the first frame's time on, the frame that is being shown."""
     shown, latest = 0, None
     start = end = Fraction(0)
@@ -283,8 +282,8 @@ def _at_rate(clip: Clip, preparation: Preparation, fps: Fraction) -> Iterator[_S
         yield from _ticks(latest, shown, max(1, math.ceil((end - start) * fps)))
 
 
-def _ticks(image: Frame, first: int, end: int) -> Iterator[_Shown]:
-    return (_Shown(image, tick, 1) for tick in range(first, end))
+def _ticks(image: Frame, first: int, end: int) -> Iterator[ShownFrame]:
+    return (ShownFrame(image, tick, 1) for tick in range(first, end))
 
 
 def _cut(image: Frame, preparation: Preparation) -> Frame:
@@ -301,16 +300,8 @@ def _cut(image: Frame, preparation: Preparation) -> Frame:
     return np.ascontiguousarray(square, np.uint8)
 
 
-class _SeekableWriter(ClipWriter):
-    """With key frames often enough for random access."""
-
-    def _add_video(self, output: av.container.OutputContainer, height: int, width: int) -> None:
-        super()._add_video(output, height, width)
-        self._video.codec_context.gop_size = KEYFRAME_EVERY
-
-
 def _write_mp4(path: Path, frames: Clip) -> None:
-    with _SeekableWriter(path, frames, Encoding(crf=15)) as writer:
+    with ClipWriter(path, frames, Encoding(crf=15, keyframe_every=KEYFRAME_EVERY)) as writer:
         for image, pts in frames:
             writer.write(image, pts)
 

@@ -37,7 +37,7 @@ class TimedFrame(NamedTuple):
     pts: int
 
 
-class _Shown(NamedTuple):
+class ShownFrame(NamedTuple):
     """A frame with its time and duration, both in ticks of the clip's time base."""
 
     image: Frame
@@ -63,7 +63,7 @@ class Clip:
     def __init__(
         self,
         path: Path,
-        frames: Iterator[_Shown],
+        frames: Iterator[ShownFrame],
         time_base: Fraction,
         rate: Fraction,
         frame_count: int | None,
@@ -144,11 +144,12 @@ def _folder_clip(folder: Path, rate: Fraction) -> Clip:
     if not pictures:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise MaskanimError(str(folder), "a folder without pictures", DRIVING_KINDS, f"Pictures end in {kinds}")
-    pictures.sort(key=lambda path: _natural(path.name))
+    pictures.sort(key=lambda path: natural_order(path.name))
     return _stills(folder, map(read_picture, pictures), len(pictures), rate)
 
 
-def _natural(name: str) -> list[str | int]:
+def natural_order(name: str) -> list[str | int]:
+    """A sort key by which ``frame10`` comes behind ``frame9``."""
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
@@ -164,7 +165,7 @@ def _strip_clip(path: Path, rate: Fraction) -> Clip:
 
 
 def _stills(path: Path, images: Iterator[Frame], count: int, rate: Fraction) -> Clip:
-    shown = (_Shown(np.ascontiguousarray(image), i, 1) for i, image in enumerate(images))
+    shown = (ShownFrame(np.ascontiguousarray(image), i, 1) for i, image in enumerate(images))
     return Clip(path, shown, 1 / rate, rate, count)
 
 
@@ -192,7 +193,7 @@ def _unreadable(path: Path, received: str) -> MaskanimError:
 
 
 def _video_clip(path: Path, container: av.container.InputContainer) -> Clip:
-    stream = _video_stream(path, container)
+    stream = video_stream(path, container)
     rate = stream.average_rate or stream.guessed_rate or Fraction(STILLS_RATE)
     if stream.time_base is None:
         raise _unreadable(path, "a video without a time base")
@@ -200,7 +201,12 @@ def _video_clip(path: Path, container: av.container.InputContainer) -> Clip:
     return Clip(path, iter(frames), stream.time_base, rate, _frame_count(container, stream, rate), container)
 
 
-def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+def video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+    """The moving picture of an opened file.
+
+    Raises:
+        MaskanimError: there is none.
+    """
     # FFmpeg would play a text file as ANSI art, and calls a cover picture a video.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving or container.format.name == "tty":
@@ -234,14 +240,14 @@ class _VideoFrames:
         self._reached: float = -math.inf  # the end of the last of them, in ticks
         self._damaged = False
 
-    def __iter__(self) -> Iterator[_Shown]:
+    def __iter__(self) -> Iterator[ShownFrame]:
         last, end = None, self._stream.start_time or 0
         for frame in self._decode():
             pts = self._time(frame)
             last = end if pts is None or (last is not None and pts <= last) else pts
             duration = frame.duration or self._step
             end = last + duration
-            yield _Shown(_upright(frame), last, duration)
+            yield ShownFrame(upright(frame), last, duration)
         if last is None:
             raise _unreadable(self._path, "a video of which no frame could be decoded")
         self._require_whole()
@@ -281,6 +287,7 @@ class _VideoFrames:
             raise _unreadable(self._path, received)
 
 
-def _upright(frame: av.VideoFrame) -> Frame:
+def upright(frame: av.VideoFrame) -> Frame:
+    """A decoded frame as (H, W, 3) uint8 RGB, turned as its file says."""
     image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)), np.uint8)

@@ -78,6 +78,7 @@ class Encoding:
         crf: x264's constant rate factor: 0 is lossless, 51 the worst.
         preset: x264's speed, ``ultrafast`` to ``placebo``.
         threads: of the encoder; one leaves the processor to the networks, 0 takes as many as there are cores.
+        keyframe_every: frames, at most, from one that can be sought to the next; None leaves it to x264 (250).
 
     Raises:
         MaskanimError: a setting that x264 does not have.
@@ -86,6 +87,7 @@ class Encoding:
     crf: int = 18
     preset: str = "veryfast"
     threads: int = 1
+    keyframe_every: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
@@ -94,6 +96,8 @@ class Encoding:
             raise MaskanimError("preset", self.preset, f"one of {', '.join(PRESETS)}")
         if self.threads < 0:
             raise MaskanimError("threads", str(self.threads), "0 or more")
+        if self.keyframe_every is not None and self.keyframe_every < 1:
+            raise MaskanimError("keyframe_every", str(self.keyframe_every), "1 or more")
 
 
 class ClipWriter:
@@ -186,6 +190,8 @@ class ClipWriter:
         # An mp4 stores durations in decoding order: with B-frames, those of a variable rate would come back different.
         context.max_b_frames = 0
         context.thread_count, context.thread_type = self._encoding.threads, "AUTO"
+        if self._encoding.keyframe_every:
+            context.gop_size = self._encoding.keyframe_every
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED_RANGE
 

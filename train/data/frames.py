@@ -15,7 +15,7 @@ from maskanim.train.data.layouts import ClipFile
 from maskanim.train.data.video import Seeker, index_video
 from maskanim.video import read_picture
 from maskanim.video.picture import PICTURE_SUFFIXES, require_file
-from maskanim.video.reader import _natural
+from maskanim.video.reader import natural_order
 
 KNOWN_CLIPS = 16384  # whose times or names a process remembers; 2.5 KB each for 300 frames of video
 
@@ -99,7 +99,7 @@ class _Folder(Frames):
 def _picture_names(folder: Path, changed: int) -> tuple[str, ...]:
     """`changed`, when a file was last added or removed, is there to tell one state of a folder from the next."""
     files = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return tuple(sorted((file.name for file in files if file.suffix.lower() in PICTURE_SUFFIXES), key=_natural))
+    return tuple(sorted((file.name for file in files if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order))
 
 
 class _Video(Frames):

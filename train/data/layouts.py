@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from maskanim.errors import MaskanimError
 from maskanim.video.picture import PICTURE_SUFFIXES
-from maskanim.video.reader import _natural
+from maskanim.video.reader import natural_order
 
 Split = Literal["train", "test"]
 Kind = Literal["video", "frames", "strip"]
@@ -97,7 +97,7 @@ def list_clips(folder: Path, split: Split | None = None) -> ClipList:
         raise MaskanimError(str(folder), received, f"a folder of {LAYOUTS}")
     root = folder if split is None else _split_folder(folder, split)
     found = list(_search(root, root))
-    clips = sorted((clip for clip in found if clip), key=lambda clip: _natural(clip.name))
+    clips = sorted((clip for clip in found if clip), key=lambda clip: natural_order(clip.name))
     if not clips:
         raise MaskanimError(str(root), "no clip in it", LAYOUTS, f"Videos end in {', '.join(sorted(VIDEO_SUFFIXES))}")
     return ClipList(root, tuple(clips), len(found) - len(clips))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.video.reader import _upright, _video_stream, open_container
+from maskanim.video.reader import open_container, upright, video_stream
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
 CONTAINERS = frozenset({"matroska", "mov"})
@@ -51,7 +51,7 @@ def index_video(path: Path) -> VideoIndex:
         MaskanimError: it cannot be opened, is cut short, damaged, or without frames.
     """
     with _told(path), open_container(path) as container:
-        stream = _video_stream(path, container)
+        stream = video_stream(path, container)
         index = _by_packets(path, container, stream)
     return index or _by_decoding(path)
 
@@ -88,7 +88,7 @@ def _require_whole(
 def _by_decoding(path: Path) -> VideoIndex:
     """For the frames that come out of the decoder, counted."""
     with _told(path), open_container(path) as container:
-        stream = _video_stream(path, container)
+        stream = video_stream(path, container)
         stream.codec_context.thread_count = 1
         count = sum(1 for _ in container.decode(stream))
     if not count:
@@ -119,7 +119,7 @@ class Seeker:
 
     def _open(self) -> None:
         self._container = open_container(self._path)
-        self._stream = _video_stream(self._path, self._container)
+        self._stream = video_stream(self._path, self._container)
         self._stream.codec_context.thread_count = 1  # there is a process for every core already
 
     def _counted(self, numbers: set[int]) -> dict[int, Frame]:
@@ -127,7 +127,7 @@ class Seeker:
         found: dict[int, Frame] = {}
         for i, frame in enumerate(self._container.decode(self._stream)):
             if i in numbers:
-                found[i] = _upright(frame)
+                found[i] = upright(frame)
             if len(found) == len(numbers):
                 return found
         raise self._missing(min(numbers - set(found)))
@@ -146,7 +146,7 @@ class Seeker:
             frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= time), None)
             if frame is None or frame.pts != time or frame.is_corrupt:
                 raise self._missing(number)
-            found[number] = _upright(frame)
+            found[number] = upright(frame)
         return found
 
     def _from_key(self, key: int, wanted: Container[int]) -> Iterator[av.VideoFrame]:

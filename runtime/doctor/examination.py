@@ -1,0 +1,125 @@
+"""The examination: every question asked apart from this process, and as many at once as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Any
+
+from maskanim import __version__
+from maskanim.driver import Clocks, Driver, Gpu
+from maskanim.runtime.doctor.apart import Answer, ask
+from maskanim.runtime.doctor.facts import Diagnosis, Model, Obstacle, Package, Verdict, this_machine
+from maskanim.runtime.doctor.verdicts import (
+    DISTRIBUTIONS,
+    NOT_IMPORTED,
+    REQUIREMENTS,
+    advice,
+    chosen,
+    obstacles,
+    warnings,
+)
+
+PATIENCE = 60.0  # seconds for each question; importing a large package from a cold disk takes 20
+
+
+def examine(model: str | None = None, quick: bool = False, patience: float = PATIENCE) -> Diagnosis:
+    """Find out what runs here.
+
+    Args:
+        model: a bundle's folder, ``demo``, or None for the current model.
+        quick: import the packages and verify the model, but do not open it.
+        patience: seconds after which a question counts as unanswered.
+
+    Returns:
+        The diagnosis. Whatever is broken is in it, and not raised.
+    """
+    began = perf_counter()
+    with ThreadPoolExecutor(2 + len(DISTRIBUTIONS)) as pool:
+        driver_answer = pool.submit(ask, "driver", patience=patience)
+        model_answer = pool.submit(ask, "model", model or "", patience=patience)
+        loaded = pool.map(lambda module: _load(_installed(module), patience), DISTRIBUTIONS)
+        packages = {package.module: package for package in loaded}
+        driver, chosen_model = _driver(driver_answer.result()), _model(model_answer.result())
+        judge = _judge(packages, driver, None if quick else chosen_model.path, patience)
+        verdicts = tuple(pool.map(judge, REQUIREMENTS))
+    return Diagnosis(
+        maskanim=__version__,
+        machine=this_machine(),
+        driver=driver,
+        packages=tuple(packages.values()),
+        model=chosen_model,
+        engines=verdicts,
+        auto=chosen(verdicts),
+        advice=advice(verdicts, packages, driver),
+        warnings=warnings(packages),
+        seconds=round(perf_counter() - began, 2),
+    )
+
+
+def _installed(module: str) -> Package:
+    """What pip knows of a package, before it is imported."""
+    versions = {name: version for name in DISTRIBUTIONS[module] if (version := _version(name))}
+    return Package(module, versions)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except Exception:  # not installed, or its metadata is damaged: pip would not see it either
+        return None
+
+
+def _findable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except Exception:  # a parent package that fails to import
+        return False
+
+
+def _load(package: Package, patience: float) -> Package:
+    """Import a package apart; some, from system packages, are there although pip does not know them."""
+    if package.module in NOT_IMPORTED or not (package.distributions or _findable(package.module)):
+        return package
+    answer = ask("package", package.module, patience=patience)
+    values, works = answer.values, answer.problem is None
+    providers = tuple(values.get("providers", ()))
+    return Package(package.module, package.distributions, works, values.get("version"), answer.problem, providers)
+
+
+def _driver(answer: Answer) -> Driver:
+    if answer.problem:
+        return Driver(trouble=f"asking NVIDIA's driver failed: {answer.problem}")
+    values = answer.values
+    cuda = (values["cuda"][0], values["cuda"][1]) if values["cuda"] else None
+    return Driver(values["version"], cuda, tuple(map(_gpu, values["gpus"])), values["trouble"])
+
+
+def _gpu(values: Mapping[str, Any]) -> Gpu:
+    clocks = Clocks(**values["clocks"]) if values["clocks"] else None
+    return Gpu(**{**values, "capability": tuple(values["capability"]), "clocks": clocks})
+
+
+def _model(answer: Answer) -> Model:
+    return Model(problem=answer.problem) if answer.problem else Model(**answer.values)
+
+
+def _judge(
+    packages: Mapping[str, Package], driver: Driver, path: str | None, patience: float
+) -> Callable[[str], Verdict]:
+    """A function from an engine's name to its verdict, which tries it on the bundle at `path`, if there is one."""
+
+    def judge(engine: str) -> Verdict:
+        found = obstacles(engine, packages, driver)
+        if found or path is None:
+            return Verdict(engine, not found, tried=False, obstacles=found)
+        answer = ask("engine", engine, path, patience=patience)
+        seconds = round(answer.seconds, 2)
+        if answer.problem:
+            return Verdict(engine, False, True, obstacles=(Obstacle("failed", answer.problem),), seconds=seconds)
+        return Verdict(engine, True, True, answer.values["detail"], seconds=seconds)
+
+    return judge
