@@ -61,6 +61,8 @@ def animate_frame(nets: Nets[Tensor], ops: Ops[Tensor], source: Source[Tensor], 
     mask = nets.m(driving)
     perturbed = ops.perturb(mask)
     refined = nets.r(source.small, source.mask, perturbed)
+    # Before l, which does not need it: a device computes it on a second stream while l runs.
+    refined_up = ops.upscale(refined)
     coarse = nets.l(source.small, source.mask, refined)
-    frame = nets.h(source.image, source.mask_up, ops.upscale(refined), coarse)
+    frame = nets.h(source.image, source.mask_up, refined_up, coarse)
     return Animation(mask, perturbed, refined, coarse, frame)

@@ -1,0 +1,105 @@
+"""A bundle on a GPU: by TensorRT, by TensorRT-RTX, or by ONNX Runtime's CUDA provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from maskanim.bundle import Bundle
+from maskanim.driver import Gpu, first_gpu
+from maskanim.plans.callbacks import shown_on
+from maskanim.plans.half import require_half, to_half
+from maskanim.plans.libraries import LibraryName, LoadedLibrary, load_library
+from maskanim.plans.options import Target, parse_precision
+from maskanim.plans.records import PlanRequest
+from maskanim.plans.store import Plans, find_or_build
+from maskanim.progress import ProgressBar
+from maskanim.runtime.cuda.device import Device, open_device
+from maskanim.runtime.cuda.runner import CudaRunner
+from maskanim.runtime.cuda.sessions import DeviceNetwork
+from maskanim.runtime.cuda.streaming import StreamingRunner
+from maskanim.runtime.engines import RunOptions
+from maskanim.spec import NETWORK_NAMES, NetworkName
+
+Opened = tuple[StreamingRunner, str]
+
+
+def open_trt(bundle: Bundle, options: RunOptions) -> Opened:
+    """By TensorRT, from plans built for this GPU; they are built now if there are none.
+
+    Returns:
+        The runner, and a line on what runs it.
+
+    Raises:
+        MissingPackageError: a package that is needed is not installed.
+        MaskanimError: there is no GPU, the plans cannot be built, or the GPU cannot run them.
+    """
+    return _open_plans("trt", bundle, options)
+
+
+def open_rtx(bundle: Bundle, options: RunOptions) -> Opened:
+    """By TensorRT-RTX; otherwise as `open_trt`."""
+    return _open_plans("rtx", bundle, options)
+
+
+def open_ort(bundle: Bundle, options: RunOptions) -> Opened:
+    """By ONNX Runtime's CUDA provider, from the bundle's ONNX files; returns and raises as `open_trt`."""
+    gpu = first_gpu()
+    from maskanim.runtime.sessions import ort_cuda
+
+    with ExitStack() as resources:
+        device = resources.enter_context(open_device(options.cuda_binding))
+        networks = ort_cuda.open_networks(_graphs(bundle, options))
+        return _runner(resources, device, networks, bundle, options), _detail(ort_cuda.title(), gpu, device, options)
+
+
+def _open_plans(name: LibraryName, bundle: Bundle, options: RunOptions) -> Opened:
+    gpu = first_gpu()
+    library = load_library(name)
+    from maskanim.runtime.sessions import tensorrt
+
+    with ExitStack() as resources:
+        device = resources.enter_context(open_device(options.cuda_binding))
+        networks = tensorrt.open_networks(_plans(library, bundle, gpu, options).contents, library)
+        return _runner(resources, device, networks, bundle, options), _detail(library.told, gpu, device, options)
+
+
+def _plans(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> Plans:
+    """The bundle's plans for this GPU; where there are none, says why and builds them."""
+    request = PlanRequest(
+        library=library.library.name,
+        version=library.version,
+        gpu=Target(name=gpu.name, capability=gpu.capability),
+        precision=parse_precision(options.precision),
+        batches=(options.batch, options.batch),
+    )
+    with ProgressBar("percent") as bar:
+        return find_or_build(bundle, library, request, report=options.tell, progress=shown_on(bar))
+
+
+def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:
+    contents = {name: bundle.network(name).read_bytes() for name in NETWORK_NAMES}
+    if options.precision == "fp32":
+        return contents
+    require_half(bundle.manifest)
+    return {name: to_half(content, name, extra="gpu") for name, content in contents.items()}
+
+
+def _runner(
+    resources: ExitStack,
+    device: Device,
+    networks: Mapping[NetworkName, DeviceNetwork],
+    bundle: Bundle,
+    options: RunOptions,
+) -> StreamingRunner:
+    """Takes over what `resources` hold."""
+    for network in networks.values():
+        resources.callback(network.close)
+    perturbation = bundle.manifest.model.perturbation
+    cuda = resources.enter_context(CudaRunner(device, networks, perturbation, batch=options.batch))
+    return StreamingRunner(cuda, resources.pop_all())
+
+
+def _detail(library: str, gpu: Gpu, device: Device, options: RunOptions) -> str:
+    major, minor = gpu.capability
+    return f"{library}, {gpu.name} (sm_{major}{minor}), {options.precision.upper()}, through {device.binding}"

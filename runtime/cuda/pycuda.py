@@ -1,0 +1,155 @@
+"""A GPU through PyCUDA, for programs that are built on it: the primary context, and no graphs."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any, cast
+
+import numpy as np
+import pycuda.driver as cuda
+from numpy.typing import NDArray
+
+from maskanim.errors import MaskanimError
+from maskanim.runtime.cuda.device import OUT_OF_MEMORY, Device, Event, Memory, Module, PinnedMemory, Stream, error_name
+from maskanim.runtime.cuda.kernels import KERNELS, Kernel
+
+
+class PyCudaDevice(Device):
+    """A GPU opened by its number. PyCUDA shares the primary context, so arrays of other libraries can be used."""
+
+    binding = "pycuda"
+    can_capture = False
+
+    def __init__(self, index: int) -> None:
+        try:
+            cuda.init()
+            gpu = cuda.Device(index)
+            super().__init__(index, gpu.name(), gpu.compute_capability(), gpu.total_memory())
+            self._context = gpu.retain_primary_context()
+            self._context.push()
+        except cuda.Error as error:
+            raise MaskanimError(f"GPU {index}", error_name(error), "a GPU that opens") from error
+        atexit.register(self.close)  # PyCUDA aborts a process that ends with a context still pushed
+
+    def stream(self) -> Stream:
+        with self.telling("creating a stream"):
+            return _Stream(self)
+
+    def event(self) -> Event:
+        with self.telling("creating an event"):
+            return _Event(self)
+
+    def upload(self, address: int, source: NDArray[Any], stream: Stream) -> None:
+        with self.telling("copying to it"):
+            cuda.memcpy_htod_async(address, source, cast(_Stream, stream).pycuda)
+
+    def download(self, destination: NDArray[Any], address: int, stream: Stream) -> None:
+        with self.telling("copying from it"):
+            cuda.memcpy_dtoh_async(destination, address, cast(_Stream, stream).pycuda)
+
+    def copy(self, destination: int, source: int, size: int, stream: Stream) -> None:
+        with self.telling("copying"):
+            cuda.memcpy_dtod_async(destination, source, size, cast(_Stream, stream).pycuda)
+
+    def _allocate(self, size: int) -> Memory:
+        return _Memory(self, size)
+
+    def _pinned(self, size: int) -> PinnedMemory:
+        return _PinnedMemory(self, size)
+
+    def _load(self, cubin: bytes) -> Module:
+        return _Module(self, cubin)
+
+    def _memory(self) -> tuple[int, int]:
+        free, total = cuda.mem_get_info()
+        return int(free), int(total)
+
+    def _error_name(self, error: Exception) -> str:
+        # PyCUDA gives the driver's sentence for an error, not its name; for this one it has a class.
+        return OUT_OF_MEMORY if isinstance(error, cuda.MemoryError) else error_name(error)
+
+    def _release(self) -> None:
+        atexit.unregister(self.close)
+        self._context.pop()
+        self._context.detach()
+
+
+class _Memory(Memory):
+    def __init__(self, device: PyCudaDevice, size: int) -> None:
+        self._allocation = cuda.mem_alloc(size)
+        self.size, self.address = size, int(self._allocation)
+        super().__init__(device)
+
+    def _free(self) -> None:
+        with self.device.telling("freeing memory"):
+            self._allocation.free()
+
+
+class _PinnedMemory(PinnedMemory):
+    def __init__(self, device: PyCudaDevice, size: int) -> None:
+        self.array = cuda.pagelocked_empty(size, np.uint8)
+        super().__init__(device)
+
+    def _free(self) -> None:
+        with self.device.telling("freeing page-locked memory"):
+            cast(Any, self.array.base).free()
+
+
+class _Stream(Stream):
+    def __init__(self, device: PyCudaDevice) -> None:
+        # One that waits for the default stream, where PyCUDA fills its arrays without saying so in their interface.
+        self.pycuda = cuda.Stream()
+        self.handle = int(self.pycuda.handle)
+        super().__init__(device)
+
+    def wait(self, event: Event) -> None:
+        with self.device.telling("waiting for an event"):
+            self.pycuda.wait_for_event(cast(_Event, event).pycuda)
+
+    def wait_handle(self, handle: int) -> None:
+        # PyCUDA cannot take another library's stream, so the host waits for all of the context's.
+        with self.device.telling("waiting for another library's stream"):
+            cuda.Context.synchronize()
+
+    def synchronize(self) -> None:
+        with self.device.telling("waiting for its work"):
+            self.pycuda.synchronize()
+
+    def _free(self) -> None:
+        """PyCUDA destroys a stream with the last reference to it."""
+        del self.pycuda
+
+
+class _Event(Event):
+    def __init__(self, device: PyCudaDevice) -> None:
+        self.pycuda = cuda.Event(cuda.event_flags.DISABLE_TIMING)
+        super().__init__(device)
+
+    def record(self, stream: Stream) -> None:
+        with self.device.telling("recording an event"):
+            self.pycuda.record(cast(_Stream, stream).pycuda)
+
+    def synchronize(self) -> None:
+        with self.device.telling("waiting for its work"):
+            self.pycuda.synchronize()
+
+    def _free(self) -> None:
+        """PyCUDA destroys an event with the last reference to it."""
+        del self.pycuda
+
+
+class _Module(Module):
+    def __init__(self, device: PyCudaDevice, cubin: bytes) -> None:
+        self._module = cuda.module_from_buffer(cubin)
+        self._functions = {name: self._module.get_function(name) for name in KERNELS}
+        super().__init__(device)
+
+    def launch(self, kernel: Kernel, batch: int, stream: Stream, *values: float) -> None:
+        with self.device.telling(f"launching {kernel.name}"):
+            queue, launch = cast(_Stream, stream).pycuda, self._functions[kernel.name]
+            launch(*kernel.arguments(*values), grid=kernel.grid(batch), block=kernel.block, stream=queue)
+
+    def _free(self) -> None:
+        """PyCUDA unloads a module with the last reference to it."""
+        self._functions.clear()
+        del self._module

@@ -1,0 +1,227 @@
+"""Frames through the networks on a GPU: several in flight, each one captured graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim import pipeline
+from maskanim.errors import MaskanimError
+from maskanim.ops import Array, Frame, centre_square
+from maskanim.runtime.cuda.arrays import DeviceArray, DType, device_square
+from maskanim.runtime.cuda.device import Device
+from maskanim.runtime.cuda.sessions import MASK_CHANNELS, DeviceNetwork
+from maskanim.runtime.cuda.slots import Route, Slot, Ticket
+from maskanim.runtime.cuda.sources import DeviceSource, Encoder, allocate_source
+from maskanim.spec import NetworkName, Perturbation
+
+__all__ = ["CudaRunner", "DeviceSource", "Ticket"]
+
+
+class CudaRunner:
+    """Animates on a GPU; a context manager, used in the thread that opened the device.
+
+    Each slot has its own stream, buffers and sessions, so that the next frames are copied and queued while one is
+    computed. The first batch of a frame size runs step by step and is then captured; from there on a batch is one
+    graph: copy in, preprocess, m, P_test, r, l beside U, h, postprocess, copy out. Frames that are in device memory
+    already are preprocessed in front of the graph, because it cannot hold addresses that change. Every batch runs at
+    the full size, with the frames that were there before in the rest: networks and graphs see one shape only.
+
+    Args:
+        device: stays open longer than the runner, as do the networks.
+        networks: all four, with images of one type.
+        perturbation: P_test of the model.
+        batch: how many frames go through the networks at once, at most.
+        slots: how many batches may be in flight.
+        graph: capture graphs where device and networks can; otherwise the work is queued step by step.
+
+    Raises:
+        MaskanimError: the networks do not go together or take no such batch, or the GPU has too little memory.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        networks: Mapping[NetworkName, DeviceNetwork],
+        perturbation: Perturbation,
+        *,
+        batch: int = 1,
+        slots: int = 3,
+        graph: bool = True,
+    ) -> None:
+        self.device, self.batch, self.slots = device, batch, slots
+        images = _image_type(networks)
+        with ExitStack() as owned:
+            self._encoder = Encoder(device, networks["m"], perturbation, owned)
+            self._live = allocate_source(device, owned, batch, images)
+            self._used = owned.enter_context(device.event())
+            self._stream = owned.enter_context(device.stream())
+            owned.callback(self._stream.synchronize)
+            self._slots = [Slot(device, networks, perturbation, self._live, owned) for _ in range(slots)]
+            self._owned = owned.pop_all()
+        self._next = cycle(self._slots)
+        self._capture = graph and device.can_capture
+        self._has_source, self._closed = False, False
+
+    @property
+    def graphs(self) -> bool:
+        """Whether batches run as captured graphs: they may, and device and networks can."""
+        return self._capture and all(slot.capturable for slot in self._slots)
+
+    def encode_source(self, frame: object) -> DeviceSource:
+        """All that depends on the source alone; needed once per source. Waits until it is done.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB of any size from 64x64, NumPy or with ``__cuda_array_interface__``.
+
+        Raises:
+            MaskanimError: not a picture, or too small.
+        """
+        self._check_open()
+        return self._encoder.encode(frame)
+
+    def use(self, source: DeviceSource) -> None:
+        """Animate this source from the next batch on; batches in flight keep theirs. Returns at once.
+
+        The source may be closed afterwards. No graph is captured again.
+        """
+        self._check_open()
+        for slot in self._slots:
+            self._stream.wait(slot.done)
+        source.copy_to(self._live, self._stream)
+        self._used.record(self._stream)
+        self._has_source = True
+
+    def submit(self, frames: Sequence[object], *, to_host: bool = True) -> Ticket:
+        """Queue a batch of driving frames.
+
+        Where all slots are taken it waits for the oldest batch; a result for the host is then kept in its ticket.
+
+        Args:
+            frames: from 1 to `batch` pictures, as in `encode_source`. Either all are NumPy arrays, whose squares are of
+                one size, and which may be reused at once; or all are in device memory, which must stay as it is until
+                the ticket is collected.
+            to_host: False leaves the result on the device, for `collect_on_device`.
+
+        Raises:
+            MaskanimError: not such frames, no source is in use, or the GPU failed.
+        """
+        self._check_open()
+        if not self._has_source:
+            raise MaskanimError("GPU runner", "no source", "one in use before the first frame")
+        if not 1 <= len(frames) <= self.batch:
+            raise MaskanimError("frames", str(len(frames)), f"from 1 to {self.batch}, the batch size")
+        pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
+        if len(pictures) not in (0, len(frames)):
+            raise MaskanimError("frames", "some on the host and some on the device", "one place", "Submit them apart")
+        side: int | None = None
+        if pictures:
+            squares = [centre_square(picture) for picture in pictures]
+            side = _one_side(squares)
+            slot = self._free_slot()
+            slot.put_host(squares)
+        else:
+            on_device = [device_square(frame) for frame in frames]
+            slot = self._free_slot()
+            slot.put_device(on_device)
+        slot.stream.wait(self._used)
+        slot.run(Route(side, to_host), self._capture)
+        slot.ticket = Ticket(len(frames), to_host, slot)
+        return slot.ticket
+
+    def collect(self, ticket: Ticket) -> NDArray[np.uint8]:
+        """A batch's frames; waits for them.
+
+        Returns:
+            (n, 256, 256, 3) uint8 RGB, in an array that belongs to the caller.
+
+        Raises:
+            MaskanimError: it was left on the device, or the GPU failed.
+        """
+        if not ticket.to_host:
+            raise MaskanimError("GPU runner", "frames that were left on the device", "collect_on_device for them")
+        if ticket.frames is None:
+            slot = self._slot(ticket)
+            slot.done.synchronize()
+            ticket.frames = slot.result[: ticket.count].copy()
+        return ticket.frames
+
+    def collect_on_device(self, ticket: Ticket) -> DeviceArray:
+        """A batch's frames where they are, without waiting for them.
+
+        Returns:
+            (n, 256, 256, 3) uint8 RGB, to be read after what its ``stream`` holds. It is overwritten by the `slots`-th
+            batch submitted after it: reading has to be finished by then.
+
+        Raises:
+            MaskanimError: that batch has been submitted already.
+        """
+        slot = self._slot(ticket)
+        return replace(slot.pixels.head(ticket.count), stream=slot.stream.handle)
+
+    def steps(self, ticket: Ticket) -> pipeline.Animation[Array]:
+        """A batch's m_d, m_dp, m_dr, c and f, as NCHW float32 in [0, 1] on the host; waits for them.
+
+        Raises:
+            MaskanimError: `slots` batches have been submitted since, the last of which has overwritten them.
+        """
+        return self._slot(ticket).steps(ticket.count)
+
+    def close(self) -> None:
+        """Wait for what is in flight and free all that the runner holds; again does nothing."""
+        self._closed = True
+        self._owned.close()
+
+    def __enter__(self) -> CudaRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _free_slot(self) -> Slot:
+        """The next slot, when its batch is done and its result is safe."""
+        slot = next(self._next)
+        if slot.ticket:
+            if slot.ticket.to_host:
+                self.collect(slot.ticket)
+            slot.done.synchronize()
+            slot.ticket.slot = None
+            slot.ticket = None
+        return slot
+
+    def _slot(self, ticket: Ticket) -> Slot:
+        self._check_open()
+        if ticket.slot is None:
+            wanted = f"a ticket among the last {len(self._slots)}"
+            raise MaskanimError("GPU runner", "a ticket whose slot has been used again", wanted, "Use more slots")
+        return ticket.slot
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise MaskanimError("GPU runner", "it is closed", "an open one", "Open the model again")
+
+
+def _one_side(squares: Sequence[Frame]) -> int:
+    sides = {len(square) for square in squares}
+    if len(sides) > 1:
+        told = " and ".join(str(side) for side in sorted(sides))
+        raise MaskanimError("frames", f"squares of {told} pixels in one batch", "one size", "Submit them apart")
+    return sides.pop()
+
+
+def _image_type(networks: Mapping[NetworkName, DeviceNetwork]) -> DType:
+    types = {
+        network.dtypes[tensor.name]
+        for network in networks.values()
+        for tensor in (*network.spec.inputs, network.spec.output)
+        if tensor.channels != MASK_CHANNELS
+    }
+    if len(types) > 1:
+        told = " and ".join(sorted(str(dtype) for dtype in types))
+        raise MaskanimError("networks", f"images of {told}", "one type", "Build all four with one precision")
+    return types.pop()

@@ -1,0 +1,193 @@
+"""One frame, or one batch of frames, in flight: its buffers, streams, sessions and graphs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim import pipeline
+from maskanim.ops import Array, Frame
+from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.device import Device, Graph
+from maskanim.runtime.cuda.kernels import KERNELS
+from maskanim.runtime.cuda.nets import DeviceNets, DeviceOps, SideStream, of_images
+from maskanim.runtime.cuda.sessions import FLOAT, DeviceNetwork
+from maskanim.runtime.cuda.sources import (
+    IMAGES,
+    MASKS,
+    MASKS_UP,
+    SourceArrays,
+    allocate,
+    preprocess,
+    to_host,
+)
+from maskanim.spec import IMAGE_SIZE, NetworkName, Perturbation
+
+PIXELS = (IMAGE_SIZE, IMAGE_SIZE, 3)
+BYTE = np.dtype(np.uint8)
+MAX_SIDES = 4  # frame sizes whose staging and graphs are kept; a clip has one
+
+
+class Route(NamedTuple):
+    """What the work on a batch depends on; each has a graph of its own.
+
+    Attributes:
+        side: of the squares that come from the host; None if preprocessing has been queued already.
+        to_host: whether the result is copied to the host.
+    """
+
+    side: int | None
+    to_host: bool
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One submitted batch.
+
+    Attributes:
+        count: how many frames it has.
+        to_host: whether they come to the host.
+        slot: where it is; None when another batch has taken its place.
+        frames: its result, once it has been fetched.
+    """
+
+    count: int
+    to_host: bool
+    slot: Slot | None
+    frames: NDArray[np.uint8] | None = None
+
+
+class Inlet:
+    """Where squares of one size are put on the host, and where they are on the device."""
+
+    def __init__(self, device: Device, batch: int, side: int) -> None:
+        shape = (batch, side, side, 3)
+        with ExitStack() as owned:
+            pinned = owned.enter_context(device.pinned(int(np.prod(shape))))
+            self.host: NDArray[np.uint8] = pinned.array.reshape(shape)
+            self.squares = allocate(device, owned, shape, BYTE)
+            self._owned = owned.pop_all()
+
+    def close(self) -> None:
+        """Free both."""
+        self._owned.close()
+
+
+class Slot:
+    """Room for one batch in flight. The work on it is queued on its own stream.
+
+    Args:
+        source: what the frames are animated with; its content may change between batches.
+        owned: frees all of it.
+
+    Attributes:
+        done: recorded behind each batch.
+        ticket: whose batch is in the slot; None if it is free.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        networks: Mapping[NetworkName, DeviceNetwork],
+        perturbation: Perturbation,
+        source: SourceArrays,
+        owned: ExitStack,
+    ) -> None:
+        self.device, self.module, self.source = device, device.kernels(), source
+        self.batch, images = source.image.shape[0], source.image.dtype
+        self.stream, self.done = owned.enter_context(device.stream()), owned.enter_context(device.event())
+        self.ticket: Ticket | None = None
+
+        def room(shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT) -> DeviceArray:
+            return allocate(device, owned, (self.batch, *shape), dtype)
+
+        self.images, self.pixels = room(IMAGES, images), room(PIXELS, BYTE)
+        self.sessions = {
+            name: owned.enter_context(network.session(self.batch, self.stream)) for name, network in networks.items()
+        }
+        side = SideStream(device, self.stream, owned)
+        outputs: dict[NetworkName, DeviceArray]
+        outputs = {"m": room(MASKS), "r": room(MASKS), "l": room(IMAGES, images), "h": room(IMAGES, images)}
+        self.nets = DeviceNets(self.sessions, outputs, side)
+        made = {"perturb": room(MASKS), "upscale": room(MASKS_UP)}
+        self.ops = DeviceOps(self.module, self.stream, perturbation, made, side)
+        pinned = owned.enter_context(device.pinned(self.pixels.size))
+        self.result: NDArray[np.uint8] = pinned.array.reshape(self.pixels.shape)
+        self.inlets: OrderedDict[int, Inlet] = OrderedDict()
+        self.graphs: dict[Route, Graph] = {}
+        self._animation: pipeline.Animation[DeviceArray]
+        owned.callback(self._close)
+        for stream in (side.stream, self.stream):  # before anything is freed; after an error the two may not be joined
+            owned.callback(stream.synchronize)
+
+    def put_host(self, squares: Sequence[Frame]) -> None:
+        """Copy squares of one size to where the work takes them from; the slot must be free."""
+        inlet = self._inlet(len(squares[0]))
+        for place, square in zip(inlet.host, squares, strict=False):
+            np.copyto(place, square)
+
+    def put_device(self, squares: Sequence[DeviceArray]) -> None:
+        """Queue the preprocessing of squares in device memory: no graph can hold addresses that change."""
+        for index, square in enumerate(squares):
+            preprocess(self.module, self.stream, square, self.images.item(index))
+
+    def run(self, route: Route, capture: bool) -> None:
+        """Queue the work on what was put."""
+        if route in self.graphs:
+            self.graphs[route].launch(self.stream)
+        else:
+            self._enqueue(route)  # a run that counts, and the one that the networks need before they can be captured
+            if capture and self.capturable:
+                self.graphs[route] = self.device.capture(self.stream, lambda: self._enqueue(route))
+        self.done.record(self.stream)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether all networks can be captured."""
+        return all(session.capturable for session in self.sessions.values())
+
+    def steps(self, count: int) -> pipeline.Animation[Array]:
+        """The batch's way through the networks, on the host; waits for it."""
+        arrays = {name: array.head(count) for name, array in vars(self._animation).items()}
+        return pipeline.Animation(**to_host(self.device, self.stream, arrays))
+
+    def _enqueue(self, route: Route) -> None:
+        if route.side is not None:
+            self._enqueue_squares(self.inlets[route.side])
+        self._animation = pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
+        kernel = KERNELS[of_images("postprocess", self.images.dtype)]
+        self.module.launch(kernel, self.batch, self.stream, self._animation.frame.address, self.pixels.address)
+        if route.to_host:
+            self.device.download(self.result, self.pixels.address, self.stream)
+
+    def _enqueue_squares(self, inlet: Inlet) -> None:
+        squares, side = inlet.squares, inlet.squares.shape[1]
+        self.device.upload(squares.address, inlet.host, self.stream)
+        kernel = KERNELS[of_images("preprocess", self.images.dtype)]
+        places = (squares.address, squares.size // self.batch, 3 * side, side, self.images.address)
+        self.module.launch(kernel, self.batch, self.stream, *places)
+
+    def _inlet(self, side: int) -> Inlet:
+        if side not in self.inlets:
+            if len(self.inlets) == MAX_SIDES:
+                self._forget(next(iter(self.inlets)))
+            self.inlets[side] = Inlet(self.device, self.batch, side)
+        self.inlets.move_to_end(side)
+        return self.inlets[side]
+
+    def _forget(self, side: int) -> None:
+        for route in [route for route in self.graphs if route.side == side]:
+            self.graphs.pop(route).close()
+        self.inlets.pop(side).close()
+
+    def _close(self) -> None:
+        for graph in self.graphs.values():
+            graph.close()
+        for inlet in self.inlets.values():
+            inlet.close()

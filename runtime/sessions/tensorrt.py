@@ -1,0 +1,153 @@
+"""TensorRT and TensorRT-RTX on a GPU: one class, because the two libraries have one API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from maskanim.errors import MaskanimError
+from maskanim.plans.libraries import LoadedLibrary
+from maskanim.runtime.cuda.arrays import DeviceArray, DType
+from maskanim.runtime.cuda.device import Stream
+from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
+from maskanim.runtime.sessions.session import check_names
+from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, TensorSpec
+
+PROFILE = 0  # plans are built with one
+LARGEST = 2  # of a profile's smallest, best and largest shape
+REBUILD = "Build the plan again"
+
+
+class TensorRTNetwork(DeviceNetwork):
+    """A plan, deserialized.
+
+    Args:
+        spec: what the plan has to be.
+        plan: its bytes.
+        library: which of the two built it.
+    """
+
+    backend = "TensorRT"
+
+    def __init__(self, spec: NetworkSpec, plan: bytes, library: LoadedLibrary) -> None:
+        self.library = library
+        with self.telling(f"loading network {spec.name}"):
+            self._runtime = library.module.Runtime(library.logger)
+            engine = self._runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                raise RuntimeError
+        self.engine: Any = engine
+        self._check(spec)
+        tensors = (*spec.inputs, spec.output)
+        dtypes = {tensor.name: self._dtype(spec, tensor) for tensor in tensors}
+        largest = min(engine.get_tensor_profile_shape(t.name, PROFILE)[LARGEST][0] for t in spec.inputs)
+        super().__init__(spec, dtypes, int(largest))
+
+    def close(self) -> None:
+        self.engine = self._runtime = None
+
+    @contextmanager
+    def telling(self, doing: str) -> Iterator[None]:
+        """Tell the library's first error, which it logs and does not raise, in one line."""
+        log = self.library.logger
+        log.clear()
+        try:
+            yield
+        except RuntimeError as error:
+            told = next(iter(log.errors), str(error) or "it does not say why")
+            raise MaskanimError(doing, f"{self.library.told} refuses: {told}", "no error") from error
+
+    def _session(self, batch: int, stream: Stream) -> DeviceSession:
+        with self.telling(f"preparing network {self.spec.name} for batch {batch}"):
+            return TensorRTSession(self, batch, stream)
+
+    def _check(self, spec: NetworkSpec) -> None:
+        """Refuse a plan with other tensors or shapes."""
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        output = self.library.module.TensorIOMode.OUTPUT
+        outputs = [name for name in names if self.engine.get_tensor_mode(name) == output]
+        check_names(spec, [name for name in names if name not in outputs], outputs)
+        for tensor in (*spec.inputs, spec.output):
+            shape = tuple(self.engine.get_tensor_shape(tensor.name))
+            if shape[1:] != tensor.shape(1)[1:]:
+                wanted = "(N, {}, {}, {})".format(*tensor.shape(1)[1:])
+                raise MaskanimError(f"network {spec.name}, tensor {tensor.name}", f"shape {shape}", wanted, REBUILD)
+
+    def _dtype(self, spec: NetworkSpec, tensor: TensorSpec) -> DType:
+        types = self.library.module.DataType
+        found = self.engine.get_tensor_dtype(tensor.name)
+        known = {types.FLOAT: np.float32, types.HALF: np.float16}
+        if found not in known:
+            told = f"network {spec.name}, tensor {tensor.name}"
+            raise MaskanimError(told, found.name, "FLOAT or HALF", REBUILD)
+        return np.dtype(known[found])
+
+
+class TensorRTSession(DeviceSession):
+    """An execution context, with device memory of its own to compute in."""
+
+    def __init__(self, network: TensorRTNetwork, batch: int, stream: Stream) -> None:
+        super().__init__(network, batch, stream)
+        self._telling = network.telling
+        with ExitStack() as owned:
+            self._context: Any = _context(network)
+            # A context that allocates for itself might do so in the middle of a capture.
+            if size := network.engine.device_memory_size_v2:
+                memory = owned.enter_context(stream.device.allocate(size))
+                self._context.set_device_memory(memory.address, size)
+            _agreed(self._context.set_optimization_profile_async(PROFILE, stream.handle))
+            for tensor in network.spec.inputs:
+                _agreed(self._context.set_input_shape(tensor.name, tensor.shape(batch)))
+            stream.synchronize()
+            self._owned = owned.pop_all()
+
+    @property
+    def capturable(self) -> bool:
+        # Only TensorRT-RTX asks; TensorRT's contexts are when shapes do not depend on data, as here.
+        ask = getattr(self._context, "is_stream_capturable", None)
+        return ask is None or bool(ask(self.stream.handle))
+
+    def close(self) -> None:
+        self._context = None
+        self._owned.close()
+
+    def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None:
+        spec = self.network.spec
+        with self._telling(f"running network {spec.name}"):
+            for name, array in (*inputs.items(), (spec.output.name, output)):
+                _agreed(self._context.set_tensor_address(name, array.address))
+            _agreed(self._context.execute_async_v3(self.stream.handle))
+
+
+def open_networks(plans: Mapping[NetworkName, bytes], library: LoadedLibrary) -> dict[NetworkName, DeviceNetwork]:
+    """Deserialize the four plans of a model; to be closed by the caller.
+
+    Raises:
+        MaskanimError: a plan is of another library, version or GPU, or its tensors are not the network's.
+    """
+    with ExitStack() as failing:
+        networks: dict[NetworkName, DeviceNetwork] = {
+            name: failing.enter_context(TensorRTNetwork(spec, plans[name], library)) for name, spec in NETWORKS.items()
+        }
+        failing.pop_all()
+    return networks
+
+
+def _context(network: TensorRTNetwork) -> Any:
+    module, config = network.library.module, network.engine.create_runtime_config()
+    config.set_execution_context_allocation_strategy(module.ExecutionContextAllocationStrategy.USER_MANAGED)
+    specialization = getattr(module, "DynamicShapesKernelSpecializationStrategy", None)
+    if specialization is not None:
+        # TensorRT-RTX would start with slower kernels and replace them later, when a graph has captured them.
+        config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+    context = network.engine.create_execution_context(config)
+    _agreed(context is not None)
+    return context
+
+
+def _agreed(answer: bool) -> None:
+    if not answer:
+        raise RuntimeError

@@ -1,0 +1,1 @@
+"""Stands in for PyCUDA, which is source only and needs the CUDA toolkit to be installed."""

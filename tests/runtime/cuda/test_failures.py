@@ -1,0 +1,196 @@
+"""What goes wrong around the pipeline on a device: each is told in one line, and nothing stays behind."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.runner import CudaRunner
+from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
+from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, Perturbation
+
+
+def _load(name: str) -> Any:
+    # Test folders are no packages, and each is imported by its path.
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+host_device = _load("host_device")
+
+
+class BlankNetwork(DeviceNetwork):
+    """Computes nothing: for what goes wrong around a network."""
+
+    backend = "nothing"
+
+    def __init__(self, spec: NetworkSpec, dtype: type = np.float32, max_batch: int | None = None) -> None:
+        tensors = (*spec.inputs, spec.output)
+        dtypes = {t.name: np.dtype(np.float32 if t.channels == 1 else dtype) for t in tensors}
+        super().__init__(spec, dtypes, max_batch)
+
+    def _session(self, batch: int, stream: Any) -> DeviceSession:
+        return BlankSession(self, batch, stream)
+
+    def close(self) -> None:
+        pass
+
+
+class BlankSession(DeviceSession):
+    capturable = True
+
+    def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def blank_networks(**changes: Any) -> dict[NetworkName, Any]:
+    return {name: host_device.QueuedNetwork(BlankNetwork(spec, **changes)) for name, spec in NETWORKS.items()}
+
+
+def use_it_all(device: Any, networks: Mapping[NetworkName, Any], picture: Frame) -> None:
+    """Two sources and more batches than slots, through a runner that is closed at the end."""
+    with CudaRunner(device, networks, Perturbation(), slots=2) as runner:
+        for _ in range(2):
+            with runner.encode_source(picture) as source:
+                runner.use(source)
+            for _ in range(3):
+                runner.collect(runner.submit([picture]))
+
+
+@pytest.mark.parametrize("sticky", [True, False])
+def test_whatever_call_fails_is_told_and_all_is_freed(host_kernels: Any, sticky: bool) -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    counting = host_device.HostDevice(host_kernels)
+    use_it_all(counting, blank_networks(), picture)
+    assert counting.calls > 150
+    failed = 0
+    for call in range(1, counting.calls + 1):
+        networks = blank_networks()
+        device = host_device.HostDevice(host_kernels, fail_at=call, sticky=sticky)
+        try:
+            use_it_all(device, networks, picture)
+        except MaskanimError as error:
+            failed += 1
+            assert re.fullmatch(
+                r"GPU 0 \(host\), [a-zA-Z0-9_' .-]+: CUDA_ERROR_LAUNCH_FAILED; .* GPU any more\.", str(error)
+            )
+        assert not device.live, f"call {call}"
+        assert not any(network.open_sessions for network in networks.values()), f"call {call}"
+        assert [type(left) for left in device.given_out.values()] in ([], [host_device.HostModule])
+        device.close()
+    assert failed >= counting.calls - 5  # a failing wait at the very end is no error of what was asked for
+
+
+def test_too_little_memory_says_how_much_there_is(host_kernels: Any) -> None:
+    probe = host_device.HostDevice(host_kernels)
+    CudaRunner(probe, blank_networks(), Perturbation())
+    told = set()
+    for call in range(1, probe.calls + 1):
+        device = host_device.HostDevice(host_kernels, fail_at=call, error="CUDA_ERROR_OUT_OF_MEMORY", sticky=False)
+        with pytest.raises(MaskanimError) as error:
+            CudaRunner(device, blank_networks(), Perturbation())
+        told.add(str(error.value))
+        assert not device.live
+    wanted = (
+        "GPU 0 (host), allocating 0.8 MiB: CUDA_ERROR_OUT_OF_MEMORY, 3.0 of 16384 MiB are free; expected no error. "
+    )
+    assert wanted + "Use a smaller batch or fewer slots, or close other programs on the GPU." in told
+
+
+@pytest.fixture
+def blank(host_kernels: Any) -> Iterator[CudaRunner]:
+    with (
+        host_device.HostDevice(host_kernels) as device,
+        CudaRunner(device, blank_networks(), Perturbation(), batch=2) as runner,
+    ):
+        yield runner
+
+
+SMALL = np.zeros((64, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        ([], "frames: 0; expected from 1 to 2"),
+        ([SMALL] * 3, "frames: 3; expected from 1 to 2"),
+        ([SMALL, SMALL[:, :, :1]], r"frame: uint8 of shape \(64, 64, 1\)"),
+        ([SMALL[:63]], "frame: 64x63 pixels"),
+        ([SMALL, np.zeros((80, 70, 3), np.uint8)], "squares of 64 and 70 pixels in one batch; expected one size"),
+        ([SMALL, None], "some on the host and some on the device"),
+        ([None], "frame: NoneType; expected a NumPy array, or one in device memory"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused_before_anything_is_queued(
+    blank: CudaRunner, frames: list[Any], told: str
+) -> None:
+    with blank.encode_source(SMALL) as source:
+        blank.use(source)
+    before = len(blank.device.pending)
+    with pytest.raises(MaskanimError, match=told):
+        blank.submit(frames)
+    assert len(blank.device.pending) == before
+    blank.collect(blank.submit([SMALL]))
+
+
+def test_a_frame_before_the_first_source(blank: CudaRunner) -> None:
+    with pytest.raises(MaskanimError, match="no source; expected one in use before the first frame"):
+        blank.submit([SMALL])
+
+
+def test_frames_that_were_left_on_the_device_are_not_on_the_host(blank: CudaRunner) -> None:
+    blank.use(blank.encode_source(SMALL))
+    with pytest.raises(MaskanimError, match="left on the device; expected collect_on_device"):
+        blank.collect(blank.submit([SMALL], to_host=False))
+
+
+def test_a_closed_runner_says_so(blank: CudaRunner) -> None:
+    source = blank.encode_source(SMALL)
+    blank.use(source)
+    ticket = blank.submit([SMALL])
+    blank.close()
+    blank.close()
+    for ask in (lambda: blank.submit([SMALL]), lambda: blank.collect(ticket), lambda: blank.use(source)):
+        with pytest.raises(MaskanimError, match="GPU runner: it is closed"):
+            ask()
+    source.close()
+    assert not blank.device.live
+
+
+def test_a_runner_is_closed_once_its_last_source_is_copied(blank: CudaRunner) -> None:
+    with blank.encode_source(SMALL) as source:
+        blank.use(source)
+        blank.close()  # the device notices memory that is freed under queued work
+        assert not blank.device.pending or all(node.done for node in blank.device.pending)
+
+
+def test_networks_of_different_precisions(host_kernels: Any) -> None:
+    networks = blank_networks()
+    networks["h"] = host_device.QueuedNetwork(BlankNetwork(NETWORKS["h"], np.float16))
+    with host_device.HostDevice(host_kernels) as device:
+        with pytest.raises(MaskanimError, match="networks: images of float16 and float32; expected one type"):
+            CudaRunner(device, networks, Perturbation())
+        assert not device.live
+
+
+def test_a_batch_beyond_the_plans(host_kernels: Any) -> None:
+    with host_device.HostDevice(host_kernels) as device:
+        with pytest.raises(MaskanimError, match=r"batch 3; expected at most 2\. Use a smaller batch"):
+            CudaRunner(device, blank_networks(max_batch=2), Perturbation(), batch=3)
+        assert not device.live

@@ -1,0 +1,139 @@
+"""Clips through the device pipeline and the commands that open it, on a device in host memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from maskanim.bundle import Bundle
+from maskanim.driver import Gpu
+from maskanim.ops import Frame, preprocess
+from maskanim.runtime import Animator
+from maskanim.runtime.animator import Animator as OpenedAnimator
+from maskanim.runtime.cli import app
+from maskanim.runtime.cuda import openers
+from maskanim.runtime.cuda.device import Device
+from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.sessions import ort_cuda
+from maskanim.runtime.stream import animate_clip
+from maskanim.spec import NETWORK_NAMES
+from maskanim.video import open_clip
+
+LEVELS = 1  # as in test_runner.py
+
+
+def _load(name: str) -> Any:
+    # Test folders are no packages, and each is imported by its path.
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+host_device = _load("host_device")
+
+
+@pytest.fixture
+def devices(host_kernels: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+    """The GPU of this machine, as `openers` see it, is an RTX 4090 in host memory; every device that is opened."""
+    opened: list[Device] = []
+
+    def open_device(binding: str) -> Device:
+        opened.append(host_device.HostDevice(host_kernels))
+        return opened[-1]
+
+    def networks(contents: dict[Any, bytes], *_: object) -> Any:
+        graphs = {name: tiny_bundle.network(name).read_bytes() for name in NETWORK_NAMES}
+        on_host = original(graphs, "cpu").items()
+        return {name: host_device.QueuedNetwork(network) for name, network in on_host}
+
+    original = ort_cuda.open_networks
+    monkeypatch.setattr(openers, "first_gpu", lambda: Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30))
+    monkeypatch.setattr(openers, "open_device", open_device)
+    monkeypatch.setattr(ort_cuda, "open_networks", networks)
+    monkeypatch.setattr("maskanim.runtime.sessions.tensorrt.open_networks", networks)
+    return opened
+
+
+@pytest.fixture
+def on_device(devices: list[Device], tiny_bundle: Bundle) -> Iterator[OpenedAnimator]:
+    with Animator.open(tiny_bundle, "ort-cuda", RunOptions(precision="fp32", batch=3)) as animator:
+        yield animator
+
+
+@pytest.fixture
+def on_processor(tiny_bundle: Bundle) -> Iterator[OpenedAnimator]:
+    with Animator.open(tiny_bundle, "ort") as animator:
+        yield animator
+
+
+def test_a_stream_equals_the_processor(
+    on_device: OpenedAnimator, on_processor: OpenedAnimator, tiny_frames: list[Frame]
+) -> None:
+    source, expected_source = (a.encode_source(tiny_frames[0]) for a in (on_device, on_processor))
+    for name, value in vars(on_device.source_arrays(source)).items():
+        np.testing.assert_allclose(value, vars(expected_source)[name], rtol=0, atol=1e-5)  # sums in another order
+    frames = list(on_device.stream(source, tiny_frames))
+    assert len(frames) == len(tiny_frames)
+    for frame, driving in zip(frames, tiny_frames, strict=True):
+        assert np.abs(frame.astype(int) - on_processor.animate(expected_source, driving)).max() <= LEVELS
+
+
+def test_frames_of_several_sizes_go_in_batches_of_their_own(
+    on_device: OpenedAnimator, on_processor: OpenedAnimator, tiny_frames: list[Frame]
+) -> None:
+    frames = [*tiny_frames[:2], *(frame[:66, :70] for frame in tiny_frames[2:6]), tiny_frames[6]]
+    source, expected_source = (a.encode_source(tiny_frames[0]) for a in (on_device, on_processor))
+    for frame, driving in zip(on_device.stream(source, frames), frames, strict=True):
+        assert np.abs(frame.astype(int) - on_processor.animate(expected_source, driving)).max() <= LEVELS
+
+
+def test_steps_equal_the_processor(
+    on_device: OpenedAnimator, on_processor: OpenedAnimator, tiny_frames: list[Frame]
+) -> None:
+    source, expected_source = (a.encode_source(tiny_frames[0]) for a in (on_device, on_processor))
+    prepared = map(on_device.runner.prepare, tiny_frames)
+    for steps, driving in zip(on_device.runner.steps(source, prepared), tiny_frames, strict=True):
+        np.testing.assert_array_equal(steps.driving, preprocess(driving))
+        expected = on_processor.animate_steps(expected_source, driving)
+        for name, value in vars(steps.animation).items():
+            np.testing.assert_allclose(value, vars(expected)[name], rtol=0, atol=2e-5)  # as above, and U behind r
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_a_clip(
+    on_device: OpenedAnimator, picture: Path, tiny_clip: Path, tmp_path: Path, tiny_times: tuple[int, ...], grid: bool
+) -> None:
+    result = animate_clip(on_device, picture, tiny_clip, tmp_path / "out.mp4", grid=grid)
+    with open_clip(result.output) as written:
+        assert [frame.pts for frame in written] == list(tiny_times)
+
+
+def test_all_that_was_opened_is_freed(devices: list[Device], tiny_bundle: Bundle, tiny_frames: list[Frame]) -> None:
+    with Animator.open(tiny_bundle, "ort-cuda", RunOptions(precision="fp32")) as animator:
+        animator.animate(animator.encode_source(tiny_frames[0]), tiny_frames[1])
+    (device,) = devices
+    assert device._closed  # it checks by itself that nothing is left
+
+
+def test_the_command_builds_missing_plans_and_keeps_them(
+    devices: list[Device], tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="plans are built for real")
+    arguments = ["--source", picture, "--driving", tiny_clip, "--model", tiny_bundle.path, "-o", tmp_path / "out.mp4"]
+    first, second = (
+        CliRunner().invoke(app, [*map(os.fspath, arguments), "--engine", "rtx", "--precision", "fp32"])
+        for _ in range(2)
+    )
+    assert first.exit_code == second.exit_code == 0, first.output + second.output
+    assert "no plans" in first.stdout and "no plans" not in second.stdout
+    assert "engine: rtx (TensorRT-RTX" in second.stdout and "RTX 4090 (sm_89), FP32, through" in second.stdout
