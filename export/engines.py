@@ -95,7 +95,7 @@ def _targets(engine: LibraryName, text: str | None) -> tuple[str, ...]:
 
 def _here(bundle: Bundle, engine: LibraryName) -> tuple[LoadedLibrary, Target]:
     """A library that only builds on the GPU that will run the plans, and this machine's GPU."""
-    from maskanim.runtime.cuda.driver import read_driver
+    from maskanim.driver import read_driver
 
     missing, library = [], None
     try:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from maskanim import pipeline
 from maskanim.bundle import Bundle
 from maskanim.models import Choice, choose
-from maskanim.ops import Array, Frame, NumpyOps, postprocess, preprocess
-from maskanim.runtime.sessions import AUTO, EngineInUse, SessionNets, check_engine, open_nets
-
-Source = pipeline.Source[Array]
-Animation = pipeline.Animation[Array]
+from maskanim.ops import Frame
+from maskanim.runtime.engines import AUTO, DEFAULTS, EngineInUse, RunOptions, check_engine, open_runner
+from maskanim.runtime.runner import Animation, Runner, Source
 
 
 class Animator:
@@ -23,57 +21,60 @@ class Animator:
 
     Attributes:
         choice: the model's bundle, and why it was chosen.
-        nets, ops: what `pipeline` runs with.
+        runner: the pipeline on the engine.
+        engine: the inference library that runs it, and those passed over.
     """
 
-    def __init__(self, choice: Choice, nets: SessionNets) -> None:
-        self.choice, self.nets = choice, nets
-        self.ops = NumpyOps(choice.bundle.manifest.model.perturbation)
+    def __init__(self, choice: Choice, runner: Runner, engine: EngineInUse) -> None:
+        self.choice, self.runner, self.engine = choice, runner, engine
 
     @classmethod
-    def open(cls, model: str | Path | Bundle | None = None, engine: str = AUTO) -> Animator:
+    def open(
+        cls, model: str | Path | Bundle | None = None, engine: str = AUTO, options: RunOptions = DEFAULTS
+    ) -> Animator:
         """Load a model.
 
         Args:
             model: a bundle's folder, ``demo``, an opened bundle, or None for the current model (see `models.choose`).
-            engine: ``openvino``, ``ort``, or ``auto`` for the first that works; one that is named is never replaced.
+            engine: a name in `engines.ENGINES`, or ``auto`` for the first that works; one that is named is never
+                replaced.
+            options: see `engines.RunOptions`.
 
         Raises:
             MissingPackageError: the engine's package is not installed.
             MaskanimError: the model is missing or damaged, the engine is unknown or cannot run it.
         """
-        check_engine(engine)
+        check_engine(engine, options)
         if isinstance(model, Bundle):
             choice = Choice(model, "given as an opened bundle")
         else:
             choice = choose(None if model is None else str(model))
-        return cls(choice, open_nets(choice.bundle, engine))
+        return cls(choice, *open_runner(choice.bundle, engine, options))
 
     @property
     def model(self) -> Bundle:
         """The model that runs."""
         return self.choice.bundle
 
-    @property
-    def engine(self) -> EngineInUse:
-        """The inference library that runs it, and those passed over."""
-        return self.nets.engine
-
-    def encode_source(self, image: Frame) -> Source:
+    def encode_source(self, image: Frame) -> Any:
         """All that depends on the source alone; needed once per source.
 
         Args:
             image: the picture.
 
         Returns:
-            The source, its mask and their other sizes: NCHW float32 in [0, 1]. It can be kept as long as wanted.
+            The source, its mask and their other sizes, where the engine needs them. It can be kept until `close`.
 
         Raises:
             MaskanimError: not a picture, or too small.
         """
-        return pipeline.encode_source(self.nets, self.ops, preprocess(image))
+        return self.runner.encode_source(image)
 
-    def animate(self, source: Source, frame: Frame) -> Frame:
+    def source_arrays(self, source: Any) -> Source:
+        """An encoded source as arrays: s, D(s), m_s and U(m_s), NCHW float32 in [0, 1]."""
+        return self.runner.source_arrays(source)
+
+    def animate(self, source: Any, frame: Frame) -> Frame:
         """The source in the pose of one driving frame.
 
         Args:
@@ -86,23 +87,20 @@ class Animator:
         Raises:
             MaskanimError: not a frame, or too small.
         """
-        return postprocess(self.animate_steps(source, frame).frame)
+        return next(self.stream(source, [frame]))
 
-    def animate_steps(self, source: Source, frame: Frame) -> Animation:
+    def animate_steps(self, source: Any, frame: Frame) -> Animation:
         """As `animate`, with every step between: m_d, m_dp, m_dr, c and f, as NCHW float32 in [0, 1]."""
-        return self.animate_prepared(source, preprocess(frame))
+        return next(self.runner.steps(source, [self.runner.prepare(frame)])).animation
 
-    def animate_prepared(self, source: Source, driving: Array) -> Animation:
-        """As `animate_steps`, for driving frames that `ops.preprocess` has prepared: (N, 3, 256, 256)."""
-        return pipeline.animate_frame(self.nets, self.ops, source, driving)
-
-    def stream(self, source: Source, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """`animate` for each driving frame, as it comes."""
-        return (self.animate(source, frame) for frame in frames)
+    def stream(self, source: Any, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """`animate` for each driving frame; on a GPU, and with batches, some are taken before the first comes out."""
+        for finish in self.runner.frames(source, map(self.runner.prepare, frames)):
+            yield finish()
 
     def close(self) -> None:
-        """Release the networks."""
-        self.nets.close()
+        """Release the engine."""
+        self.runner.close()
 
     def __enter__(self) -> Animator:
         return self

@@ -24,13 +24,22 @@ def run(
     driving: Annotated[Path | None, typer.Option(help="The clip that drives it: video, strip or folder.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The mp4 to write.  [default: <source>-<driving>.mp4 in this folder]"),
+        typer.Option("--output", "-o", help="The mp4 to write. (default: <source>-<driving>.mp4 in this folder)"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="'openvino', 'ort', or 'auto': the first of them that works.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="'trt' or 'rtx' (TensorRT and TensorRT-RTX; plans are built where they are missing), 'ort-cuda', "
+            "'openvino', 'ort', or 'auto': the first of them that works."
+        ),
+    ] = "auto",
     model: Annotated[
         str | None,
-        typer.Option(help="A bundle's folder, or 'demo'.  [default: the one exported last, else the demo]"),
+        typer.Option(help="A bundle's folder, or 'demo'. (default: the one exported last, else the demo)"),
     ] = None,
+    batch: Annotated[int, typer.Option(help="Frames that go through the networks together, for throughput.")] = 1,
+    precision: Annotated[str, typer.Option(help="Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
     grid: Annotated[bool, typer.Option("--grid", help="Show all steps side by side, as the paper's Figure 4.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Run the embedded demo; what is given above replaces that part of it.")
@@ -44,9 +53,11 @@ def run(
     image = read_picture(source)
     with open_clip(driving) as clip:
         from maskanim.runtime.animator import Animator
+        from maskanim.runtime.engines import RunOptions
         from maskanim.runtime.stream import animate_opened
 
-        with Animator.open(model or ("demo" if demo else None), engine) as animator:
+        options = RunOptions(batch, precision, cuda_binding, tell=typer.echo)
+        with Animator.open(model or ("demo" if demo else None), engine, options) as animator:
             _tell(animator)
             with ProgressBar("frame") as bar:
                 start = monotonic()
@@ -74,8 +85,11 @@ def _tell(animator: Animator) -> None:
     bundle, why = animator.choice
     typer.echo(f"model: {bundle.manifest.name} in {bundle.path} ({why})")
     typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
+    passed_over: dict[str, list[str]] = {}
     for name, reason in animator.engine.passed_over.items():
-        typer.echo(f"passed over: {name} ({reason})")
+        passed_over.setdefault(reason.removeprefix(f"engine {name}: "), []).append(name)
+    for reason, names in passed_over.items():
+        typer.echo(f"passed over: {', '.join(names)} ({reason})")
 
 
 def main() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maskanim.grid import draw_grid
-from maskanim.ops import Array, Frame, postprocess, preprocess
-from maskanim.runtime.animator import Animation, Animator
+from maskanim.ops import Frame
+from maskanim.runtime.animator import Animator
 from maskanim.runtime.overlap import ahead, behind
+from maskanim.runtime.runner import Runner
 from maskanim.video import Clip, ClipWriter, check_output, open_clip, read_picture
 
 Progress = Callable[[int, int | None], object]
-Step = tuple[Array, Animation, int]  # the prepared driving frame, what became of it, its time
 
 
 class Result(NamedTuple):
@@ -77,17 +79,34 @@ def animate_opened(
     """As `animate_clip`, for a picture that has been read, (H, W, 3) uint8 RGB, and a clip that is open."""
     start, done = perf_counter(), 0
     source = animator.encode_source(image)
+    draw = _draw_steps if grid else _draw_frames
+    times: deque[int] = deque()  # of the frames that the runner has taken and not yet given back
+
+    def untimed(frames: Iterable[tuple[Any, int]]) -> Iterator[Any]:
+        for prepared, pts in frames:
+            times.append(pts)
+            yield prepared
+
     with ClipWriter(output, clip) as writer:
 
-        def write(step: Step) -> None:
-            driving, animation, pts = step
-            drawn = draw_grid(source, driving, animation) if grid else postprocess(animation.frame)
-            writer.write(drawn, pts)
+        def write(step: tuple[Callable[[], Frame], int]) -> None:
+            finish, pts = step
+            writer.write(finish(), pts)
 
-        prepared = ((preprocess(frame), pts) for frame, pts in clip)
-        with ahead(prepared) as frames, behind(write) as hand_over:
-            for done, (driving, pts) in enumerate(frames, 1):
-                hand_over((driving, animator.animate_prepared(source, driving), pts))
+        decoded = ((animator.runner.prepare(frame), pts) for frame, pts in clip)
+        with ahead(decoded) as frames, behind(write) as hand_over:
+            for done, finish in enumerate(draw(animator.runner, source, untimed(frames)), 1):
+                hand_over((finish, times.popleft()))
                 if progress:
                     progress(done, clip.frame_count)
     return Result(writer.path, done, perf_counter() - start)
+
+
+def _draw_frames(runner: Runner, source: Any, prepared: Iterable[Any]) -> Iterator[Callable[[], Frame]]:
+    return runner.frames(source, prepared)
+
+
+def _draw_steps(runner: Runner, source: Any, prepared: Iterable[Any]) -> Iterator[Callable[[], Frame]]:
+    arrays = runner.source_arrays(source)
+    for driving, animation in runner.steps(source, prepared):
+        yield partial(draw_grid, arrays, driving, animation)

@@ -12,13 +12,28 @@ import numpy as np
 import pytest
 
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
+from maskanim.driver import Gpu
+from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
+from maskanim.runtime.cuda import openers
 from maskanim.spec import NETWORKS, ModelSpec, Widths
 
 TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
 TIME_BASE = Fraction(1, 12000)  # the mp4 muxer would multiply one coarser than 1/10000
 SAMPLE_RATE = 16000
 SECONDS_OF_AUDIO = 0.25
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machine for every test: one without a GPU, unless the test is marked as one for a GPU."""
+    if request.node.get_closest_marker("gpu"):
+        return
+
+    def refuse() -> Gpu:
+        raise MaskanimError("the GPU", "no NVIDIA driver", "an NVIDIA GPU with its driver")
+
+    monkeypatch.setattr(openers, "first_gpu", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,9 @@ import onnxruntime as ort
 
 from maskanim.bundle import Bundle
 from maskanim.ops import Array
+from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.host import HostRunner
+from maskanim.runtime.sessions.nets import SessionNets
 from maskanim.runtime.sessions.session import Session, check_names, loading, processors
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
 
@@ -33,6 +36,12 @@ class OrtSession(Session):
 
     def _close(self) -> None:
         self._session = None
+
+
+def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
+    """`open_sessions` as a runner."""
+    sessions, detail = open_sessions(bundle)
+    return HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch), detail
 
 
 def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:

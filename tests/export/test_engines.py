@@ -13,7 +13,9 @@ import pytest
 from onnx import ModelProto
 from typer.testing import CliRunner, Result
 
+from maskanim import driver
 from maskanim.bundle import Bundle, network_file, write_bundle
+from maskanim.driver import Driver, Gpu
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.export import build, engines
 from maskanim.export.cli import app
@@ -21,8 +23,6 @@ from maskanim.export.engines import EngineRequest, build_engines, parse_engine
 from maskanim.networks import Networks
 from maskanim.plans.libraries import LIBRARIES, LoadedLibrary, load_library
 from maskanim.plans.options import BatchRange, BuildOptions, Target
-from maskanim.runtime.cuda import driver
-from maskanim.runtime.cuda.driver import Driver, Gpu
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 WriteCheckpoint = Callable[..., Path]

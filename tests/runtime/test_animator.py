@@ -13,13 +13,20 @@ from maskanim.errors import MaskanimError
 from maskanim.grid import draw_grid
 from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
-from maskanim.runtime.sessions import Session
+from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.host import HostRunner
+from maskanim.runtime.sessions import Session, SessionNets
 
 
 @pytest.fixture
 def animator(tiny_bundle: Bundle) -> Iterator[Animator]:
-    with Animator.open(tiny_bundle) as opened:
+    with Animator.open(tiny_bundle, "openvino") as opened:
         yield opened
+
+
+def nets_of(animator: Animator) -> SessionNets:
+    assert isinstance(animator.runner, HostRunner)
+    return animator.runner.nets
 
 
 def count_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Array]:
@@ -47,7 +54,7 @@ def test_a_model_is_opened_by_its_folder(tiny_bundle: Bundle) -> None:
 
 
 def test_a_frame_is_the_equations_run_by_hand(animator: Animator, tiny_frames: list[Frame]) -> None:
-    nets, s, d = animator.nets, ops.preprocess(tiny_frames[0]), ops.preprocess(tiny_frames[1])
+    nets, s, d = nets_of(animator), ops.preprocess(tiny_frames[0]), ops.preprocess(tiny_frames[1])
     small, source_mask = ops.downscale(s), nets.m(s)
     mask = nets.m(d)
     perturbed = ops.perturb(mask, animator.model.manifest.model.perturbation)
@@ -70,7 +77,7 @@ def test_a_frame_is_a_picture(animator: Animator, tiny_frames: list[Frame]) -> N
 def test_stream_equals_animate_and_computes_the_source_once(
     animator: Animator, tiny_frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = count_runs(animator.nets.sessions["m"], monkeypatch)
+    calls = count_runs(nets_of(animator).sessions["m"], monkeypatch)
     source = animator.encode_source(tiny_frames[0])
     streamed = list(animator.stream(source, iter(tiny_frames)))
     assert len(calls) == 1 + len(tiny_frames)
@@ -104,7 +111,7 @@ def test_a_closed_animator_says_so(tiny_bundle: Bundle, tiny_frames: list[Frame]
 
 def test_the_grid_shows_every_step_in_order(animator: Animator, tiny_frames: list[Frame]) -> None:
     source, driving = animator.encode_source(tiny_frames[0]), ops.preprocess(tiny_frames[1])
-    steps = animator.animate_prepared(source, driving)
+    steps = animator.animate_steps(source, tiny_frames[1])
     grid = draw_grid(source, driving, steps)
     assert grid.shape == (256, 8 * 256, 3)
     cells = np.split(grid, 8, axis=1)
@@ -112,3 +119,17 @@ def test_the_grid_shows_every_step_in_order(animator: Animator, tiny_frames: lis
         drawn = ops.postprocess(image)
         times = 256 // len(drawn)
         np.testing.assert_array_equal(cell, drawn.repeat(times, 0).repeat(times, 1))
+
+
+def test_batches_give_what_single_frames_give(tiny_bundle: Bundle, tiny_frames: list[Frame]) -> None:
+    with Animator.open(tiny_bundle, "ort", RunOptions(batch=3)) as batched, Animator.open(tiny_bundle, "ort") as single:
+        source = single.encode_source(tiny_frames[0])
+        frames = list(batched.stream(source, tiny_frames))
+        assert len(frames) == len(tiny_frames) == 8  # the last batch is a partial one
+        for frame, driving in zip(frames, tiny_frames, strict=True):
+            # float32 sums of a batch may run in another order
+            assert np.abs(frame.astype(int) - single.animate(source, driving)).max() <= 1
+        prepared = map(batched.runner.prepare, tiny_frames)
+        for steps, driving in zip(batched.runner.steps(source, prepared), tiny_frames, strict=True):
+            np.testing.assert_array_equal(steps.driving, ops.preprocess(driving))
+            assert steps.animation.frame.shape == (1, 3, 256, 256)

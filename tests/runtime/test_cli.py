@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from maskanim import models
 from maskanim.bundle import Bundle
 from maskanim.runtime.cli import app
-from maskanim.runtime.sessions import ENGINES
+from maskanim.runtime.engines import ENGINES
 
 Invoke = Callable[..., Result]
 
@@ -53,7 +53,8 @@ def timestamps(path: Path) -> list[int | None]:
 def test_a_good_run(invoke: Invoke, here: Path, tiny_times: tuple[int, ...]) -> None:
     result = invoke()
     assert result.exit_code == 0, result.output
-    model, engine, done = result.stdout.splitlines()
+    model, engine, passed_over, done = result.stdout.splitlines()
+    assert passed_over.startswith("passed over: trt, rtx, ort-cuda (the GPU: no NVIDIA driver; ")
     assert model.startswith("model: tiny in ") and model.endswith("(named)")
     assert engine.startswith("engine: openvino (OpenVINO ")
     assert done.startswith(f"picture-clip.mp4: {len(tiny_times)} frames in ") and done.endswith("frames/s end to end")
@@ -72,7 +73,9 @@ def test_output_grid_and_engine_can_be_chosen(invoke: Invoke, here: Path) -> Non
 def test_the_engine_that_was_passed_over_is_told(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     uninstall(monkeypatch, "openvino")
     lines = invoke().stdout.splitlines()
-    assert lines[1].startswith("engine: ort") and lines[2].startswith("passed over: openvino (engine openvino: ")
+    assert lines[1].startswith("engine: ort") and lines[3].startswith(
+        "passed over: openvino (the package openvino is not"
+    )
 
 
 def test_the_demo(
@@ -132,7 +135,11 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
     "small source": (lambda t, b, c: {"source": small_picture(t / "s.png")}, "at least 64x64"),
     "no model": (lambda t, b, c: {"model": t / "no"}, "no such folder"),
     "damaged model": (lambda t, b, c: {"model": flipped(b, t / "flipped")}, "h.onnx: changed since it was written"),
-    "unknown engine": (lambda t, b, c: {"engine": "tpu"}, "one of auto, openvino, ort"),
+    "unknown engine": (lambda t, b, c: {"engine": "tpu"}, "one of auto, trt, rtx, ort-cuda, openvino, ort"),
+    "no GPU": (lambda t, b, c: {"engine": "trt"}, "the GPU: no NVIDIA driver"),
+    "unknown precision": (lambda t, b, c: {"precision": "int8"}, "one of fp16, fp32"),
+    "unknown binding": (lambda t, b, c: {"cuda-binding": "numba"}, "one of cuda-core, pycuda"),
+    "no batch": (lambda t, b, c: {"batch": 0}, "a positive number of frames"),
     "no output folder": (lambda t, b, c: {"output": t / "no" / "out.mp4"}, "not a folder"),
     "output is a folder": (lambda t, b, c: {"output": t}, "a folder"),
     "output is an input": (lambda t, b, c: {"output": c, "driving": c}, "same file"),

@@ -15,7 +15,7 @@ from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame, preprocess
 from maskanim.runtime import Animator
-from maskanim.runtime.animator import Source
+from maskanim.runtime.runner import Source
 from maskanim.runtime.stream import animate_clip
 from maskanim.video import open_clip, read_picture
 
@@ -120,13 +120,13 @@ def test_a_failure_while_animating(
 def test_a_failure_while_encoding(
     animator: Animator, picture: Path, tiny_clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskanim.runtime import stream
+    from maskanim.runtime import host
 
     def fail(image: object) -> None:
         raise OSError("no space left")
 
     output.write_bytes(b"what was there")
-    monkeypatch.setattr(stream, "postprocess", fail)
+    monkeypatch.setattr(host, "postprocess", fail)
     with pytest.raises(OSError, match="no space left"):
         animate_clip(animator, picture, tiny_clip, output)
     assert_untouched(output)

@@ -1,0 +1,138 @@
+"""Which engine runs: the one asked for or an error, and with auto the first that really works."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from maskanim.bundle import Bundle, network_file, write_bundle
+from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.ops import Array
+from maskanim.runtime.engines import ENGINES, Engine, EngineInUse, RunOptions, open_runner
+from maskanim.spec import NETWORKS, NetworkName
+
+ON_PROCESSORS = ("openvino", "ort")
+
+
+def uninstall(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setitem(sys.modules, ENGINES[engine].package, None)
+    monkeypatch.delitem(sys.modules, ENGINES[engine].module, raising=False)
+
+
+def with_network(bundle: Bundle, place: Path, name: NetworkName, content: bytes) -> Bundle:
+    """The bundle with another file for one network, and a manifest that says so."""
+    contents = {n: content if n == name else bundle.network(n).read_bytes() for n in NETWORKS}
+    networks = {n: network_file(n, c) for n, c in contents.items()}
+    return write_bundle(place / "other", bundle.manifest.model_copy(update={"networks": networks}), contents)
+
+
+@contextmanager
+def opened(bundle: Bundle, engine: str = "auto") -> Iterator[EngineInUse]:
+    runner, used = open_runner(bundle, engine)
+    with closing(runner):
+        yield used
+
+
+@pytest.mark.parametrize("engine", ON_PROCESSORS)
+def test_the_named_engine_runs(tiny_bundle: Bundle, engine: str) -> None:
+    with opened(tiny_bundle, engine) as used:
+        assert used.name == engine and not used.passed_over
+
+
+def test_auto_takes_the_first_that_works_and_tells_what_it_passed_over(tiny_bundle: Bundle) -> None:
+    with opened(tiny_bundle) as used:
+        assert used.name == "openvino" and used.detail.startswith("OpenVINO 20")
+        assert list(used.passed_over) == ["trt", "rtx", "ort-cuda"]
+        assert used.passed_over["rtx"] == "the GPU: no NVIDIA driver; expected an NVIDIA GPU with its driver."
+
+
+def test_auto_passes_over_a_missing_package(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "openvino")
+    with opened(tiny_bundle) as used:
+        assert used.name == "ort"
+        assert "package openvino is not installed" in used.passed_over["openvino"]
+
+
+def test_auto_passes_over_an_engine_that_opens_and_does_not_run(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maskanim.runtime.sessions import openvino
+
+    class Broken(openvino.OpenVinoSession):
+        def _run(self, inputs: object) -> Array:
+            raise RuntimeError("no such\ninstruction")
+
+    monkeypatch.setattr(openvino, "OpenVinoSession", Broken)
+    with opened(tiny_bundle) as used:
+        assert used.name == "ort"
+        assert "running network m: OpenVINO failed (instruction)" in used.passed_over["openvino"]
+
+
+def test_a_named_engine_is_never_replaced(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninstall(monkeypatch, "openvino")
+    with pytest.raises(MissingPackageError, match=r"package openvino is not installed.*maskanim\[cpu\]"):
+        open_runner(tiny_bundle, "openvino")
+    for engine in ("trt", "rtx", "ort-cuda"):
+        with pytest.raises(MaskanimError, match="the GPU: no NVIDIA driver"):
+            open_runner(tiny_bundle, engine)
+
+
+def test_no_engine_works(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    for engine in ON_PROCESSORS:
+        uninstall(monkeypatch, engine)
+    with pytest.raises(MaskanimError, match=r"engine auto: trt does not work.*; ort does not work"):
+        open_runner(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (RunOptions(batch=0), "batch: 0; expected a positive number"),
+        (RunOptions(precision="fp8"), "precision fp8: no such precision; expected one of fp16, fp32"),
+        (RunOptions(cuda_binding="numba"), "CUDA binding numba: .* one of cuda-core, pycuda"),
+    ],
+)
+def test_options_are_checked_first(tiny_bundle: Bundle, options: RunOptions, told: str) -> None:
+    with pytest.raises(MaskanimError, match=told):
+        open_runner(tiny_bundle, "ort", options)
+
+
+def test_a_package_that_is_broken_is_not_called_missing(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise ImportError("libsomething.so: cannot open shared object file")
+
+    monkeypatch.setitem(sys.modules, "broken_engine", Broken("broken_engine"))
+    monkeypatch.setitem(ENGINES, "broken", Engine("broken", "cpu", "broken_engine"))
+    with pytest.raises(MaskanimError, match=r"broken cannot be imported \(libsomething") as error:
+        open_runner(tiny_bundle, "broken")
+    assert not isinstance(error.value, MissingPackageError)
+
+
+def test_an_unknown_engine_lists_the_known(tiny_bundle: Bundle) -> None:
+    with pytest.raises(
+        MaskanimError, match="engine tpu: no such engine; expected one of auto, trt, rtx, ort-cuda, openvino, ort"
+    ):
+        open_runner(tiny_bundle, "tpu")
+
+
+@pytest.mark.parametrize("engine", ON_PROCESSORS)
+def test_a_network_that_cannot_be_loaded(tiny_bundle: Bundle, tmp_path: Path, engine: str) -> None:
+    broken = with_network(tiny_bundle, tmp_path, "r", tiny_bundle.network("r").read_bytes()[:5000])
+    with pytest.raises(MaskanimError) as error:
+        open_runner(broken, engine)
+    message = str(error.value)
+    assert "network r" in message and ("OpenVINO" in message or "ONNX Runtime" in message)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("engine", ON_PROCESSORS)
+def test_a_network_of_another_signature(tiny_bundle: Bundle, tmp_path: Path, engine: str) -> None:
+    swapped = with_network(tiny_bundle, tmp_path, "l", tiny_bundle.network("r").read_bytes())
+    with pytest.raises(MaskanimError, match=r"network l: inputs perturbed_mask.*expected inputs refined_mask"):
+        open_runner(swapped, engine)
