@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from maskanim.errors import MaskanimError, one_line_errors
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.callback()
 def bench() -> None:
-    """Measure a model: the named bundle, else the current model, else the embedded demo."""
+    """Measure a model (the named bundle, else the current model, else the embedded demo), or the loading of data."""
 
 
 @app.command()
@@ -66,30 +66,109 @@ def quality(
 def latency(
     model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several; 'torch-eager' is the PyTorch baseline.")
+        list[str] | None,
+        typer.Option(
+            help="Repeat for several; also 'torch-eager', 'torch-bf16', 'torch-fp16' and 'torch-compile', the "
+            "baselines. Without it, the engines that work here and torch-eager."
+        ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Measured frames per engine.")] = 50,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    batch: Annotated[str, typer.Option(help="Frames that go through the networks together; '1,8' for both.")] = "1",
+    frames: Annotated[int, typer.Option(min=1, help="Frames to time of each, and the clip's length.")] = 50,
+    repeats: Annotated[int, typer.Option(min=1, help="Cold starts, and clips from end to end, of each.")] = 5,
+    precision: Annotated[str, typer.Option(help="Of engines on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write figures, raw times and conditions as JSON.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw them, a picture.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
 ) -> None:
-    """Time one frame, networks and operations alone, of each engine in the same run, interleaved."""
-    _check_folders(json_file)
-    from rich.console import Console
+    """Time engines and PyTorch in one run, taking turns: cold start, frames, stages, and clips from end to end."""
+    from maskanim.benchmarks.latency import records
 
-    from maskanim.benchmarks.latency import PERCENTILES, conditions, measure
+    if schema:
+        typer.echo(json.dumps(records.schema(), indent=2))
+        return
+    _check_folders(json_file, plot)
+    if plot:
+        from maskanim.benchmarks.latency.plot import check_plot, draw_plot
+
+        check_plot(plot)
+
+    from maskanim.benchmarks.latency.measure import Plan, measure
+    from maskanim.benchmarks.latency.table import print_report
     from maskanim.models import choose
+    from maskanim.progress import ProgressBar
+    from maskanim.runtime.engines import RunOptions
 
+    options = RunOptions(precision=precision, cuda_binding=cuda_binding)
+    plan = Plan(tuple(engine) if engine else None, _batches(batch), frames, repeats, options)
     bundle, why = choose(model)
     typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")
-    with Console(stderr=True).status("loading") as status:
-        engines = engine or ["openvino", "ort", "torch-eager"]
-        timings = measure(bundle, engines, frames, report=lambda done: status.update(f"{done} of {frames} frames each"))
-    typer.echo(f"{'engine':<12}" + "".join(f" {f'p{q} ms':>8}" for q in PERCENTILES) + f" {'frames/s':>9}")
-    for timing in timings:
-        times = "".join(f" {timing.percentile(q):8.1f}" for q in PERCENTILES)
-        typer.echo(f"{timing.name:<12}{times} {timing.frames_per_second:9.1f}  {timing.detail}")
+    with ProgressBar("step") as bar:
+        report = measure(bundle, plan, lambda phase, done, total: bar.update(done, total, phase))
+    print_report(report)
     if json_file:
-        figures = {"model": bundle.manifest.name, "size": bundle.manifest.model.size_name} | conditions()
-        _write_json(json_file, figures | {"engines": [timing.as_dict() for timing in timings]})
+        records.write_report(json_file, report)
+    if plot:
+        draw_plot(plot, report)
+
+
+@app.command()
+@one_line_errors
+def compare(
+    before: Annotated[Path, typer.Argument(help="What 'latency --json' wrote.")],
+    after: Annotated[Path, typer.Argument(help="Another of the same machine, to be held against it.")],
+    fail_above: Annotated[
+        float | None, typer.Option(min=0, help="Exit with 1 if a time grew by more than so many percent, beyond noise.")
+    ] = None,
+) -> None:
+    """Say what changed between two latency runs, and whether it is beyond the noise inside them."""
+    from maskanim.benchmarks.latency.compare import compare as compare_reports
+    from maskanim.benchmarks.latency.records import read_report
+    from maskanim.benchmarks.latency.table import print_comparison
+
+    comparison = compare_reports(read_report(before), read_report(after))
+    print_comparison(comparison)
+    failed = [change for change in comparison.changes if fail_above is not None and change.fails(fail_above)]
+    for change in failed:
+        typer.echo(f"{change.label}, {change.name}: slower by {change.slower:.1f} %", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line_errors
+def data(
+    folders: Annotated[
+        list[str], typer.Option("--data", help="A folder of clips, or 'synthetic'. Repeat for several.")
+    ],
+    pairs: Annotated[int, typer.Option(min=8, help="Pairs to load from each.")] = 400,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load; 0 loads in this one.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Load training pairs as training does; print images per second, and per second of one core."""
+    _check_folders(json_file)
+    with needs_extra("maskanim-bench data", "train"):
+        from maskanim.benchmarks.data import measure_loading
+    rates = []
+    for folder in folders:
+        rate = measure_loading(folder, pairs, workers)
+        rates.append(rate.as_dict())
+        typer.echo(
+            f"{folder}: {rate.summary}\n"
+            f"  {rate.images} images: {rate.images_per_second:.0f} a second by the clock (--workers {workers}), "
+            f"{rate.images_per_core_second:.0f} per second of one core; {rate.damaged} damaged clips passed over"
+        )
+    if json_file:
+        _write_json(json_file, {"data": rates})
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    sizes = [part.strip() for part in text.split(",")]
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise MaskanimError(f"--batch {text}", "not a list of batch sizes", "positive numbers such as 1 or 1,8")
+    return tuple(map(int, sizes))
 
 
 def _check_folders(*paths: Path | None) -> None:

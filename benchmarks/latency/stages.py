@@ -1,0 +1,86 @@
+"""Where a frame's time goes: the same pipeline, with a clock around each of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from maskanim import pipeline
+from maskanim.ops import Frame, postprocess
+from maskanim.runtime.host import HostRunner
+from maskanim.runtime.runner import Runner
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+STAGES = ("copy in", "preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess", "copy out")
+NETS = {name: name for name in ("m", "r", "l", "h")}
+OPS = {"perturb": "P_test", "upscale": "U"}
+
+
+@runtime_checkable
+class StagedRunner(Protocol):
+    """A runner that times its own stages, because only it can: where work is queued, a clock outside sees nothing."""
+
+    def stage_times(self, source: Any, frames: Sequence[Frame]) -> Mapping[str, float]:
+        """Animate frames as one batch.
+
+        Args:
+            source: from the runner's `encode_source`.
+            frames: (H, W, 3) uint8 RGB, as many as the runner's batch.
+
+        Returns:
+            Milliseconds of each stage, by its name in STAGES; a stage that the runner does not have is left out.
+        """
+
+
+class Stopwatch:
+    """Adds up the time that functions take.
+
+    Args:
+        synchronize: waits until what was queued on a device is done.
+    """
+
+    def __init__(self, synchronize: Callable[[], object] = lambda: None) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self._synchronize = synchronize
+
+    def around(self, stage: str, work: Callable[P, R]) -> Callable[P, R]:
+        """The same function, timed as a stage."""
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            began = perf_counter()
+            result = work(*args, **kwargs)
+            self._synchronize()
+            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + 1000 * (perf_counter() - began)
+            return result
+
+        return timed
+
+    def methods(self, target: object, stages: Mapping[str, str]) -> Any:
+        """An object with some methods of another, each timed as a stage."""
+        return SimpleNamespace(**{name: self.around(stage, getattr(target, name)) for name, stage in stages.items()})
+
+    def animate(self, nets: object, ops: object, source: Any, driving: Any) -> Any:
+        """`pipeline.animate_frame`, each network and operation timed."""
+        return pipeline.animate_frame(self.methods(nets, NETS), self.methods(ops, OPS), source, driving)
+
+
+def stage_times(runner: Runner, source: Any, frames: Sequence[Frame]) -> Mapping[str, float] | None:
+    """As `StagedRunner.stage_times`, for any runner; None if it cannot be told."""
+    if isinstance(runner, StagedRunner):
+        return runner.stage_times(source, frames)
+    return _host_stage_times(runner, source, frames) if isinstance(runner, HostRunner) else None
+
+
+def _host_stage_times(runner: HostRunner, source: Any, frames: Sequence[Frame]) -> Mapping[str, float]:
+    watch = Stopwatch()
+    prepared = watch.around("preprocess", lambda: [runner.prepare(frame) for frame in frames])()
+    driving = prepared[0] if len(prepared) == 1 else np.concatenate(prepared)
+    animation = watch.animate(runner.nets, runner.ops, source, driving)
+    watch.around("postprocess", lambda: [postprocess(image) for image in animation.frame])()
+    return watch.milliseconds

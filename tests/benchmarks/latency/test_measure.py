@@ -1,0 +1,188 @@
+"""Real runs of tiny networks: what is measured, written and drawn, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from maskanim.benchmarks.cli import app
+from maskanim.benchmarks.latency.cold import start
+from maskanim.benchmarks.latency.material import Material, draw_material
+from maskanim.benchmarks.latency.measure import Key, Plan, Subject, _runs_ahead, in_turns, measure
+from maskanim.benchmarks.latency.records import LatencyReport, read_report, schema
+from maskanim.benchmarks.latency.stages import STAGES, StagedRunner, stage_times
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
+from maskanim.runtime import Animator
+from maskanim.runtime.engines import RunOptions
+from maskanim.video import open_clip, read_picture
+
+HOST_STAGES = ["preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"]
+
+
+class Ran(NamedTuple):
+    """A run from the command line: what it printed, and its files."""
+
+    stdout: str
+    report: LatencyReport
+    json: Path
+    plot: Path
+
+
+@pytest.fixture(scope="module")
+def ran(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("run")
+    paths = folder / "run.json", folder / "run.png"
+    arguments = ["--model", str(tiny_bundle.path), "--batch", "1,2", "--frames", "4", "--repeats", "1"]
+    files = ["--json", str(paths[0]), "--plot", str(paths[1])]
+    result = CliRunner().invoke(app, ["latency", "--engine", "ort", *arguments, *files])
+    assert result.exit_code == 0, result.output
+    return Ran(result.stdout, read_report(paths[0]), *paths)
+
+
+def test_every_subject_is_measured_whole(ran: Ran) -> None:
+    assert [(each.engine, each.batch) for each in ran.report.measured] == [("ort", 1), ("ort", 2)]
+    for each in ran.report.measured:
+        assert "ONNX Runtime" in each.detail
+        assert np.array(each.model_only.rounds).shape == (4, 1) and min(each.model_only.rounds)[0] > 0
+        assert len(each.source_ms) == 4 and len(each.end_to_end.seconds) == len(each.cold.starts) == 1
+        assert each.end_to_end.frames == 4
+        assert each.stages is not None and list(each.stages.medians) == HOST_STAGES
+        assert each.cold.peak_memory is not None and each.cold.peak_memory > 10**7
+        assert each.cold.seconds > 0.05 and not each.cold.starts[0].built
+    assert ran.report.settings.rounds == 4 and ran.report.conditions.cores >= 1
+    assert ran.report.model.name == "tiny" and set(ran.report.model.sha256) == {"m", "r", "l", "h"}
+
+
+def test_the_json_is_valid_against_its_schema(ran: Ran) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    values = json.loads(ran.json.read_text())
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.check_schema(schema())
+    validator.validate(values)
+    assert not validator.is_valid(values | {"schema_version": 2})
+    assert not validator.is_valid({name: value for name, value in values.items() if name != "measured"})
+
+
+def test_the_command_prints_the_schema() -> None:
+    assert json.loads(CliRunner().invoke(app, ["latency", "--schema"]).stdout) == schema()
+
+
+def test_the_table_names_every_figure(ran: Ran) -> None:
+    for heading in ("p50", "p99", "frames/s", "of model only", "load", "memory MB", *HOST_STAGES, "ort, batch 2"):
+        assert heading in ran.stdout
+
+
+def test_the_plot_shows_the_networks(ran: Ran) -> None:
+    pixels = read_picture(ran.plot).reshape(-1, 3)
+    for colour in ((0x2B, 0x8C, 0xBE), (0x7B, 0xCC, 0xC4), (0xFD, 0xAE, 0x61), (0xD7, 0x30, 0x1F)):  # m, r, l, h
+        assert (pixels == colour).all(1).sum() > 100
+
+
+def test_turns_are_whole_rounds_in_changing_order() -> None:
+    turns = list(in_turns("abcd", 20))
+    orders = ["".join(name for number, name in turns if number == i) for i in range(20)]
+    assert [number for number, _ in turns] == sorted(number for number, _ in turns)
+    assert all(sorted(order) == list("abcd") for order in orders)
+    assert len(set(orders)) > 10 and {order[0] for order in orders} == set("abcd")
+    assert list(in_turns("abcd", 20)) == turns
+
+
+@pytest.mark.parametrize(
+    ("frames", "batch", "rounds", "calls"), [(50, 1, 10, 5), (50, 8, 10, 1), (200, 1, 40, 5), (3, 1, 3, 1)]
+)
+def test_rounds_and_calls_cover_the_frames(frames: int, batch: int, rounds: int, calls: int) -> None:
+    plan = Plan(frames=frames)
+    assert (plan.rounds, plan.calls(batch)) == (rounds, calls) and rounds * calls * batch >= frames
+
+
+class _Queue:
+    """A runner that keeps two frames in flight, and times itself."""
+
+    def frames(self, source: object, prepared: Iterable[int]) -> Iterator[Callable[[], int]]:
+        waiting: list[int] = []
+        for item in prepared:
+            waiting.append(item)
+            if len(waiting) == 2:
+                yield partial(int, waiting.pop(0))
+        yield from (partial(int, item) for item in waiting)
+
+    def stage_times(self, source: Any, frames: Sequence[Any]) -> Mapping[str, float]:
+        return {"copy in": 0.25, "h": 1.0 * len(frames)}
+
+
+def test_a_runner_that_takes_frames_ahead_is_known(tiny_bundle: Bundle) -> None:
+    class Opened:
+        runner = _Queue()
+
+    queue: Any = Opened()
+    assert _runs_ahead(Subject(Key("queue", 1), queue, None, [0], ahead=False))
+    with Animator.open(tiny_bundle, "ort") as animator:
+        source = animator.encode_source(np.zeros((256, 256, 3), np.uint8))
+        prepared = [animator.runner.prepare(np.zeros((256, 256, 3), np.uint8))]
+        assert not _runs_ahead(Subject(Key("ort", 1), animator, source, prepared, ahead=False))
+
+
+def test_a_runner_may_time_its_own_stages() -> None:
+    runner: Any = _Queue()
+    times = stage_times(runner, None, [np.zeros((256, 256, 3), np.uint8)] * 2)
+    assert isinstance(runner, StagedRunner) and times == {"copy in": 0.25, "h": 2.0} and set(STAGES) >= {"copy in", "h"}
+
+
+def test_the_clip_is_h264_of_the_asked_length(tmp_path: Path) -> None:
+    material = draw_material(tmp_path, frames=6, kept=2)
+    with open_clip(material.clip) as clip:
+        frames = [frame.image for frame in clip]
+    assert len(frames) == material.frames == 6 and frames[0].shape == (256, 256, 3)
+    # Compressed, and the figure moves.
+    assert np.abs(frames[0].astype(float) - material.driving[0]).mean() < 5
+    assert (frames[0] != frames[5]).any() and len(material.driving) == 2
+
+
+def test_what_fails_in_the_process_of_a_cold_start_is_told_here(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    material = draw_material(tmp_path, frames=2, kept=1)
+    elsewhere = Bundle(tmp_path / "nowhere", tiny_bundle.manifest)
+    with pytest.raises(MaskanimError, match=r"nowhere: no such folder"):
+        start(elsewhere, "ort", RunOptions(), material, clip=False)
+    broken = Material(material.source, material.driving, tmp_path / "none.npy", material.clip, 2)
+    with pytest.raises(MaskanimError, match=r"cold start: its process ended with code 1 \(FileNotFoundError"):
+        start(tiny_bundle, "ort", RunOptions(), broken, clip=False)
+
+
+def test_engines_that_nobody_named_are_left_out_where_they_fail(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda: ["ort", "abacus"])
+    report = measure(tiny_bundle, Plan(frames=1, repeats=1))
+    assert [each.engine for each in report.measured] == ["ort"]
+    assert list(report.left_out) == ["abacus"] and "no such engine" in report.left_out["abacus"]
+    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda: ["abacus"])
+    with pytest.raises(MaskanimError, match="expected an engine that works"):
+        measure(tiny_bundle, Plan(frames=1, repeats=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--engine", "abacus"], "engine abacus: no such engine; expected one of auto, trt"),
+        (["--batch", "1,0"], "--batch 1,0: not a list of batch sizes"),
+        (["--batch", "two"], "--batch two: not a list of batch sizes"),
+        (["--precision", "int4"], "precision int4: no such precision"),
+        (["--json", "nowhere/a.json"], "nowhere/a.json: the folder nowhere does not exist"),
+        (["--plot", "nowhere/a.png"], "nowhere/a.png: the folder nowhere does not exist"),
+        (["--plot", "a.txt"], "--plot a.txt: a name ending in '.txt'"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_measured(
+    tiny_bundle: Bundle, arguments: list[str], message: str
+) -> None:
+    refused = CliRunner().invoke(app, ["latency", "--model", str(tiny_bundle.path), *arguments])
+    assert refused.exit_code == 2 and refused.stderr.count("\n") == 1
+    assert message in refused.stderr

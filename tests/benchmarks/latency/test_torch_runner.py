@@ -1,0 +1,71 @@
+"""The baselines compute what the pipeline means, in every variant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from maskanim.benchmarks.latency.stages import StagedRunner
+from maskanim.benchmarks.latency.subjects import BASELINES, open_subject, usual_subjects
+from maskanim.benchmarks.latency.torch_runner import TorchRunner, Variant
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.runtime.engines import RunOptions
+from maskanim.spec import ModelSpec, Widths
+from maskanim.train.puppets import Puppet
+
+TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
+EAGER = Variant(torch.float32, tuned=False, host_perturb=True)
+DRIVING = [drawn.image for drawn in Puppet(1, "test").clip(3, fps=2)]
+
+
+def _runner(variant: Variant, batch: int = 1) -> TorchRunner:
+    torch.manual_seed(0)
+    return TorchRunner(TINY, variant, batch)
+
+
+def _animated(runner: TorchRunner) -> list[Frame]:
+    source = runner.encode_source(Puppet(0, "test").frame(0).image)
+    return [finish() for finish in runner.frames(source, map(runner.prepare, DRIVING))]
+
+
+def test_batches_and_steps_give_the_same_frames() -> None:
+    single, batched = _runner(EAGER), _runner(EAGER, batch=2)
+    frames = _animated(single)
+    assert [frame.shape for frame in frames] == [(256, 256, 3)] * 3
+    for one, other in zip(frames, _animated(batched), strict=True):
+        # Another batch size may choose another convolution; a rounding to eight bits may then fall the other way.
+        assert np.abs(one.astype(int) - other).max() <= 1
+    source = single.encode_source(Puppet(0, "test").frame(0).image)
+    steps = [each.animation.frame for each in single.steps(source, map(single.prepare, DRIVING))]
+    assert np.abs(np.rint(255 * steps[2][0].transpose(1, 2, 0)) - frames[2]).max() == 0
+
+
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 60), (torch.bfloat16, 30)])
+def test_a_tuned_variant_animates_alike(dtype: torch.dtype, least: float) -> None:
+    """FP32 may differ by single roundings; BF16 keeps three digits, and flips pixels of the perturbed mask."""
+    differences = np.subtract(_animated(_runner(EAGER)), _animated(_runner(Variant(dtype))), dtype=float)
+    assert 10 * np.log10(255**2 / max(1e-6, (differences**2).mean())) > least
+
+
+def test_stages_are_timed_by_the_runner_itself() -> None:
+    runner = _runner(EAGER)
+    assert isinstance(runner, StagedRunner)
+    times = runner.stage_times(runner.encode_source(DRIVING[0]), DRIVING[:1])
+    assert set(times) >= {"preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"} and min(times.values()) > 0
+
+
+def test_baselines_open_by_name(tiny_bundle: Bundle) -> None:
+    with open_subject(tiny_bundle, "torch-eager", RunOptions()) as animator:
+        assert animator.engine.name == "torch-eager"
+        for told in (torch.__version__, "FP32", "P_test on the host", "random weights"):
+            assert told in animator.engine.detail
+    assert "torch-eager" in usual_subjects() and "torch-compile" in BASELINES
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_fp16_wants_a_gpu(tiny_bundle: Bundle) -> None:
+    with pytest.raises(MaskanimError, match="torch-bf16"):
+        open_subject(tiny_bundle, "torch-fp16", RunOptions())
