@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from maskanim.bundle import Bundle
+from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.plans.callbacks import Progress
 from maskanim.plans.libraries import LIBRARIES, LibraryName, LoadedLibrary, load_library
@@ -95,8 +96,6 @@ def _targets(engine: LibraryName, text: str | None) -> tuple[str, ...]:
 
 def _here(bundle: Bundle, engine: LibraryName) -> tuple[LoadedLibrary, Target]:
     """A library that only builds on the GPU that will run the plans, and this machine's GPU."""
-    from maskanim.driver import read_driver
-
     missing, library = [], None
     try:
         library = load_library(engine)

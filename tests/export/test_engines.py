@@ -13,7 +13,6 @@ import pytest
 from onnx import ModelProto
 from typer.testing import CliRunner, Result
 
-from maskanim import driver
 from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.driver import Driver, Gpu
 from maskanim.errors import MaskanimError, MissingPackageError
@@ -146,7 +145,7 @@ def test_tensorrt_elsewhere(built: Built, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_bindings", None)
     monkeypatch.setattr(engines, "load_library", load_library.__wrapped__)
-    monkeypatch.setattr(driver, "read_driver", lambda: Driver(trouble="the driver finds no GPU"))
+    monkeypatch.setattr(engines, "read_driver", lambda: Driver(trouble="the driver finds no GPU"))
     monkeypatch.setattr(build, "export_bundle", lambda *_, **__: built.bundle)
     result = CliRunner().invoke(app, ["--ckpt", "any.pt", "--engine", "trt"])
     assert result.exit_code == 2 and f"in {built.bundle.path}" in result.stdout
@@ -165,11 +164,11 @@ def test_tensorrt_here(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     library = LoadedLibrary(LIBRARIES["trt"], None, "10.16.1.11", None)
     gpu = Gpu(0, "NVIDIA A10", (8, 6), 24 << 30)
     monkeypatch.setattr(engines, "load_library", lambda name: library)
-    monkeypatch.setattr(driver, "read_driver", lambda: Driver(gpus=(gpu,)))
+    monkeypatch.setattr(engines, "read_driver", lambda: Driver(gpus=(gpu,)))
     monkeypatch.setattr(engines, "build_plans", lambda *arguments, **_: arguments)
     found = build_engines(built.bundle, EngineRequest("trt", BuildOptions()))
     assert found == (built.bundle, library, BuildOptions(), Target(name="NVIDIA A10", capability=(8, 6)))
-    monkeypatch.setattr(driver, "read_driver", lambda: Driver(trouble="no driver"))
+    monkeypatch.setattr(engines, "read_driver", lambda: Driver(trouble="no driver"))
     with pytest.raises(MaskanimError, match=r"--engine trt: there is no GPU here: no driver; expected TensorRT and"):
         build_engines(built.bundle, EngineRequest("trt", BuildOptions()))
 
