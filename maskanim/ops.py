@@ -123,9 +123,12 @@ def preprocess(frame: Frame) -> Array:
     side = len(square)
     if side != IMAGE_SIZE:
         how = cv2.INTER_AREA if side > IMAGE_SIZE else cv2.INTER_LINEAR
-        square = cv2.resize(square.astype(np.float32), (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
-    image = np.divide(square.transpose(2, 0, 1)[None], 255, order="C", dtype=np.float32)
-    return np.minimum(image, 1, out=image)  # the mean of white pixels can round to more
+        resized = cv2.resize(square.astype(np.float32), (IMAGE_SIZE, IMAGE_SIZE), interpolation=how)
+        square = np.minimum(resized, 255)  # the mean of white pixels can round to more
+    image = np.empty((1, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    for plane, channel in zip(image[0], cv2.split(square), strict=True):
+        np.divide(channel, 255, out=plane, dtype=np.float32)
+    return image
 
 
 def centre_square(frame: Frame) -> Frame:
@@ -158,6 +161,7 @@ def postprocess(image: Array) -> Frame:
     Returns:
         (H, W, 3) uint8 RGB, rounded half to even; one channel becomes grey.
     """
-    planes = image.reshape(image.shape[-3:])
-    pixels = np.rint(np.clip(planes, 0, 1) * np.float32(255)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
+    values = np.clip(image.reshape(image.shape[-3:]), 0, 1)
+    values *= np.float32(255)
+    pixels = np.rint(values, out=values).astype(np.uint8)
+    return np.asarray(cv2.merge(list(np.broadcast_to(pixels, (3, *pixels.shape[1:])))), np.uint8)

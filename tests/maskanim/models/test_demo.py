@@ -51,7 +51,7 @@ def test_it_rebuilds_held_out_puppets(engine: str) -> None:
 
 
 def test_bf16_keeps_the_frame() -> None:
-    """OpenVINO runs l and h in BF16 where it can, ONNX Runtime in FP32; 45 dB is one and a half grey levels."""
+    """OpenVINO runs r, l and h in BF16 where it can, ONNX Runtime in FP32; 45 dB is one and a half grey levels."""
     source, driving = Puppet(0, "test").frame(0).image, Puppet(1, "test").frame(1).image
     with Animator.open("demo", "openvino") as half, Animator.open("demo", "ort") as single:
         frames = [a.animate_steps(a.encode_source(source), driving).frame for a in (half, single)]

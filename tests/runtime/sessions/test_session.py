@@ -118,6 +118,6 @@ def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
     for engine in ENGINES.values():
         opened: Sessions = import_module(engine.module).open_sessions(tiny_bundle)[0]
         outputs.append(opened[name].run(*inputs_of(name, 2)))
-    tolerance = FP32_TOLERANCE if name in "mr" else BF16_TOLERANCE
+    tolerance = FP32_TOLERANCE if name == "m" else BF16_TOLERANCE
     for output in outputs[1:]:
         np.testing.assert_allclose(output, outputs[0], rtol=0, atol=tolerance)
