@@ -172,6 +172,14 @@ class CudaRunner:
         """
         return self._slot(ticket).steps(ticket.count)
 
+    def idle_slot(self, squares: Sequence[Frame]) -> Slot:
+        """A slot with a batch of squares of one size put into it and nothing queued: for measuring stage by stage."""
+        self._check_open()
+        slot = self._free_slot()
+        slot.put_host(squares)
+        slot.stream.wait(self._used)
+        return slot
+
     def close(self) -> None:
         """Wait for what is in flight and free all that the runner holds; again does nothing."""
         self._closed = True

@@ -123,7 +123,8 @@ class Slot:
         self.graphs: dict[Route, Graph] = {}
         self._animation: pipeline.Animation[DeviceArray]
         owned.callback(self._close)
-        for stream in (side.stream, self.stream):  # before anything is freed; after an error the two may not be joined
+        self._streams = (side.stream, self.stream)
+        for stream in self._streams:  # before anything is freed; after an error the two may not be joined
             owned.callback(stream.synchronize)
 
     def put_host(self, squares: Sequence[Frame]) -> None:
@@ -157,21 +158,40 @@ class Slot:
         arrays = {name: array.head(count) for name, array in vars(self._animation).items()}
         return pipeline.Animation(**to_host(self.device, self.stream, arrays))
 
-    def _enqueue(self, route: Route) -> None:
-        if route.side is not None:
-            self._enqueue_squares(self.inlets[route.side])
-        self._animation = pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
-        kernel = KERNELS[of_images("postprocess", self.images.dtype)]
-        self.module.launch(kernel, self.batch, self.stream, self._animation.frame.address, self.pixels.address)
-        if route.to_host:
-            self.device.download(self.result, self.pixels.address, self.stream)
+    def copy_in(self, side: int) -> None:
+        """Queue the copy of the squares that were put."""
+        inlet = self.inlets[side]
+        self.device.upload(inlet.squares.address, inlet.host, self.stream)
 
-    def _enqueue_squares(self, inlet: Inlet) -> None:
-        squares, side = inlet.squares, inlet.squares.shape[1]
-        self.device.upload(squares.address, inlet.host, self.stream)
+    def preprocess(self, side: int) -> None:
+        """Queue their way into the networks' images."""
+        squares = self.inlets[side].squares
         kernel = KERNELS[of_images("preprocess", self.images.dtype)]
         places = (squares.address, squares.size // self.batch, 3 * side, side, self.images.address)
         self.module.launch(kernel, self.batch, self.stream, *places)
+
+    def postprocess(self, frame: DeviceArray) -> None:
+        """Queue the way of generated frames into pixels."""
+        kernel = KERNELS[of_images("postprocess", self.images.dtype)]
+        self.module.launch(kernel, self.batch, self.stream, frame.address, self.pixels.address)
+
+    def copy_out(self) -> None:
+        """Queue the copy of the pixels to the host."""
+        self.device.download(self.result, self.pixels.address, self.stream)
+
+    def synchronize(self) -> None:
+        """Wait for all that is queued."""
+        for stream in self._streams:
+            stream.synchronize()
+
+    def _enqueue(self, route: Route) -> None:
+        if route.side is not None:
+            self.copy_in(route.side)
+            self.preprocess(route.side)
+        self._animation = pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
+        self.postprocess(self._animation.frame)
+        if route.to_host:
+            self.copy_out()
 
     def _inlet(self, side: int) -> Inlet:
         if side not in self.inlets:

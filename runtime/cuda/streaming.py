@@ -40,7 +40,7 @@ class StreamingRunner(Runner):
 
     def frames(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Callable[[], Frame]]:
         waiting: deque[Ticket] = deque()
-        self._use(source)
+        self.use(source)
         for batch in _batches(prepared, self.cuda.batch):
             if len(waiting) == self.cuda.slots:
                 yield from self._collected(waiting.popleft())
@@ -53,14 +53,14 @@ class StreamingRunner(Runner):
         return (partial(np.asarray, frame) for frame in self.cuda.collect(ticket))
 
     def steps(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Steps]:
-        self._use(source)
+        self.use(source)
         for batch in _batches(prepared, self.cuda.batch):
             arrays: dict[str, Array] = vars(self.cuda.steps(self.cuda.submit(batch)))
             for i, frame in enumerate(batch):
                 animation = Animation(**{name: value[i : i + 1] for name, value in arrays.items()})
                 yield Steps(preprocess(frame), animation)
 
-    def _use(self, source: DeviceSource) -> None:
+    def use(self, source: DeviceSource) -> None:
         """Copy another source into place; the one that is there already costs nothing."""
         if source is not self._in_use:
             self.cuda.use(source)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.bundle import Bundle
 from maskanim.driver import Gpu
 from maskanim.ops import Frame, preprocess
@@ -116,6 +117,17 @@ def test_a_clip(
     result = animate_clip(on_device, picture, tiny_clip, tmp_path / "out.mp4", grid=grid)
     with open_clip(result.output) as written:
         assert [frame.pts for frame in written] == list(tiny_times)
+
+
+def test_every_stage_has_its_time(on_device: OpenedAnimator, tiny_frames: list[Frame]) -> None:
+    source = on_device.encode_source(tiny_frames[0])
+    times = stage_times(on_device.runner, source, tiny_frames[:3])
+    assert (
+        times is not None and tuple(times) == ("copy in", "preprocess", "m", "P_test", "r", "U", "l", "h") + STAGES[-2:]
+    )
+    assert min(times.values()) > 0
+    frames = list(on_device.stream(source, tiny_frames[:3]))  # and nothing is left in the way
+    assert len(frames) == 3
 
 
 def test_all_that_was_opened_is_freed(devices: list[Device], tiny_bundle: Bundle, tiny_frames: list[Frame]) -> None:
