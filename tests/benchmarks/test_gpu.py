@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import host
+import host_device
 import numpy as np
 import pytest
 import torch
@@ -33,18 +34,6 @@ from maskanim.runtime.cuda.runner import CudaRunner
 ROOT = Path(__file__).parents[2]
 TINY = DRY.models["tiny"]
 FEW = DRY._replace(batches=(2,), rounds=1, calls=1)
-
-
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each is imported by its path.
-    spec = spec_from_file_location(name, ROOT / "tests" / "runtime" / "cuda" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host, host_device = _load("host"), _load("host_device")
 
 
 class OnHost(Setup):

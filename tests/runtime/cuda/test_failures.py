@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
+import host_device
 import numpy as np
 import pytest
 
@@ -18,18 +16,6 @@ from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.runner import CudaRunner
 from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, Perturbation
-
-
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each is imported by its path.
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host_device = _load("host_device")
 
 
 class BlankNetwork(DeviceNetwork):

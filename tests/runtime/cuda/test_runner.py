@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
+import host_device
 import numpy as np
 import pytest
+import toys
 from numpy.typing import NDArray
 
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
@@ -34,16 +33,6 @@ Networks = dict[NetworkName, DeviceNetwork]
 LEVELS = 1
 
 
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each is imported by its path.
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host_device, toys = _load("host_device"), _load("toys")
 ORDERS = ("lazy", "eager", "shuffled")
 
 

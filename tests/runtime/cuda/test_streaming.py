@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import host_device
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -29,18 +28,6 @@ from maskanim.spec import NETWORK_NAMES
 from maskanim.video import open_clip
 
 LEVELS = 1  # as in test_runner.py
-
-
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each is imported by its path.
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host_device = _load("host_device")
 
 
 @pytest.fixture

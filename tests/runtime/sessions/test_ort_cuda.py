@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+import toys
 
 from maskanim.errors import MaskanimError
 from maskanim.plans.half import to_half
@@ -20,17 +18,6 @@ from maskanim.runtime.sessions import ort_cuda
 from maskanim.runtime.sessions.ort_cuda import OrtNetwork, open_networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
-
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each file is imported by its path.
-    spec = spec_from_file_location(name, Path(__file__).parents[1] / "cuda" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-toys = _load("toys")
 STREAM: Any = SimpleNamespace(handle=4711)
 
 

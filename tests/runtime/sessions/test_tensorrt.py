@@ -6,18 +6,18 @@ That the stand-in has no name that the real libraries lack is tests/maskanim/pla
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from enum import Enum
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import host_device
 import numpy as np
 import onnxruntime as ort
 import pytest
+import toys
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
@@ -28,18 +28,6 @@ from maskanim.spec import NETWORKS, NetworkName, Perturbation
 
 CUDA_TESTS = Path(__file__).parents[1] / "cuda"
 SCRATCH = 4096
-
-
-def _load(name: str) -> Any:
-    # Test folders are no packages, and each file is imported by its path.
-    spec = spec_from_file_location(name, CUDA_TESTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host_device, toys = _load("host_device"), _load("toys")
 
 
 class Mode(Enum):
