@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,12 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     """
     core = ov.Core()
     bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
-    sessions: dict[NetworkName, Session] = {
-        name: _open(core, bundle, spec, bf16 and name in BF16_NETWORKS) for name, spec in NETWORKS.items()
-    }
+    with ThreadPoolExecutor(len(NETWORKS)) as threads:  # compiling uses one core each
+        opening = {
+            name: threads.submit(_open, core, bundle, spec, bf16 and name in BF16_NETWORKS)
+            for name, spec in NETWORKS.items()
+        }
+        sessions: dict[NetworkName, Session] = {name: opened.result() for name, opened in opening.items()}
     version, processor = ov.__version__.split("-")[0], core.get_property(DEVICE, "FULL_DEVICE_NAME")
     precision = f"{' and '.join(BF16_NETWORKS)} in BF16" if bf16 else "FP32"
     return sessions, f"OpenVINO {version}, {processor}, threads: {processors()}, {precision}"
