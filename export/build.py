@@ -24,7 +24,7 @@ from maskanim.bundle import (
 )
 from maskanim.errors import MaskanimError
 from maskanim.export.checkpoints import Trained, load_trained
-from maskanim.export.emulation import measure_half, require_half_parity
+from maskanim.export.emulation import HALF_PAIRS, measure_half, require_half_parity
 from maskanim.export.frames import read_pairs
 from maskanim.export.half import round_weights, store_as_half
 from maskanim.export.lowering import lower
@@ -35,11 +35,12 @@ from maskanim.export.parity import (
     ModuleNets,
     Pair,
     compare,
+    in_bf16,
     onnx_function,
     require_parity,
     torch_function,
 )
-from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.spec import BF16_NETWORKS, NETWORK_NAMES, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
 
 Weights = Literal["float32", "float16"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
@@ -105,6 +106,7 @@ def export_bundle(
     exported = {n: _export_network(trained, n, weights, report) for n in NETWORK_NAMES}
     found = _verified(trained, exported, pairs, report)
     rounding = _rounding(trained, exported, pairs, report) if weights == "float16" else None
+    bf16_frame_psnr = _bf16(trained, exported, pairs, report)
     half = _half(trained, exported, pairs, report)
     manifest = Manifest(
         name=name or ckpt.resolve().parent.name,
@@ -120,6 +122,7 @@ def export_bundle(
             threshold_flips=found.flips,
             mask_pixels=found.mask_pixels,
             rounding=rounding,
+            bf16_frame_psnr=bf16_frame_psnr,
             half=half.parity,
             half_refusal=half.refusal,
         ),
@@ -164,6 +167,17 @@ def _rounding(trained: Trained, exported: dict[NetworkName, Exported], pairs: li
         wanted = f"at least {ROUNDED_FRAME_PSNR:g} dB"
         raise MaskanimError("float16 weights", received, wanted, "Nothing was written; use --weights float32")
     return Rounding(max_difference=found.networks, frame_psnr=found.frame_psnr)
+
+
+def _bf16(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> float:
+    """The final frame's agreement, in dB, when a processor runs what it may in BF16; by PyTorch's autocast."""
+    report("emulating BF16")
+    networks = {n: torch_function(done.reference) for n, done in exported.items()}
+    reduced = {n: in_bf16(network) if n in BF16_NETWORKS else network for n, network in networks.items()}
+    found = compare(trained.nets, ArrayNets(reduced), trained.nets.spec.perturbation, pairs[:HALF_PAIRS])
+    if not found.own_frame_psnr >= REDUCED_FRAME_PSNR:
+        report(f"note: processors will run this model in FP32, as in BF16 it keeps {found.own_frame_psnr:.1f} dB only")
+    return found.own_frame_psnr
 
 
 def _half(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> Half:

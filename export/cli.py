@@ -104,6 +104,8 @@ def _tell(bundle: Bundle) -> None:
         typer.echo(f"  {parity.threshold_flips} of {parity.mask_pixels} mask pixels flip at the threshold")
         if parity.rounding:
             _tell_difference("unrounded weights", parity.rounding.max_difference, parity.rounding.frame_psnr)
+        if parity.bf16_frame_psnr is not None:
+            typer.echo(f"BF16 in r, l and h, as a processor may run them: final frame {parity.bf16_frame_psnr:.1f} dB")
         if parity.half:
             _tell_half(parity.half)
 

@@ -21,9 +21,8 @@ from maskanim.bundle import HalfParity
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import ArrayNets, Pair, compare, torch_function
 from maskanim.plans.half import LARGEST_HALF, NEXT_STEP, to_half
-from maskanim.spec import NetworkName, Perturbation
+from maskanim.spec import REDUCED_FRAME_PSNR, NetworkName, Perturbation
 
-HALF_FRAME_PSNR = 45.0  # dB; an rms error of one and a half grey levels
 HALF_PAIRS = 4  # a pair takes about five seconds with the full networks on two cores
 
 Attributes = Mapping[str, Any]
@@ -66,9 +65,9 @@ def measure_half(
 
 def require_half_parity(half: HalfParity) -> None:
     """Raise a MaskanimError where FP16 engines would visibly change the frame."""
-    if not half.own_frame_psnr >= HALF_FRAME_PSNR:
+    if not half.own_frame_psnr >= REDUCED_FRAME_PSNR:
         received = f"its final frame agrees with float32's to {half.own_frame_psnr:.1f} dB"
-        raise MaskanimError("the model in FP16", received, f"at least {HALF_FRAME_PSNR:g} dB", NEXT_STEP)
+        raise MaskanimError("the model in FP16", received, f"at least {REDUCED_FRAME_PSNR:g} dB", NEXT_STEP)
 
 
 class EmulatedNetwork(nn.Module):

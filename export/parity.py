@@ -171,6 +171,16 @@ def torch_function(network: nn.Module) -> Callable[..., Array]:
     return run
 
 
+def in_bf16(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A function of `torch_function` under PyTorch's autocast to BF16."""
+
+    def run(*inputs: Array) -> Array:
+        with torch.autocast("cpu", torch.bfloat16):
+            return function(*inputs)
+
+    return run
+
+
 def psnr(a: Array, b: Array) -> float:
     """Peak signal-to-noise ratio in dB, peak 1; at most 150, NaN if either holds one."""
     error = float(np.mean(np.square(a.astype(np.float64) - b)))

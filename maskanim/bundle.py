@@ -91,6 +91,7 @@ class Parity(Record):
             side keeps them and the other does not.
         mask_pixels: of all driving masks.
         rounding: only with float16 weights.
+        bf16_frame_psnr: the lowest of the final frames' with r, l and h in BF16, where it was measured.
         half: of FP16 engines, where it was measured.
         half_refusal: why this model does not survive FP16; empty where it does, or where nobody measured.
     """
@@ -102,6 +103,7 @@ class Parity(Record):
     threshold_flips: int = 0
     mask_pixels: int = 0
     rounding: Rounding | None = None
+    bf16_frame_psnr: float | None = None
     half: HalfParity | None = None
     half_refusal: str = ""
 

@@ -15,12 +15,9 @@ from maskanim.runtime.engines import RunOptions
 from maskanim.runtime.host import HostRunner
 from maskanim.runtime.sessions.nets import SessionNets
 from maskanim.runtime.sessions.session import Session, check_names, loading, processors
-from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
+from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName, NetworkSpec
 
 DEVICE = "CPU"
-# m stays in FP32: the ties among BF16 values move its masks' medians (of 98,000 pixels of full-size random masks 15,000
-# flipped). r in BF16 takes 11 ms off a full-size frame, and changed the demo's final frame by no more than l and h do.
-BF16_NETWORKS: tuple[NetworkName, ...] = ("r", "l", "h")
 
 
 class OpenVinoSession(Session):
@@ -52,7 +49,7 @@ def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
 
 
 def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
-    """Compile a bundle's networks; r, l and h in BF16 where the processor has it.
+    """Compile a bundle's networks; r, l and h in BF16 where the processor has it and the model survives it.
 
     Returns:
         The sessions, and a line on what runs them.
@@ -61,7 +58,7 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
         MaskanimError: OpenVINO cannot load a network.
     """
     core = ov.Core()
-    bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and _survives_bf16(bundle)
     with ThreadPoolExecutor(len(NETWORKS)) as threads:  # compiling uses one core each
         opening = {
             name: threads.submit(_open, core, bundle, spec, bf16 and name in BF16_NETWORKS)
@@ -71,6 +68,12 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     version, processor = ov.__version__.split("-")[0], core.get_property(DEVICE, "FULL_DEVICE_NAME")
     precision = f"{' and '.join(BF16_NETWORKS)} in BF16" if bf16 else "FP32"
     return sessions, f"OpenVINO {version}, {processor}, threads: {processors()}, {precision}"
+
+
+def _survives_bf16(bundle: Bundle) -> bool:
+    """As export measured it; a bundle without that figure is trusted."""
+    parity = bundle.manifest.parity
+    return parity is None or parity.bf16_frame_psnr is None or parity.bf16_frame_psnr >= REDUCED_FRAME_PSNR
 
 
 def _open(core: ov.Core, bundle: Bundle, spec: NetworkSpec, bf16: bool) -> OpenVinoSession:

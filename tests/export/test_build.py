@@ -35,6 +35,7 @@ def test_float32_bundle(float32_bundle: Bundle, nets: Networks) -> None:
     assert parity is not None and parity.rounding is None and parity.frames == "3 pairs of given frames"
     assert max(parity.max_difference.values()) <= 1e-4 and parity.frame_psnr >= 60
     assert parity.mask_pixels == 3 * 64 * 64
+    assert parity.bf16_frame_psnr is not None and 40 < parity.bf16_frame_psnr < 100  # BF16 has eight significant bits
     assert set(manifest.provenance["exported"]) == {"maskanim", "torch", "onnx"}
 
 

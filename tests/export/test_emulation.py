@@ -185,7 +185,7 @@ def test_a_model_that_does_not_survive_still_makes_a_float32_bundle(
     tmp_path: Path, nets: Networks, write_checkpoint: WriteCheckpoint, frames: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(emulation, "HALF_FRAME_PSNR", 149.0)
+    monkeypatch.setattr(emulation, "REDUCED_FRAME_PSNR", 149.0)
     bundle = export_bundle(write_checkpoint(tmp_path / "last.pt", nets), frames=[frames], report=told.append)
     parity = Bundle.open(bundle.path).manifest.parity
     assert parity is not None and parity.half is not None and "its final frame agrees" in parity.half_refusal

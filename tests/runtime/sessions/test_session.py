@@ -8,11 +8,11 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from maskanim.bundle import Bundle
+from maskanim.bundle import Bundle, Parity
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
 from maskanim.runtime.engines import ENGINES as ALL_ENGINES
-from maskanim.runtime.sessions import Session
+from maskanim.runtime.sessions import Session, openvino
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 Sessions = dict[NetworkName, Session]
@@ -121,3 +121,14 @@ def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
     tolerance = FP32_TOLERANCE if name == "m" else BF16_TOLERANCE
     for output in outputs[1:]:
         np.testing.assert_allclose(output, outputs[0], rtol=0, atol=tolerance)
+
+
+def test_a_model_that_does_not_survive_bf16_runs_in_fp32(tiny_bundle: Bundle) -> None:
+    parity = Parity(frames="", runtime="", max_difference={}, frame_psnr=150, bf16_frame_psnr=44.9)
+    manifest = tiny_bundle.manifest.model_copy(update={"parity": parity})
+    opened, detail = openvino.open_sessions(Bundle(tiny_bundle.path, manifest))
+    assert detail.endswith(", FP32")
+    expected: Sessions = import_module(ENGINES["ort"].module).open_sessions(tiny_bundle)[0]
+    for name in NETWORK_NAMES:
+        found = opened[name].run(*inputs_of(name))
+        np.testing.assert_allclose(found, expected[name].run(*inputs_of(name)), rtol=0, atol=FP32_TOLERANCE)
