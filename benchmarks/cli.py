@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+
+if TYPE_CHECKING:
+    from maskanim.benchmarks.quality import Transfer
+    from maskanim.runtime import Animator
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.callback()
 def bench() -> None:
-    """Measure a model (the named bundle, else the current model, else the embedded demo), or the loading of data."""
+    """Measure a model (the named bundle, else the current model, else the embedded demo), or data and training."""
 
 
 @app.command()
@@ -25,40 +30,69 @@ def quality(
     engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
     identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each, the source included.")] = 16,
+    driving: Annotated[int, typer.Option(min=1, help="Frames of each driver that animates another identity.")] = 8,
     grid: Annotated[
         Path | None, typer.Option(help="Also write sources animated by other identities, a picture.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
-    """Rebuild held-out puppet clips from their first frame; print the L1 inside and outside the true figures."""
+    """Rebuild held-out puppets from their first frame, animate them by others; print L1, key-points and identity."""
     from maskanim.video import check_picture_name, write_picture
 
     _check_folders(grid, json_file)
     if grid:
         check_picture_name(grid)
 
-    from rich.console import Console
-    from rich.progress import track
-
     from maskanim.benchmarks.quality import animation_grid, reconstruct
+    from maskanim.benchmarks.quality.table import print_quality
+    from maskanim.benchmarks.quality.transfer import transfer_each
     from maskanim.runtime import Animator
 
     with Animator.open(model, engine) as animator:
-        typer.echo(f"model: {animator.model.manifest.name} ({animator.choice.why})")
-        typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
-        numbers = track(range(identities), "identities", console=Console(stderr=True))
-        figures = reconstruct(animator, numbers, frames)
-        typer.echo(
-            f"{identities} held-out identities, {frames} frames each, reconstruction from the first frame\n"
-            f"  inside the figures:  L1 {figures.inside:.4f}, repeating the source {figures.repeated_inside:.4f}, "
-            f"ratio {figures.inside_ratio:.3f}\n"
-            f"  outside:             L1 {figures.outside:.4f}, repeating the source {figures.repeated_outside:.4f}"
-        )
+        _print_chosen(animator)
+        name = animator.model.manifest.name
+        figures = reconstruct(animator, _track("rebuilding", range(identities)), frames)
+        numbers = _track("animating", range(identities))
+        moved = transfer_each({f"model {name}": animator}, numbers, driving, references=True)
+        print_quality(figures, moved)
         if json_file:
-            ran = {"model": animator.model.manifest.name, "engine": animator.engine.detail}
-            _write_json(json_file, ran | figures.as_dict())
+            *references, (_, own) = moved.items()
+            ran = {"model": name, "engine": animator.engine.detail} | figures.as_dict() | {"transfer": own.as_dict()}
+            _write_json(json_file, ran | _references(dict(references)))
         if grid:
             write_picture(grid, animation_grid(animator, 6, 8))
+
+
+@app.command()
+@one_line_errors
+def ablations(
+    model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=BUNDLE of a model trained otherwise, such as h_update_l=FOLDER. Repeat for several."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the networks: 'openvino' or 'ort'.")] = "auto",
+    identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each, the source included.")] = 6,
+    driving: Annotated[int, typer.Option(min=1, help="Frames of each driver that animates another identity.")] = 4,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Also write the table as Markdown.")] = None,
+) -> None:
+    """Print the paper's ablations on held-out puppets (Tables 5 and 7): what P_test, r and h each contribute."""
+    from maskanim.benchmarks.quality.table import markdown, print_ablations
+    from maskanim.benchmarks.quality.variants import Variants, named_bundles
+
+    bundles = named_bundles(also or [])
+    _check_folders(json_file, markdown_file)
+    with Variants(model, bundles, engine) as variants:
+        _print_chosen(variants.animator)
+        rows, references = variants.measure(identities, frames, driving, _track)
+        print_ablations(rows, references)
+        if json_file:
+            ran = {"engine": variants.animator.engine.detail, "rows": [row.as_dict() for row in rows]}
+            _write_json(json_file, ran | _references(references))
+        if markdown_file:
+            markdown_file.write_text(markdown(rows, references), "utf-8")
 
 
 @app.command()
@@ -164,11 +198,62 @@ def data(
         _write_json(json_file, {"data": rates})
 
 
+@app.command()
+@one_line_errors
+def train(
+    config: Annotated[str, typer.Option(help="A preset of maskanim-train or a YAML file of settings.")] = "full",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Replaces a setting, e.g. batch=8; repeat.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to time.")] = 3,
+    step_batch: Annotated[
+        int | None, typer.Option(min=2, help="Pairs of a timed step, where the settings' batch does not fit.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Time training steps of all four networks, and P_train with its threshold, on drawn puppets."""
+    from maskanim.train.settings import load_settings, parse_changes
+
+    _check_folders(json_file)
+    settings = load_settings(config, parse_changes(changes or []))
+    with needs_extra("maskanim-bench train", "train"):
+        from maskanim.benchmarks.training import measure_training
+    times = measure_training(settings, device, steps, step_batch)
+    typer.echo(
+        f"{config} on {times.device}: a step of {times.step_batch} pairs {times.step:.3f} s, "
+        f"{times.images_per_second:.2f} images a second\n"
+        f"P_train and its threshold, {times.batch} masks: {1000 * times.perturb:.2f} ms, "
+        f"{100 * times.share:.3f} % of a step of {times.batch} pairs"
+    )
+    if json_file:
+        _write_json(json_file, {"config": config, "training": times.as_dict()})
+
+
 def _batches(text: str) -> tuple[int, ...]:
     sizes = [part.strip() for part in text.split(",")]
     if not all(size.isdecimal() and int(size) for size in sizes):
         raise MaskanimError(f"--batch {text}", "not a list of batch sizes", "positive numbers such as 1 or 1,8")
     return tuple(map(int, sizes))
+
+
+def _print_chosen(animator: Animator) -> None:
+    typer.echo(f"model: {animator.model.manifest.name} ({animator.choice.why})")
+    typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
+
+
+def _track(name: str, numbers: range) -> Iterable[int]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(numbers, name, console=Console(stderr=True))
+
+
+def _references(references: Mapping[str, Transfer]) -> dict[str, Any]:
+    """What the model's figures are to be held against, and how good the key-points' finder is."""
+    from maskanim.benchmarks.quality.keypoints import Finder
+
+    return {"references": {name: each.as_dict() for name, each in references.items()}, "finder": Finder.load().about}
 
 
 def _check_folders(*paths: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 from dataclasses import dataclass, field, fields
@@ -41,11 +42,14 @@ class Checkpoint:
     version: int = field(default=VERSION)
 
     def save(self, path: Path) -> None:
-        """Write to a sibling and rename, so that `path` always holds a whole checkpoint."""
+        """Write to a sibling and rename, so that `path` always holds a whole checkpoint, even if the power fails."""
         import torch
 
         partial = path.with_name(f".{path.name}.partial")
-        torch.save(dict(vars(self)), partial)
+        with partial.open("wb") as file:
+            torch.save(dict(vars(self)), file)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
 
 

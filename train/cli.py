@@ -11,11 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from maskanim import __version__
-from maskanim.checkpoint import load_own, read_file
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 from maskanim.progress import ProgressBar
-from maskanim.train.settings import TrainSettings, load_settings, presets
+from maskanim.train.settings import load_settings, parse_changes, presets
 
 
 class _TrainByDefault(TyperGroup):
@@ -50,55 +48,53 @@ def train(
             "'synthetic': drawn puppets, made as they are needed."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for last.pt, log.csv and sample grids.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, log.csv, tensorboard/ and sample grids.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of this call.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Replaces a setting, e.g. batch=2 or warmup.steps=0; repeat.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Replaces the settings' seed.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Replaces the settings': 'fp32', or 'bf16' (mixed).")] = None,
     perceptual_weights: Annotated[Path | None, typer.Option(help="VGG-19 weights in torchvision's format.")] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:1'.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare data.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the networks through torch.compile.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare data, for each that trains.")] = 1,
+    save_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps from checkpoint to checkpoint; else an epoch.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Checkpoints that stay: step-*.pt; last.pt is the newest.")] = 3,
+    grid_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps from sample grid to sample grid; else an epoch.")
+    ] = None,
 ) -> None:
-    """Train the four networks, and save a checkpoint and a sample grid at every epoch."""
-    settings = load_settings(config, {} if seed is None else {"seed": seed})
+    """Train the four networks.
+
+    With torchrun --nproc-per-node N -m maskanim.train, or srun --ntasks-per-node N, on N GPUs; the settings' batch is
+    that of all of them together. SIGTERM and Ctrl-C save before they end it.
+    """
+    named = {"seed": seed, "precision": precision}
+    replaced = {name: value for name, value in named.items() if value is not None}
+    settings = load_settings(config, parse_changes(changes or []) | replaced)
     last = _checkpoint_to_resume(out, resume)
 
     with needs_extra("maskanim-train", "train"):
-        import torch
+        from maskanim.train.session import Start
+        from maskanim.train.session import train as train_and_tell
 
-        from maskanim.train.data import open_data
-        from maskanim.train.loop import Trainer, run
-
-    pairs = open_data(data, settings)
-    settings = settings.for_units(pairs.units)
-    trainer = Trainer(settings, _device(device), perceptual_weights, pairs)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    if last:
-        command = _restore(trainer, last, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    provenance = {
-        "command": command,
-        "config": config,
-        "data": data,
-        "data_files": pairs.fingerprint,
-        "seed": settings.seed,
-        "perceptual": settings.perceptual,
-        "maskanim": __version__,
-        "torch": str(torch.__version__),
-    }
-    typer.echo(f"data: {pairs.summary}", err=True)
-    with ProgressBar("step", trainer.step) as bar:
-
-        def report(step: int, figures: dict[str, float]) -> None:
-            told = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
-            bar.update(step, trainer.total_steps, told)
-            for line in pairs.news():
-                bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-        run(trainer, out, max_steps=max_steps or sys.maxsize, workers=workers, provenance=provenance, report=report)
-    if pairs.damaged:
-        typer.echo(f"data: damaged clips passed over: {len(pairs.damaged)}", err=True)
-    saved = out / "last.pt"
-    typer.echo(f"{saved}: {trainer.step} of {trainer.total_steps} steps done. Next: maskanim-export --ckpt {saved}")
+    provenance = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "config": config}
+    start = Start(settings, data, device, last, compiled, perceptual_weights, provenance)
+    stopped = train_and_tell(
+        start,
+        out,
+        max_steps=max_steps or sys.maxsize,
+        workers=workers,
+        save_every=save_every,
+        grid_every=grid_every,
+        keep=keep,
+    )
+    if stopped:
+        raise typer.Exit(128 + stopped)
 
 
 @app.command()
@@ -145,35 +141,6 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
     if last.exists() and not resume:
         raise MaskanimError(f"--out {out}", "an earlier run's last.pt", "a new folder", "Add --resume to go on with it")
     return last if resume else None
-
-
-def _restore(trainer: Any, last: Path, settings: TrainSettings) -> str:
-    """Go on from a checkpoint. Returns the command that began the run: resuming changes nothing in what it gives."""
-    checkpoint = load_own(read_file(last, str(last)).values)
-    if checkpoint is None:
-        raise MaskanimError(str(last), "not a checkpoint of this version", "one written by maskanim-train")
-    files = checkpoint.provenance.get("data_files", trainer.pairs.fingerprint)
-    if files != trainer.pairs.fingerprint:
-        raise MaskanimError(f"--resume {last}", "a run on other clips", "the clips it was started with, and no others")
-    if checkpoint.settings != settings.model_dump(mode="json"):
-        raise MaskanimError(f"--resume {last}", "a run with other settings", "the settings it was started with")
-    trainer.restore(checkpoint)
-    return str(checkpoint.provenance["command"])
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise MaskanimError(
-            f"--device {name}", "no such device here", "auto, cpu, or a CUDA device that works"
-        ) from None
-    return device
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, upscale
 from maskanim.train.losses import Perceptual, pixel_loss
-from maskanim.train.settings import TrainSettings
+from maskanim.train.settings import Ablations, TrainSettings
 
 
 class Prediction(NamedTuple):
@@ -34,11 +34,13 @@ class TrainingPass:
     Attributes:
         augment: A, (N, 3, 256, 256) to the same.
         perturb: P_train, (N, 1, 64, 64) to the same.
+        ablations: which networks the loss of f updates; in the paper's training, h alone.
     """
 
     nets: Networks
     augment: Callable[[Tensor], Tensor]
     perturb: Callable[[Tensor], Tensor]
+    ablations: Ablations = field(default_factory=Ablations)
 
     def __call__(self, source: Tensor, driving: Tensor, *, refine: bool = True, high_res: bool = True) -> Prediction:
         """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs."""
@@ -52,9 +54,20 @@ class TrainingPass:
             perturbed = self.perturb(driving_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
         if high_res:
-            up = upscale(torch.cat((source_mask, driving_mask)).detach())
-            frame = nets.h(source, *up.chunk(2), coarse.detach())
+            masks = torch.cat((source_mask, driving_mask))
+            up = upscale(masks if self.ablations.h_update_m else masks.detach())
+            frame = nets.h(source, *up.chunk(2), self._coarse_for_h(small, masks, coarse))
         return Prediction(source_mask, driving_mask, perturbed, refined, coarse, frame)
+
+    def _coarse_for_h(self, small: Tensor, masks: Tensor, coarse: Tensor) -> Tensor:
+        """c, with a way back for the loss of f to the networks that it updates."""
+        if not self.ablations.h_update_l:
+            return coarse.detach()
+        if self.ablations.h_update_m:
+            return coarse
+        source_mask, driving_mask = masks.detach().chunk(2)
+        alone: Tensor = self.nets.l(small, source_mask, driving_mask)
+        return alone
 
 
 @dataclass(frozen=True)
@@ -64,21 +77,21 @@ class Losses:
     settings: TrainSettings
     perceptual: Perceptual | None
 
-    def __call__(self, prediction: Prediction, driving: Tensor) -> dict[str, Tensor]:
+    def __call__(self, prediction: Prediction, target: Tensor) -> dict[str, Tensor]:
         """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
-        targets = self.perceptual.targets(driving) if self.perceptual else []
-        terms = {"coarse": self._reconstruct(prediction.coarse, driving, targets)}
+        targets = self.perceptual.targets(target) if self.perceptual else []
+        terms = {"coarse": self._reconstruct(prediction.coarse, target, targets)}
         if prediction.refined is not None:
             terms["mask"] = self.settings.lambda_mask * F.l1_loss(prediction.refined, prediction.driving_mask.detach())
         if prediction.frame is not None:
-            terms["frame"] = self._reconstruct(prediction.frame, driving, targets)
+            terms["frame"] = self._reconstruct(prediction.frame, target, targets)
         return terms
 
-    def _reconstruct(self, image: Tensor, driving: Tensor, targets: list[list[Tensor]]) -> Tensor:
+    def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]]) -> Tensor:
         settings = self.settings
         loss = image.new_zeros(())
         if self.perceptual:
             loss = loss + settings.lambda_reconstruct * self.perceptual(image, targets)
         if settings.lambda_pixel:
-            loss = loss + settings.lambda_pixel * pixel_loss(image, driving, settings.resolutions)
+            loss = loss + settings.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur)
         return loss

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskanim import pipeline
+from maskanim.errors import MaskanimError
 from maskanim.grid import draw_grid
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame, preprocess
+from maskanim.train.data import SYNTHETIC, ClipFile, list_clips, open_frames, square
+from maskanim.train.data.layouts import SPLITS
 from maskanim.train.puppets import Puppet
+
+EXAMPLES = 6
+
+
+def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] | None:
+    """What sample grids show: held-out clips where the data has some, else clips of the training.
+
+    Args:
+        data: ``synthetic`` or a folder of clips.
+        count: how many rows at most.
+
+    Returns:
+        Sources, and drivers of which the first half are later frames of the same clips and the second half frames of
+        other clips, (N, 3, 256, 256) float32 in [0, 1]; None where no clip can be read.
+    """
+    if data == SYNTHETIC:
+        return puppet_examples(count)
+    folder = Path(data)
+    split = SPLITS[(folder / "test").is_dir()]
+    pairs = list(islice(_ends(list_clips(folder, split).clips, count), count))
+    if not pairs:
+        return None
+    half = -(-len(pairs) // 2)
+    drivers = [later for _, later in pairs[:half]] + [pairs[i - 1][1] for i in range(half, len(pairs))]
+    return _batch([first for first, _ in pairs]), _batch(drivers)
+
+
+def _ends(clips: tuple[ClipFile, ...], count: int) -> Iterator[tuple[Frame, Frame]]:
+    """The first frame and a later one of clips from all over the list; damaged ones are passed over."""
+    every = max(1, len(clips) // count)
+    first_choice = clips[::every]
+    for clip in (*first_choice, *(clip for clip in clips if clip not in first_choice)):
+        try:
+            with open_frames(clip) as frames:
+                first, later = frames.read([0, (2 * frames.count) // 3])
+                yield square(first), square(later)
+        except MaskanimError:
+            continue
 
 
 def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tensor]:
@@ -19,8 +64,11 @@ def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tens
     sources = [puppet.frame(0).image for puppet in puppets]
     half = identities // 2
     drivers = [p.frame(seconds).image for p in puppets[:half] + [puppets[i - 1] for i in range(half, identities)]]
-    source, driving = (torch.from_numpy(np.concatenate([preprocess(f) for f in fs])) for fs in (sources, drivers))
-    return source, driving
+    return _batch(sources), _batch(drivers)
+
+
+def _batch(frames: list[Frame]) -> Tensor:
+    return torch.from_numpy(np.concatenate([preprocess(frame) for frame in frames]))
 
 
 @torch.no_grad()
@@ -36,8 +84,10 @@ def draw_grids(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
     was_training = nets.training
     nets.eval()
     ops = TorchOps(nets.spec.perturbation)
-    encoded = pipeline.encode_source(nets, ops, source)
-    shown = pipeline.animate_frame(nets, ops, encoded, driving)
+    # Networks compiled for training would be compiled again for this batch.
+    with torch.compiler.set_stance("force_eager"):
+        encoded = pipeline.encode_source(nets, ops, source)
+        shown = pipeline.animate_frame(nets, ops, encoded, driving)
     nets.train(was_training)
     return np.vstack([_row(encoded, driving, shown, i) for i in range(len(source))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,26 +11,35 @@ from torch import Tensor, nn
 
 from maskanim.errors import MaskanimError, MissingPackageError
 
+Blur = Literal["box", "gaussian"]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# relu1_1, relu2_1 and relu3_1: ReLUs 1, 3 and 5. Convolution widths of VGG-19 up to there; "pool" halves the size.
-VGG_LAYERS: tuple[int | str, ...] = (64, 64, "pool", 128, 128, "pool", 256)
-VGG_COMPARED = (1, 3, 5)
+# relu1_1, relu2_1 and relu3_1: ReLUs 1, 3 and 5. The released code also compares relu4_1 and relu5_1 for two data sets.
+# Convolution widths of VGG-19 up to there; "pool" halves the size.
+VGG_LAYERS: tuple[int | str, ...] = (
+    64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512
+)  # fmt: skip
+VGG_COMPARED = (1, 3, 5, 9, 13)
 
 
 class Vgg19(nn.Module):
-    """VGG-19 up to relu3_1: the paper's perceptual network.
+    """VGG-19 up to the last compared layer: the paper's perceptual network.
 
     Args:
         weights: a torchvision-format state dict (``features.0.weight`` and so on), loaded with ``weights_only=True``.
+        compared: how many layers are compared, one to five; the paper's three end at relu3_1.
     """
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, compared: int = 3) -> None:
         super().__init__()
+        self.compared = VGG_COMPARED[:compared]
         layers: list[nn.Module] = []
         channels = 3
         for width in VGG_LAYERS:
+            if sum(isinstance(layer, nn.ReLU) for layer in layers) == self.compared[-1]:
+                break
             if isinstance(width, str):
                 layers.append(nn.MaxPool2d(2))
             else:
@@ -49,13 +59,13 @@ class Vgg19(nn.Module):
             raise MaskanimError(subject, f"{type(error).__name__} while reading it", wanted) from None
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) normalised to the three compared feature maps."""
+        """(N, 3, H, W) normalised to the compared feature maps."""
         found, relus = [], 0
         for layer in self.features:
             image = layer(image)
             if isinstance(layer, nn.ReLU):
                 relus += 1
-                if relus in VGG_COMPARED:
+                if relus in self.compared:
                     found.append(image)
         return found
 
@@ -101,10 +111,19 @@ class Perceptual(nn.Module):
     Args:
         features: a network from a normalised image to its compared feature maps; it is frozen here.
         resolutions: sides in pixels; smaller ones are made with anti-aliasing.
+        weights: of the feature maps.
+        blur: the anti-aliasing, see `pyramid`.
     """
 
-    def __init__(self, features: nn.Module, resolutions: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        resolutions: tuple[int, ...],
+        weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+        blur: Blur = "box",
+    ) -> None:
         super().__init__()
+        self.weights, self.blur = weights, blur
         self.features = features.eval().requires_grad_(False)
         self.resolutions = resolutions
         self.mean: Tensor
@@ -119,35 +138,60 @@ class Perceptual(nn.Module):
     def targets(self, image: Tensor) -> list[list[Tensor]]:
         """The features of a real image at each resolution, without gradient; computed once for c and f."""
         with torch.no_grad():
-            return [self._describe(scaled) for scaled in pyramid(image, self.resolutions)]
+            return [self._describe(scaled) for scaled in self._pyramid(image)]
 
     def forward(self, image: Tensor, targets: list[list[Tensor]]) -> Tensor:
         """The loss of an image (N, 3, 256, 256) in [0, 1] against `targets`; a scalar."""
         losses = [
-            (got - wanted).abs().mean()
-            for scaled, target in zip(pyramid(image, self.resolutions), targets, strict=True)
-            for got, wanted in zip(self._describe(scaled), target, strict=True)
+            weight * (got - wanted).abs().mean()
+            for scaled, target in zip(self._pyramid(image), targets, strict=True)
+            for got, wanted, weight in zip(self._describe(scaled), target, self.weights, strict=True)
         ]
         return torch.stack(losses).sum()
+
+    def _pyramid(self, image: Tensor) -> list[Tensor]:
+        return pyramid(image, self.resolutions, self.blur)
 
     def _describe(self, image: Tensor) -> list[Tensor]:
         return [features.float() for features in self.features((image - self.mean) / self.std)]
 
 
-def pyramid(image: Tensor, resolutions: tuple[int, ...]) -> list[Tensor]:
-    """The image at each resolution: a box filter for whole factors, which is what anti-aliasing by two and four is."""
+def pyramid(image: Tensor, resolutions: tuple[int, ...], blur: Blur = "box") -> list[Tensor]:
+    """The image at each resolution, a whole fraction of its size.
+
+    Args:
+        image: (N, C, S, S).
+        resolutions: the sides.
+        blur: ``box`` averages each block of pixels; ``gaussian`` is the released code's way.
+    """
+    shrink = F.avg_pool2d if blur == "box" else gaussian_shrink
     size = image.shape[-1]
-    return [image if side == size else F.avg_pool2d(image, size // side) for side in resolutions]
+    return [image if side == size else shrink(image, size // side) for side in resolutions]
 
 
-def pixel_loss(image: Tensor, target: Tensor, resolutions: tuple[int, ...]) -> Tensor:
+def gaussian_shrink(image: Tensor, factor: int) -> Tensor:
+    """Blur with a sigma of (factor - 1) / 2 pixels over four of them to each side, zeros around, and take every
+    `factor`-th pixel, the first included."""
+    sigma = (factor - 1) / 2
+    radius = round(4 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+    bell = torch.exp(-(offsets**2) / (2 * sigma**2))
+    channels = image.shape[1]
+    taps = (bell / bell.sum()).expand(channels, 1, -1)
+    # Rows and columns one after the other: a Gaussian of two dimensions is the product of two of one.
+    with torch.autocast(image.device.type, enabled=False):
+        image = F.conv2d(image, taps[..., None], stride=(factor, 1), padding=(radius, 0), groups=channels)
+        return F.conv2d(image, taps[:, :, None], stride=(1, factor), padding=(0, radius), groups=channels)
+
+
+def pixel_loss(image: Tensor, target: Tensor, resolutions: tuple[int, ...], blur: Blur = "box") -> Tensor:
     """Mean absolute difference at each resolution, summed; not in the paper."""
-    pairs = zip(pyramid(image, resolutions), pyramid(target, resolutions), strict=True)
+    pairs = zip(pyramid(image, resolutions, blur), pyramid(target, resolutions, blur), strict=True)
     return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
 
 
-def perceptual_network(name: str, weights: Path | None) -> nn.Module:
-    """The perceptual network by its true name, which checkpoints record."""
+def perceptual_network(name: str, weights: Path | None, compared: int = 3) -> nn.Module:
+    """The perceptual network by its true name, which checkpoints record, up to the last of its compared layers."""
     if name == "efficientnet-lite0":
         return EfficientNetLite0()
     if weights is None:
@@ -157,4 +201,4 @@ def perceptual_network(name: str, weights: Path | None) -> nn.Module:
             "a torchvision-format VGG-19 file",
             "Give it with --perceptual-weights, or choose another network in the settings",
         )
-    return Vgg19(weights)
+    return Vgg19(weights, compared)

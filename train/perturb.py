@@ -8,6 +8,7 @@ from torch import Tensor
 
 from maskanim.networks.ops import perturb
 from maskanim.spec import Perturbation
+from maskanim.train.draws import Share
 
 # Where the strips may be cut, as shares of the mask's side: columns 15 to 45 of 64 in the authors' released code.
 CUT_RANGE = (15, 45)
@@ -21,6 +22,9 @@ def perturb_train(
     *,
     strips: int = 6,
     zoom: tuple[float, float] = (0.75, 1.25),
+    noise: float = 0.0,
+    share: Share | None = None,
+    groups: int = 1,
 ) -> Tensor:
     """Zoom strips of each mask by random factors, along x and then along y, and apply P_test's threshold.
 
@@ -30,17 +34,39 @@ def perturb_train(
         generator: source of the random cuts and factors, all drawn per mask.
         strips: how many parts each mask is broken into.
         zoom: range of the factors.
+        noise: mean size of `poisson_noise`, which the released code adds at the end; not in the paper (0).
+        share, groups: this process's part of the joint batch that is drawn for; see `Share.part`.
 
     Returns:
         (N, 1, S, S) in [0, 1].
     """
+    share = share or Share()
+    joint = share.joint(len(mask))
     for across in (True, False):
-        cuts = draw_cuts(len(mask), strips, mask.shape[-1], generator).to(mask.device)
-        factors = draw_factors(len(mask), strips + 1, zoom, generator).to(mask.device)
+        cuts = share.part(draw_cuts(joint, strips, mask.shape[-1], generator), groups).to(mask.device)
+        factors = share.part(draw_factors(joint, strips + 1, zoom, generator), groups).to(mask.device)
         turned = mask if across else mask.transpose(-1, -2)
         turned = zoom_strips(turned, cuts, factors[:, :strips], factors[:, strips])
         mask = turned if across else turned.transpose(-1, -2)
-    return perturb(mask, perturbation)
+    mask = perturb(mask, perturbation)
+    if not noise:
+        return mask
+    seeds = share.part(torch.randint(2**62, (joint,), generator=generator), groups)
+    return (mask + torch.stack([poisson_noise(mask[0], noise, int(seed)) for seed in seeds])).clamp(0, 1)
+
+
+def poisson_noise(like: Tensor, mean: float, seed: int) -> Tensor:
+    """Noise of the released code: a Poisson number of 255ths for each pixel, its sign at random.
+
+    Args:
+        like: gives the shape, the device and the type.
+        mean: of the noise's size, 1 being white.
+        seed: of a generator on the device, so that nothing has to be copied there.
+    """
+    generator = torch.Generator(like.device).manual_seed(seed)
+    sizes = torch.poisson(torch.full_like(like, 255 * mean), generator=generator) / 255
+    signs = torch.empty_like(like).bernoulli_(generator=generator)
+    return sizes * (2 * signs - 1)
 
 
 def draw_cuts(count: int, strips: int, size: int, generator: torch.Generator | None) -> Tensor:

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, model_validator
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.spec import ModelSpec, Record
@@ -57,36 +57,89 @@ class DataSettings(Record):
     test_clips: int | None = Field(default=None, ge=1)
 
 
+class Ablations(Record):
+    """The paper's variants of training (section 4, Table 7): what each of them leaves out or adds.
+
+    Attributes:
+        no_color_aug: A changes no colours.
+        h_update_l: the loss of f updates l as well as h. It does not reach m: h gets a coarse frame of its own, made
+            by l from detached masks, which costs a second pass of l.
+        h_update_m: the loss of f updates m as well, through the masks that h is given.
+            With both, the loss of f also reaches m through c.
+    """
+
+    no_color_aug: bool = False
+    h_update_l: bool = False
+    h_update_m: bool = False
+
+
+class MaskWatch(Record):
+    """When the masks of m count as collapsed, and what happens then. It changes nothing in what is learned.
+
+    Mean and deviation are those over the pixels of each mask without its border of zeros, averaged over the pictures of
+    a step and over the last steps. A collapsed m says nothing of its picture and does not come back by itself: what is
+    trained on its masks is lost time.
+
+    Attributes:
+        window: how many steps the figures are averaged over.
+        least_mean, greatest_mean: outside of them the masks are empty or full.
+        least_deviation: below it every pixel of a mask is the same.
+        patience: training stops when the masks have stayed collapsed for so many steps after the warning; None: never.
+    """
+
+    window: int = Field(default=100, ge=1)
+    least_mean: float = Field(default=0.005, ge=0, le=1)
+    greatest_mean: float = Field(default=0.995, ge=0, le=1)
+    least_deviation: float = Field(default=0.01, ge=0)
+    patience: int | None = Field(default=2000, ge=0)
+
+
 class TrainSettings(Record):
     """How a model is trained. The defaults are the paper's (section 3.1) unless said otherwise.
 
     Attributes:
         model: the networks' widths and the perturbation.
         epochs, decay_epochs, decay: the learning rate is multiplied by `decay` when each of `decay_epochs` is complete.
+        rates: instead of `decay_epochs`: pairs of an epoch and the factor on `learning_rate` that counts when so many
+            epochs are complete, until the next one; 1 before the first. Factors may rise again: a warm restart.
         steps_per_epoch: steps of one epoch; synthetic data is endless, so this is what an epoch is there.
-        batch: source-driving pairs per step.
+        batch: source-driving pairs per step, of all processes together.
         learning_rate, betas: Adam.
         lambda_mask, lambda_reconstruct: weights of the two loss terms.
         lambda_pixel: weight of a multi-resolution L1 beside the perceptual loss; not in the paper (0).
         perceptual: the perceptual network. The paper's is ``vgg19``; ``none`` only goes with `lambda_pixel`.
+        layer_weights: of the compared layers of the perceptual network, from the first on; `lambda_reconstruct` times
+            these. VGG-19 has up to five: ReLUs 1, 3, 5, 9 and 13.
         resolutions: of the reconstruction loss, in pixels.
+        blur: how smaller resolutions are made: ``box`` averages blocks of pixels; ``gaussian``, the released code's
+            way, blurs and takes every second, fourth or eighth pixel.
         colour_scale, colour_hue: ranges of the colour augmentation A.
+        colour_target: the source and the frame to be reconstructed change their colours as well, both alike, and
+            otherwise than the driver; the released code does so, the paper does not say it.
         strips, zoom: of P_train.
+        noise: mean size of Poisson noise after P_train, 1 being white; not in the paper (0).
         refine_from_epoch: r starts when this many epochs are complete.
         high_res_from_epoch: h starts when this many epochs are complete; the paper's is 0. h gives nothing back to the
             other networks, so starting it late changes only h, and makes the epochs before it cheaper.
         mask_head_rate: factor on the learning rate of the heads of m and r; the paper's is 1.
         precision: ``bf16`` runs the networks under autocast.
+        sync_batch_norm: batch norm takes its statistics from the joint batch of all processes rather than from each
+            one's part, for which running statistics are the first process's; one process has no use for it.
+        cheaper: rewrite the convolutions of l and h exactly, see `maskanim.train.cheaper`; None: on a CPU, where a step
+            of the preset `demo` was measured to take 15 % less time. Only rounding differs.
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.
         warmup: see Warmup.
         data: see DataSettings.
+        ablations: see Ablations.
+        watch: see MaskWatch.
     """
 
     model: ModelSpec = ModelSpec()
     epochs: int = Field(default=100, ge=1)
     decay_epochs: tuple[int, ...] = (60, 90)
     decay: float = Field(default=0.1, gt=0, le=1)
+    rates: tuple[tuple[NonNegativeInt, PositiveFloat], ...] = ()
     steps_per_epoch: int = Field(default=1000, ge=1)
     batch: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -95,25 +148,69 @@ class TrainSettings(Record):
     lambda_reconstruct: float = Field(default=10.0, ge=0)
     lambda_pixel: float = Field(default=0.0, ge=0)
     perceptual: Literal["vgg19", "efficientnet-lite0", "none"] = "vgg19"
+    layer_weights: tuple[PositiveFloat, ...] = (1.0, 1.0, 1.0)
     resolutions: tuple[int, ...] = (256, 128, 64)
+    blur: Literal["box", "gaussian"] = "box"
     colour_scale: float = Field(default=0.1, ge=0, lt=1)
     colour_hue: float = Field(default=0.1, ge=0, le=0.5)
+    colour_target: bool = False
     strips: int = Field(default=6, ge=1)
     zoom: tuple[float, float] = (0.75, 1.25)
+    noise: float = Field(default=0.0, ge=0, le=1)
     refine_from_epoch: int = Field(default=1, ge=0)
     high_res_from_epoch: int = Field(default=0, ge=0)
     mask_head_rate: float = Field(default=1.0, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
+    sync_batch_norm: bool = True
+    cheaper: bool | None = None
     identities: int = Field(default=4000, ge=1)
     seed: int = Field(default=0, ge=0)
     warmup: Warmup = Warmup()
     data: DataSettings = DataSettings()
+    ablations: Ablations = Ablations()
+    watch: MaskWatch = MaskWatch()
 
     @model_validator(mode="after")
     def _something_is_reconstructed(self) -> TrainSettings:
         if self.perceptual == "none" and self.lambda_pixel == 0:
             raise ValueError("perceptual 'none' leaves nothing to learn from: set lambda_pixel")
         return self
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> TrainSettings:
+        least, most = (1, 5) if self.perceptual == "vgg19" else (3, 3)
+        if not least <= len(self.layer_weights) <= most:
+            raise ValueError(f"{self.perceptual} has {least if least == most else '1 to 5'} layer_weights")
+        return self
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> TrainSettings:
+        epochs = [epoch for epoch, _ in self.rates]
+        if epochs != sorted(set(epochs)):
+            raise ValueError("the epochs of rates must rise")
+        if self.rates and self.decay_epochs not in ((), TrainSettings.model_fields["decay_epochs"].default):
+            raise ValueError("rates stand instead of decay_epochs: leave those out, or set them to []")
+        return self
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate while `epoch` is under way, the first being 0."""
+        if not self.rates:
+            return self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)
+        return self.learning_rate * ([1.0] + [factor for at, factor in self.rates if epoch >= at])[-1]
+
+    def changed_from(self, other: TrainSettings, step: int) -> list[str]:
+        """The names of the settings by which a run that has come to `step` would have been another one until there.
+
+        How long it is to go on, at which rates from the next epoch on, when to give up, and what is only another way to
+        the same numbers may change.
+        """
+        epochs = -(-max(0, step - self.warmup.steps) // self.steps_per_epoch)
+        free = {"epochs", "rates", "decay_epochs", "decay", "watch", "cheaper"}
+        names = [name for name in TrainSettings.model_fields if name not in free]
+        changed = [name for name in names if getattr(self, name) != getattr(other, name)]
+        if any(self.rate(epoch) != other.rate(epoch) for epoch in range(epochs)):
+            changed.append("rates of the epochs that are done")
+        return changed
 
     def for_units(self, units: int | None) -> TrainSettings:
         """The settings with `steps_per_epoch` as `data.repeats` asks for it.
@@ -136,7 +233,7 @@ def load_settings(name_or_file: str, changes: dict[str, Any]) -> TrainSettings:
 
     Args:
         name_or_file: one of `presets()`, or the path of a YAML file with the fields of TrainSettings.
-        changes: fields that replace those of the file.
+        changes: fields that replace those of the file; within a mapping, field by field.
 
     Raises:
         MaskanimError: no such preset or file, not YAML, an unknown setting or a bad value.
@@ -151,11 +248,40 @@ def load_settings(name_or_file: str, changes: dict[str, Any]) -> TrainSettings:
     if not isinstance(values, dict):
         raise MaskanimError(subject, f"a YAML {type(values).__name__}", "a mapping of settings")
     try:
-        return TrainSettings.model_validate(values | changes)
+        return TrainSettings.model_validate(_merged(values, changes))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise MaskanimError(f"{subject}, {where}", repr(first["input"])[:60], first["msg"]) from None
+
+
+def parse_changes(assignments: list[str]) -> dict[str, Any]:
+    """Settings as they are given on the command line, e.g. ``batch=2`` or ``warmup.steps=0``, as nested mappings.
+
+    Raises:
+        MaskanimError: one of them is not of that form, or its value not YAML.
+    """
+    with needs_extra("reading settings", "train"):
+        import yaml
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            equals = ""
+        if not name or not equals:
+            raise MaskanimError(f"--set {assignment}", "not a setting and its value", "e.g. batch=2 or warmup.steps=0")
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        changes = _merged(changes, value)
+    return changes
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {name: (values[name], change) for name, change in changes.items() if name in values}
+    inner = {name: _merged(a, b) for name, (a, b) in both.items() if isinstance(a, dict) and isinstance(b, dict)}
+    return values | changes | inner
 
 
 def _config_text(name_or_file: str) -> str:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
+
+from maskanim.train.data import Pairs
+from maskanim.train.launch import open_fabric
+from maskanim.train.loop import Plan, run
+from maskanim.train.saving import LAST, read_checkpoint
+from maskanim.train.settings import TrainSettings, load_settings
+from maskanim.train.trainer import Trainer
 
 SMALL = {
     "model": {"widths": {"m": 4, "r": 4, "l": 8, "h": 4}},
@@ -19,6 +29,8 @@ SMALL = {
     "warmup": {"steps": 2, "batch": 4, "fade_steps": 2, "weight": 1.0, "gain_steps": 3, "learning_rate": 0.001},
 }
 
+MakeTrainer = Callable[..., Trainer]
+
 
 @pytest.fixture
 def small_config(tmp_path: Path) -> Path:
@@ -26,3 +38,48 @@ def small_config(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL))
     return path
+
+
+@pytest.fixture
+def settings(small_config: Path) -> TrainSettings:
+    """Those settings."""
+    return load_settings(str(small_config), {})
+
+
+@pytest.fixture
+def make_trainer() -> MakeTrainer:
+    """A trainer on the CPU, in a single process."""
+
+    def make(settings: TrainSettings, pairs: Pairs | None = None, **options: Any) -> Trainer:
+        return Trainer(settings, open_fabric("cpu", settings.precision), None, pairs, **options)
+
+    return make
+
+
+@pytest.fixture
+def train(make_trainer: MakeTrainer) -> Callable[..., Trainer]:
+    """Train in a folder, from its last checkpoint if asked to.
+
+    What it tells a person is added to `told`; `prepare` is called with the trainer before the first step.
+    """
+
+    def train(
+        settings: TrainSettings, out: Path, *, resume: bool = False, told: list[str] | None = None, **plan: Any
+    ) -> Trainer:
+        trainer = make_trainer(settings)
+        if resume:
+            trainer.restore(read_checkpoint(out / LAST, settings, trainer.pairs.fingerprint))
+        plan.pop("prepare", lambda trainer: None)(trainer)
+        report = plan.pop("report", lambda step, figures: None)
+        lines = told if told is not None else []
+        run(trainer, Plan(out, {"seed": 0}, workers=0, **plan), report, lines.append)
+        return trainer
+
+    return train
+
+
+@pytest.fixture
+def two_pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    """Sources and drivers of a sample grid of two rows."""
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(2, 2, 3, 256, 256, generator=generator))  # type: ignore[return-value]

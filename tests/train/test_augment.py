@@ -6,8 +6,9 @@ import colorsys
 
 import torch
 
-from maskanim.train.augment import colour_augmentation
-from maskanim.train.settings import TrainSettings
+from maskanim.train.augment import ColourAugmentation
+from maskanim.train.draws import Share
+from maskanim.train.settings import Ablations, TrainSettings
 
 COUNT = 200
 
@@ -16,7 +17,7 @@ def augmented(colour: tuple[float, float, float], **changes: float) -> torch.Ten
     """(COUNT, 3): what becomes of pictures of one plain colour."""
     torch.manual_seed(0)
     pictures = torch.tensor(colour).view(1, 3, 1, 1).expand(COUNT, -1, 8, 8).contiguous()
-    out: torch.Tensor = colour_augmentation(TrainSettings(**changes))(pictures)
+    out: torch.Tensor = ColourAugmentation(TrainSettings(**changes))(pictures)
     assert (out == out[..., :1, :1]).all(), "a plain picture stays plain"
     return out[..., 0, 0]
 
@@ -39,7 +40,7 @@ def test_contrast_pulls_towards_the_mean_and_saturation_towards_grey() -> None:
     torch.manual_seed(0)
     half = torch.zeros(COUNT, 3, 8, 8)
     half[..., 4:] = 0.8
-    out = colour_augmentation(TrainSettings(colour_hue=0.0))(half)
+    out = ColourAugmentation(TrainSettings(colour_hue=0.0))(half)
     dark, light = out[:, 0, 0, 0], out[:, 0, 0, -1]
     assert (dark >= 0).all() and (dark > 0.01).any(), "lower contrast lifts the dark half"
     assert (light - dark).min() < 0.7 and (light - dark).max() > 0.85
@@ -57,3 +58,33 @@ def test_no_range_is_no_change() -> None:
 def test_pictures_stay_in_range() -> None:
     out = augmented((1.0, 0.9, 0.02))
     assert out.min() >= 0 and out.max() <= 1
+
+
+def test_several_batches_change_alike() -> None:
+    a, b = torch.rand(2, 3, 3, 8, 8)
+    augment = ColourAugmentation(TrainSettings())
+    torch.manual_seed(3)
+    expected_a = augment(a)
+    torch.manual_seed(3)
+    expected_b = augment(b)
+    torch.manual_seed(3)
+    for got, expected in zip(augment.alike(a, b), (expected_a, expected_b), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_processes_draw_for_the_joint_batch() -> None:
+    pictures = torch.rand(8, 3, 8, 8)
+    for groups in (1, 2):
+        torch.manual_seed(4)
+        whole = ColourAugmentation(TrainSettings())(pictures)
+        for rank in range(2):
+            share = Share(rank, 2)
+            torch.manual_seed(4)
+            mine = ColourAugmentation(TrainSettings(), share)(share.part(pictures, groups), groups)
+            assert torch.equal(mine, share.part(whole, groups))
+
+
+def test_the_ablation_changes_nothing() -> None:
+    pictures = torch.rand(2, 3, 8, 8)
+    off = TrainSettings(ablations=Ablations(no_color_aug=True))
+    assert torch.equal(ColourAugmentation(off)(pictures), pictures)

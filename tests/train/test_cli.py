@@ -31,6 +31,21 @@ def test_train_then_resume(small_config: Path, tmp_path: Path) -> None:
     assert checkpoint.provenance["perceptual"] == "none" and checkpoint.provenance["seed"] == 0
 
 
+def test_options_replace_settings(small_config: Path, tmp_path: Path) -> None:
+    changes = ("--set", "batch=4", "--set", "warmup.steps=1", "--precision", "bf16", "--seed", 5)
+    plan = ("--save-every", 1, "--keep", 2, "--grid-every", 100, "--max-steps", 3)
+    arguments = ("--config", small_config, "--data", "synthetic", "--out", tmp_path / "run", "--workers", 0)
+    assert call(*arguments, *changes, *plan)[0] == 0
+    checkpoint = load_own(torch.load(tmp_path / "run" / "last.pt", weights_only=True))
+    assert checkpoint is not None
+    found = {name: checkpoint.settings[name] for name in ("batch", "precision", "seed")}
+    assert found == {"batch": 4, "precision": "bf16", "seed": 5} and checkpoint.settings["warmup"]["steps"] == 1
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["grids", "last.pt", "log.csv", "step-0000002.pt", "step-0000003.pt", "tensorboard"]
+    code, told = call(*arguments, "--resume")
+    assert code == 2 and "a run with other settings (batch, precision, seed, warmup)" in told
+
+
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
     (tmp_path / "earlier").mkdir()
@@ -45,6 +60,9 @@ def earlier(tmp_path: Path) -> Path:
         ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic' or a folder of clips"),
         ({"--data": "{earlier}"}, "a warm-up in the settings; expected warmup.steps and warmup.weight of 0"),
         ({"--device": "cuda:9"}, "--device cuda:9: no such device here"),
+        ({"--set": "batch"}, "--set batch: not a setting and its value"),
+        ({"--set": "batches=3"}, "batches: 3; expected Extra inputs are not permitted"),
+        ({"--precision": "fp16"}, "'fp16'; expected Input should be 'fp32' or 'bf16'"),
         ({"--out": "earlier"}, "Add --resume"),
         ({"--out": "earlier", "--resume": None}, "last.pt: a damaged, cut off or foreign file"),
         ({"--out": "new", "--resume": None}, "no last.pt"),

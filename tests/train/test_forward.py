@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.func import functional_call
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, upscale
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.forward import Losses, Prediction, TrainingPass
-from maskanim.train.settings import TrainSettings
+from maskanim.train.settings import Ablations, TrainSettings
 
 SETTINGS = TrainSettings(
     model=ModelSpec(widths=Widths(m=4, r=4, l=8, h=4)), perceptual="none", lambda_reconstruct=0, lambda_pixel=10
@@ -75,3 +76,61 @@ def downscale_by(image: torch.Tensor, k: int) -> torch.Tensor:
 def test_what_has_not_started_has_no_term(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     out = TrainingPass(nets, lambda x: x, lambda x: x)(*pair, refine=False, high_res=False)
     assert set(Losses(SETTINGS, None)(out, pair[1])) == {"coarse"}
+
+
+def gradients(nets: Networks, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of the loss, for the parameters that it reaches."""
+    named = dict(nets.named_parameters())
+    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    return {name: value for name, value in zip(named, found, strict=True) if value is not None and value.any()}
+
+
+def plainly(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor], updated: set[str]) -> dict[str, torch.Tensor]:
+    """The gradients of the loss of f, where only the parameters of some networks are not constants.
+
+    Written out for the networks' parameters as arguments: what is constant is detached parameter by parameter, not
+    where the networks meet.
+    """
+
+    def call(name: str, *inputs: torch.Tensor) -> torch.Tensor:
+        network, known = getattr(nets, name), name in updated
+        values = {key: value if known else value.detach() for key, value in network.named_parameters()}
+        return functional_call(network, values, inputs)
+
+    source, driving = pair
+    source_mask, driving_mask = call("m", torch.cat((source, driving * 0.9))).chunk(2)
+    coarse = call("l", downscale(source), source_mask, driving_mask)
+    given = source_mask, driving_mask
+    if updated == {"h", "m"}:  # the masks that h is given, not those that l made c from
+        coarse = coarse.detach()
+    frame = call("h", source, *(upscale(mask) for mask in given), coarse)
+    return gradients(nets, Losses(SETTINGS, None)(prediction_of(frame, coarse, given), driving)["frame"])
+
+
+def prediction_of(frame: torch.Tensor, coarse: torch.Tensor, masks: tuple[torch.Tensor, torch.Tensor]) -> Prediction:
+    return Prediction(*masks, None, None, coarse, frame)
+
+
+@pytest.mark.parametrize(
+    ("ablations", "updated"),
+    [
+        (Ablations(), {"h"}),
+        (Ablations(h_update_l=True), {"h", "l"}),
+        (Ablations(h_update_m=True), {"h", "m"}),
+        (Ablations(h_update_l=True, h_update_m=True), {"h", "l", "m"}),
+    ],
+)
+def test_ablations_route_the_loss_of_f(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor], ablations: Ablations, updated: set[str]
+) -> None:
+    """The loss of f updates these networks, by the gradients of an independent computation; nothing else changes."""
+    training_pass = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5, ablations)
+    terms = Losses(SETTINGS, None)(training_pass(*pair), pair[1])
+    got = gradients(nets, terms["frame"])
+    assert {name.split(".")[0] for name in got} == updated
+    for name, expected in plainly(nets, pair, updated).items():
+        torch.testing.assert_close(got[name], expected, atol=1e-6, rtol=1e-4, msg=name)
+
+    ordinary = Losses(SETTINGS, None)(predict(nets, pair), pair[1])
+    for name, value in terms.items():
+        torch.testing.assert_close(value, ordinary[name])

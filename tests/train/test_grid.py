@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from maskanim.networks import Networks
 from maskanim.ops import preprocess
 from maskanim.spec import ModelSpec, Widths
-from maskanim.train.grid import draw_grids, puppet_examples
+from maskanim.train.grid import draw_grids, examples, puppet_examples
 from maskanim.train.puppets import Puppet
+from maskanim.video import write_picture
 
 
 def test_a_row_per_pair_and_training_goes_on() -> None:
@@ -27,3 +31,37 @@ def test_half_of_the_drivers_are_somebody_else() -> None:
     assert source.shape == driving.shape == (4, 3, 256, 256)
     for i, who in enumerate((0, 1, 1, 2)):
         np.testing.assert_array_equal(driving[i : i + 1], preprocess(Puppet(who, "test").frame(1.0).image))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Strips of three flat frames: of clip i, frame k is 20 i + 5 k, in test/ with 10 more; and a damaged one."""
+    for split, more in (("train", 0), ("test", 10)):
+        (tmp_path / split).mkdir()
+        for i in range(5):
+            strip = np.concatenate([np.full((64, 64, 3), 20 * i + 5 * k + more, np.uint8) for k in range(3)], 1)
+            write_picture(tmp_path / split / f"{i}.png", strip)
+        (tmp_path / split / "2.png").write_text("text")
+    return tmp_path
+
+
+def levels(batch: torch.Tensor) -> list[int]:
+    return [round(255 * image.mean().item()) for image in batch]
+
+
+def test_examples_are_held_out_clips_where_there_are_some(data: Path) -> None:
+    """First half: a later frame of the same clip; second half: of the clip before."""
+    found = examples(data, 4)
+    assert found is not None
+    assert [levels(part) for part in found] == [[10, 30, 70, 90], [20, 40, 40, 80]]
+    found = examples(data / "train", 2)
+    assert found is not None
+    assert [levels(part) for part in found] == [[0, 80], [10, 10]]
+
+
+def test_examples_of_puppets_and_of_nothing(tmp_path: Path) -> None:
+    puppets = examples("synthetic", 4)
+    assert puppets is not None
+    assert all(torch.equal(*pair) for pair in zip(puppets, puppet_examples(4), strict=True))
+    (tmp_path / "bad.png").write_text("text")
+    assert examples(tmp_path) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ def vgg_weights(tmp_path: Path) -> Path:
     """Random weights under torchvision's names, with the names of the later layers too."""
     torch.manual_seed(0)
     widths = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256)}
+    widths |= {14: (256, 256), 16: (256, 256), 19: (512, 256), 21: (512, 512), 23: (512, 512), 25: (512, 512)}
+    widths |= {28: (512, 512), 30: (512, 512)}
     state = {f"features.{i}.weight": torch.randn(o, c, 3, 3) / (3 * c**0.5) for i, (o, c) in widths.items()}
     state |= {f"features.{i}.bias": torch.randn(o) / 10 for i, (o, _) in widths.items()}
     torch.save(state, tmp_path / "vgg19.pth")
@@ -35,6 +38,52 @@ def test_vgg19_compares_relu_1_3_and_5(vgg_weights: Path) -> None:
     relu3_1 = conv(F.max_pool2d(conv(relu2_1, 7), 2), 10)
     for got, wanted in zip(Vgg19(vgg_weights)(image), (relu1_1, relu2_1, relu3_1), strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+def test_more_layers_are_relu_9_and_13(vgg_weights: Path) -> None:
+    """torchvision's VGG-19: where its pools and convolutions are, by their numbers in `features`."""
+    state = torch.load(vgg_weights, weights_only=True)
+    convolutions = [int(name.split(".")[1]) for name in state if name.endswith("weight")]
+    image = x = torch.rand(1, 3, 64, 64)
+    maps = {}
+    for i in range(30):
+        if i in convolutions:
+            x = F.relu(F.conv2d(x, state[f"features.{i}.weight"], state[f"features.{i}.bias"], padding=1))
+            maps[i] = x
+        elif i in (4, 9, 18, 27):
+            x = F.max_pool2d(x, 2)
+    got = Vgg19(vgg_weights, 5)(image)
+    for value, i in zip(got, (0, 5, 10, 19, 28), strict=True):
+        torch.testing.assert_close(value, maps[i])
+    assert len(Vgg19(vgg_weights, 1)(image)) == 1
+
+
+def test_layers_are_weighted(vgg_weights: Path) -> None:
+    network = Vgg19(vgg_weights, 2)
+    a, b = torch.rand(2, 1, 3, 64, 64)
+    first, second, both = (Perceptual(network, (64,), weights) for weights in ((1, 1e-9), (1e-9, 1), (2, 3)))
+    expected = 2 * first(a, first.targets(b)) + 3 * second(a, second.targets(b))
+    torch.testing.assert_close(both(a, both.targets(b)), expected)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_gaussian_shrink_is_the_plain_computation(factor: int) -> None:
+    """Every pixel by itself, in double precision: a bell over the picture, nothing outside of it."""
+    image = torch.rand(1, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    got = pyramid(image, (32 // factor,), "gaussian")[0]
+    sigma = (factor - 1) / 2
+    radius = round(4 * sigma)
+    for channel, row, column in ((0, 0, 0), (1, 1, 2), (0, 32 // factor - 1, 1)):
+        total = weight = 0.0
+        for y in range(-radius, radius + 1):
+            for x in range(-radius, radius + 1):
+                bell = math.exp(-(x * x + y * y) / (2 * sigma * sigma))
+                weight += bell
+                place = row * factor + y, column * factor + x
+                if all(0 <= p < 32 for p in place):
+                    total += bell * image[0, channel][place].item()
+        assert got[0, channel, row, column].item() == pytest.approx(total / weight, abs=1e-6)
+    assert pyramid(image, (32,), "gaussian")[0] is image
 
 
 def test_the_loss_sums_layers_and_resolutions(vgg_weights: Path) -> None:

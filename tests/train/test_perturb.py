@@ -10,7 +10,8 @@ import torch
 
 from maskanim import ops
 from maskanim.spec import Perturbation
-from maskanim.train.perturb import draw_cuts, draw_factors, perturb_train, zoom_strips
+from maskanim.train.draws import Share
+from maskanim.train.perturb import draw_cuts, draw_factors, perturb_train, poisson_noise, zoom_strips
 
 KEEP_ALL = Perturbation(kind="fixed", threshold=0.0)
 
@@ -105,3 +106,52 @@ def test_the_same_generator_gives_the_same_draw() -> None:
     masks = torch.rand(2, 1, 64, 64)
     a, b = (perturb_train(masks, KEEP_ALL, torch.Generator().manual_seed(9)) for _ in range(2))
     assert torch.equal(a, b)
+
+
+def test_all_of_it_is_the_plain_computation() -> None:
+    """Bands, factors, the canvas, the exchange of the axes and the median, from the same draws."""
+    masks = torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(6))
+    got = perturb_train(masks, Perturbation(), torch.Generator().manual_seed(7))
+    generator = torch.Generator().manual_seed(7)
+    draws = [(draw_cuts(3, 6, 64, generator), draw_factors(3, 7, (0.75, 1.25), generator)) for _ in range(2)]
+    for i in range(3):
+        mask = masks[i, 0].numpy()
+        for cuts, factors in draws:  # vertical bands, then, on the mask on its side, horizontal ones
+            mask = plain_zoom(mask, cuts[i].tolist(), factors[i, :6].tolist(), factors[i, 6].item()).T
+        kept = mask >= np.sort(mask.ravel())[(mask.size - 1) // 2]
+        agree = np.isclose(got[i, 0], np.where(kept, mask, 0), atol=1e-5)
+        assert (~agree).sum() <= 2, "only pixels within rounding of the median may fall on its other side"
+
+
+def test_factors_fill_their_range_evenly() -> None:
+    factors = draw_factors(1000, 7, (0.75, 1.25), torch.Generator().manual_seed(0))
+    assert factors.shape == (1000, 7)
+    counts = torch.histc(factors, 10, 0.75, 1.25)
+    assert counts.sum() == 7000 and counts.min() > 600 and counts.max() < 800
+
+
+def test_noise_is_poisson_with_a_random_sign() -> None:
+    """Mean and variance of a Poisson number are equal; with the sign, its mean is zero. 255ths of white."""
+    noise = 255 * poisson_noise(torch.zeros(40, 64, 64), 20 / 255, seed=0)
+    torch.testing.assert_close(noise, noise.round(), atol=1e-4, rtol=0)
+    assert abs(noise.mean()) < 0.3 and noise.abs().mean().item() == pytest.approx(20, abs=0.1)
+    assert noise.abs().var().item() == pytest.approx(20, abs=0.5)
+    assert not torch.equal(noise, 255 * poisson_noise(torch.zeros(40, 64, 64), 20 / 255, seed=1))
+
+
+def test_noise_comes_last_and_stays_in_range() -> None:
+    masks = torch.rand(3, 1, 64, 64)
+    clean, noisy = (perturb_train(masks, KEEP_ALL, torch.Generator().manual_seed(5), noise=n) for n in (0, 20 / 255))
+    assert noisy.min() == 0 and noisy.max() <= 1
+    assert ((noisy - clean).abs() > 0.05).float().mean() > 0.4, "zeros get noise too, of which half is cut off"
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_processes_draw_for_the_joint_batch(groups: int) -> None:
+    masks = torch.rand(8, 1, 64, 64)
+    whole = perturb_train(masks, KEEP_ALL, torch.Generator().manual_seed(5), noise=0.1)
+    for rank in range(2):
+        share = Share(rank, 2)
+        generator = torch.Generator().manual_seed(5)
+        mine = perturb_train(share.part(masks, groups), KEEP_ALL, generator, noise=0.1, share=share, groups=groups)
+        assert torch.equal(mine, share.part(whole, groups))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maskanim.errors import MaskanimError
 from maskanim.spec import LITE
-from maskanim.train.settings import TrainSettings, load_settings, presets
+from maskanim.train.settings import MaskWatch, TrainSettings, load_settings, parse_changes, presets
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -51,7 +53,74 @@ def test_the_papers_data_sets(name: str, clips: tuple[int, int], identities: boo
 def test_the_released_code() -> None:
     settings = load_settings("released", {})
     assert settings.model.perturbation.kind == "fixed" and settings.data.mirror == 0.25
+    assert settings.model.perturbation.threshold == 100 / 255
     assert settings.betas == (0.5, 0.999) and settings.resolutions == (256, 128, 64, 32)
+    assert settings.noise == 20 / 255 and settings.blur == "gaussian" and settings.colour_target
+    assert settings.layer_weights == (1, 1, 1) and settings.data.repeats == 75
+    same = {
+        name: getattr(TrainSettings(), name) for name in ("epochs", "decay_epochs", "decay", "learning_rate", "batch")
+    }
+    assert {name: getattr(settings, name) for name in same} == same
+
+
+@pytest.mark.parametrize("name", ["vox", "taichi", "bair"])
+def test_the_papers_presets_spell_its_settings_out(name: str) -> None:
+    """Each with its section: nothing of the training is left to defaults that may be looked for elsewhere."""
+    text = files("maskanim.train").joinpath("presets").joinpath(f"{name}.yaml").read_text("utf-8")
+    own = {
+        "lambda_pixel",
+        "mask_head_rate",
+        "precision",
+        "identities",
+        "seed",
+        "warmup",
+        "high_res_from_epoch",
+        "rates",
+    }
+    own |= {"steps_per_epoch", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"}
+    assert set(yaml.safe_load(text)) == set(TrainSettings.model_fields) - own
+    assert "section 3.1" in text and "section 4" in text
+
+
+def test_the_rate_turns_where_the_paper_says() -> None:
+    """Epochs are counted from 0 while they are under way: when 60 are complete, number 60 begins."""
+    rates = [TrainSettings().rate(epoch) for epoch in range(100)]
+    expected = [2e-4] * 60 + [2e-5] * 30 + [2e-6] * 10
+    assert rates == pytest.approx(expected, rel=1e-12)
+
+
+def test_rates_with_a_warm_restart() -> None:
+    settings = TrainSettings(learning_rate=5e-4, rates=((14, 0.3), (16, 0.09), (18, 1.0), (58, 0.3)), epochs=60)
+    rates = [settings.rate(epoch) for epoch in range(60)]
+    expected = [5e-4] * 14 + [1.5e-4] * 2 + [4.5e-5] * 2 + [5e-4] * 40 + [1.5e-4] * 2
+    assert rates == pytest.approx(expected, rel=1e-12)
+    assert TrainSettings(rates=((0, 0.5),)).rate(0) == 1e-4
+
+
+@pytest.mark.parametrize(
+    "values", [[], ["batch=2"], ["batch=2", "warmup.steps=0", "warmup.batch=4", "betas=[0.5, 0.9]"]]
+)
+def test_changes_from_the_command_line(values: list[str]) -> None:
+    settings = load_settings("demo", parse_changes(values))
+    demo = load_settings("demo", {})
+    assert settings.batch == (2 if values else demo.batch)
+    many = len(values) > 1
+    assert settings.warmup.steps == (0 if many else demo.warmup.steps)
+    assert settings.warmup.batch == (4 if many else demo.warmup.batch)
+    assert settings.warmup.learning_rate == demo.warmup.learning_rate, "its neighbours stay"
+    assert settings.betas == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("text", ["batch", "=2", "batch=[", ""])
+def test_mistakes_on_the_command_line(text: str) -> None:
+    with pytest.raises(MaskanimError, match="not a setting and its value"):
+        parse_changes([text])
+
+
+def test_the_watch_does_not_warn_of_the_papers_masks() -> None:
+    """Mean and deviation that the demo's masks have."""
+    watch = MaskWatch()
+    assert watch.least_mean < 0.05 and watch.greatest_mean > 0.9 and watch.least_deviation < 0.1
 
 
 @pytest.mark.parametrize(
@@ -63,6 +132,10 @@ def test_the_released_code() -> None:
         ("batch: 0", "batch: 0; expected Input should be greater than or equal to 2"),
         ("perceptual: none", "set lambda_pixel"),
         ("model: {perturbation: {kind: fixed}}", "a threshold goes with the kind 'fixed'"),
+        ("rates: [[3, 0.1], [2, 0.5]]", "the epochs of rates must rise"),
+        ("{rates: [[3, 0.1]], decay_epochs: [5]}", "rates stand instead of decay_epochs"),
+        ("layer_weights: [1, 1, 1, 1, 1, 1]", "vgg19 has 1 to 5 layer_weights"),
+        ("{perceptual: efficientnet-lite0, layer_weights: [1]}", "efficientnet-lite0 has 3 layer_weights"),
     ],
 )
 def test_mistakes_in_a_file(tmp_path: Path, text: str, told: str) -> None:

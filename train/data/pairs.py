@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sized
 from typing import NamedTuple
 
@@ -141,7 +142,7 @@ def batches(
         sampler=_Numbers(start, steps, batch, rank, world),
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
         pin_memory=torch.cuda.is_available(),
     )
     for loaded in loader:
@@ -162,6 +163,11 @@ def _collate(loads: list[Loaded | MaskanimError]) -> Loaded | MaskanimError:
     return Loaded(default_collate(pairs), damaged)
 
 
-def _one_thread(worker: int) -> None:
-    """The workers are the threads: OpenCV would start as many again in each of them."""
+def _prepare_worker(worker: int) -> None:
+    """The workers are the threads: OpenCV would start as many again in each of them.
+
+    Signals are for the process that they load for: it ends them when it has saved what it has.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

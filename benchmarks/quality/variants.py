@@ -1,0 +1,148 @@
+"""The ablation table on held-out puppets: the paper's Table 5 (test time) and Table 7 (training time) in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from maskanim import pipeline
+from maskanim.ablations import TEST_TIME, TRAINING_TIME, AblatedNets, AblatedOps, Ablation
+from maskanim.benchmarks.quality.animates import Animates
+from maskanim.benchmarks.quality.reconstruction import Reconstruction, reconstruct_each
+from maskanim.benchmarks.quality.transfer import Transfer, transfer_each
+from maskanim.errors import MaskanimError
+from maskanim.ops import Array, Frame, postprocess, preprocess
+from maskanim.runtime.animator import Animator
+from maskanim.runtime.engines import AUTO
+from maskanim.runtime.host import HostRunner
+
+HOST_ENGINES = ("openvino", "ort")  # on a GPU the steps are one captured graph, out of which none can be left
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        name, told: its name, in the paper where it has one there, and what it is.
+        model: the name of the bundle; None where none was given, and nothing was measured.
+    """
+
+    name: str
+    told: str
+    model: str | None = None
+    reconstruction: Reconstruction | None = None
+    transfer: Transfer | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        measured = {
+            "reconstruction": self.reconstruction and self.reconstruction.as_dict(),
+            "transfer": self.transfer and self.transfer.as_dict(),
+        }
+        return {"name": self.name, "told": self.told, "model": self.model} | measured
+
+
+class AblatedAnimator:
+    """A variant of a model at test time: `pipeline` on the runner's networks and operations, wrapped."""
+
+    def __init__(self, runner: HostRunner, ablation: Ablation) -> None:
+        self.nets: AblatedNets[Array] = AblatedNets(runner.nets, ablation)
+        self.ops: AblatedOps[Array] = AblatedOps(runner.ops, ablation)
+
+    def encode_source(self, image: Frame) -> Any:
+        return pipeline.encode_source(self.nets, self.ops, preprocess(image))
+
+    def animate(self, source: Any, frame: Frame) -> Frame:
+        return postprocess(pipeline.animate_frame(self.nets, self.ops, source, preprocess(frame)).frame)
+
+
+class Variants:
+    """The models of a table, opened; a context manager.
+
+    Args:
+        model: as `Animator.open` takes it; the test-time variants are made of it.
+        also: models that were trained otherwise, by name.
+        engine: one of HOST_ENGINES, or `auto` for the first of them that works.
+    """
+
+    def __init__(self, model: str | None, also: Mapping[str, str], engine: str = AUTO) -> None:
+        with ExitStack() as opened:
+            self.animator = opened.enter_context(open_on_processor(model, engine))
+            self.also = {name: opened.enter_context(open_on_processor(path, engine)) for name, path in also.items()}
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Variants:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def measure(
+        self, identities: int, frames: int, driving: int, track: Callable[[str, range], Iterable[int]]
+    ) -> tuple[list[Row], dict[str, Transfer]]:
+        """The rows, and the references of `transfer_each`.
+
+        Args:
+            identities: how many.
+            frames: of each clip that is rebuilt.
+            driving: frames of each driver.
+            track: shows progress: given a name and numbers, it gives the numbers back.
+        """
+        animators = self._animators()
+        rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
+        moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
+        return [self._row(name, rebuilt, moved) for name in self._names()], {
+            name: figures for name, figures in moved.items() if name not in animators
+        }
+
+    def _animators(self) -> dict[str, Animates]:
+        runner = self.animator.runner
+        assert isinstance(runner, HostRunner)  # of every engine in HOST_ENGINES
+        made: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
+        return made | self.also
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys((*TEST_TIME, *TRAINING_TIME, *self.also)))
+
+    def _row(self, name: str, rebuilt: Mapping[str, Reconstruction], moved: Mapping[str, Transfer]) -> Row:
+        told = TEST_TIME[name].told if name in TEST_TIME else TRAINING_TIME.get(name, "another model")
+        if name not in rebuilt:
+            return Row(name, told)
+        model = self.also.get(name, self.animator).model.manifest.name
+        return Row(name, told, model, rebuilt[name], moved[name])
+
+
+def open_on_processor(model: str | None, engine: str) -> Animator:
+    """An animator whose runner is a HostRunner.
+
+    Raises:
+        MaskanimError: the engine is none of HOST_ENGINES, or none of them works.
+    """
+    if engine not in (AUTO, *HOST_ENGINES):
+        raise MaskanimError(f"engine {engine}", "no step can be left out on it", f"one of {', '.join(HOST_ENGINES)}")
+    names = HOST_ENGINES if engine == AUTO else (engine,)
+    for name in names[:-1]:
+        with suppress(MaskanimError):
+            return Animator.open(model, name)
+    return Animator.open(model, names[-1])
+
+
+def named_bundles(also: Iterable[str]) -> dict[str, str]:
+    """NAME=BUNDLE to a dict.
+
+    Raises:
+        MaskanimError: one is not of that form, or its name is taken.
+    """
+    bundles: dict[str, str] = {}
+    for text in also:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise MaskanimError(
+                f"--also {text}", "not a name and a bundle", "NAME=BUNDLE such as h_update_l=runs/l.bundle"
+            )
+        if name in TEST_TIME or name in bundles:
+            raise MaskanimError(f"--also {text}", f"the row {name} is taken", f"such as {', '.join(TRAINING_TIME)}")
+        bundles[name] = path
+    return bundles

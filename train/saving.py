@@ -1,0 +1,86 @@
+"""Checkpoints of a run: the last few by their steps, and last.pt, the newest of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from maskanim.checkpoint import Checkpoint, load_own, read_file
+from maskanim.errors import MaskanimError
+from maskanim.train.settings import TrainSettings
+
+LAST = "last.pt"
+
+
+def save_checkpoint(checkpoint: Checkpoint, out: Path, keep: int) -> Path:
+    """Write step-0001234.pt, make last.pt the same file, and delete all but the newest few.
+
+    Each file is whole or not there at all, whenever the process ends.
+
+    Args:
+        out: the run's folder.
+        keep: how many to keep, at least one.
+
+    Returns:
+        The new file.
+
+    Raises:
+        MaskanimError: it cannot be written.
+    """
+    path = out / f"step-{checkpoint.step:07d}.pt"
+    try:
+        for partial in out.glob(".step-*.partial"):  # of a process that was killed while writing
+            partial.unlink()
+        checkpoint.save(path)
+        _link(path, out / LAST)
+        for old in sorted(out.glob("step-*.pt"))[:-keep]:
+            old.unlink()
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        expected = "a folder with room for it"
+        raise MaskanimError(str(path), f"cannot be written ({reason})", expected) from error
+    return path
+
+
+def read_checkpoint(path: Path, settings: TrainSettings, fingerprint: str) -> Checkpoint:
+    """A checkpoint to go on with.
+
+    Args:
+        path: last.pt, or another of them.
+        settings: those of the run that is to go on.
+        fingerprint: of the list of clips that it is to go on with; a checkpoint without one does not care.
+
+    Raises:
+        MaskanimError: it is not one, or of another run.
+    """
+    checkpoint = load_own(read_file(path, str(path)).values)
+    if checkpoint is None:
+        raise MaskanimError(str(path), "not a checkpoint of this version", "one written by maskanim-train")
+    if checkpoint.provenance.get("data_files", fingerprint) != fingerprint:
+        expected = "the clips it was started with, and no others"
+        raise MaskanimError(f"--resume {path}", "a run on other clips", expected)
+    try:
+        before = TrainSettings.model_validate(checkpoint.settings)
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        received = f"settings that are not known here ({names})"
+        raise MaskanimError(f"--resume {path}", received, "those of this version") from None
+    changed = settings.changed_from(before, checkpoint.step)
+    if changed:
+        expected = "the settings it was started with"
+        raise MaskanimError(f"--resume {path}", f"a run with other settings ({', '.join(changed)})", expected)
+    return checkpoint
+
+
+def _link(path: Path, last: Path) -> None:
+    """Another name for the same file where the file system knows such names, else a copy."""
+    partial = last.with_name(f".{last.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(path, partial)
+    except OSError:
+        shutil.copyfile(path, partial)
+    partial.replace(last)

@@ -1,0 +1,137 @@
+"""A run as a person starts it: processes, data, networks and checkpoint found, and told how it goes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from lightning_fabric import Fabric
+
+from maskanim import __version__
+from maskanim.progress import ProgressBar
+from maskanim.train.data import Pairs, open_data
+from maskanim.train.grid import examples
+from maskanim.train.launch import close_fabric, open_fabric
+from maskanim.train.loop import Plan, run
+from maskanim.train.saving import LAST, read_checkpoint
+from maskanim.train.settings import TrainSettings
+from maskanim.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with.
+
+    Attributes:
+        settings: how to train.
+        data: ``synthetic`` or a folder of clips.
+        device: see `open_fabric`.
+        checkpoint: to go on from.
+        compiled: through torch.compile.
+        perceptual_weights: the file of VGG-19.
+        provenance: the command, for new checkpoints. A resumed run keeps the one that began it: resuming changes
+            nothing in what it gives.
+    """
+
+    settings: TrainSettings
+    data: str
+    device: str = "auto"
+    checkpoint: Path | None = None
+    compiled: bool = False
+    perceptual_weights: Path | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def train(start: Start, out: Path, **plan: Any) -> signal.Signals | None:
+    """Train, with a progress bar; of several processes, only the first says anything.
+
+    Args:
+        out: the run's folder.
+        plan: the other fields of `Plan`.
+
+    Returns:
+        The signal that stopped it, if one did.
+
+    Raises:
+        MaskanimError: no such device or data, a checkpoint of another run, or what `run` raises.
+    """
+    pairs = open_data(start.data, start.settings)
+    settings = start.settings.for_units(pairs.units)
+    fabric = open_fabric(start.device, settings.precision)
+    try:
+        trainer, provenance = _begin(start, settings, fabric, pairs)
+        shown = examples(start.data) if fabric.is_global_zero else None
+        stopped = _run(trainer, Plan(out, provenance, shown, **plan))
+        if fabric.is_global_zero:
+            _conclude(trainer, out / LAST, stopped)
+        return stopped
+    finally:
+        close_fabric()
+
+
+def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) -> tuple[Trainer, dict[str, Any]]:
+    """The trainer, where the checkpoint stands, and what checkpoints will say of their origin."""
+    checkpoint = read_checkpoint(start.checkpoint, settings, pairs.fingerprint) if start.checkpoint else None
+    trainer = Trainer(settings, fabric, start.perceptual_weights, pairs, compiled=start.compiled)
+    provenance = start.provenance | {
+        "data": start.data,
+        "data_files": pairs.fingerprint,
+        "seed": settings.seed,
+        "perceptual": settings.perceptual,
+        "maskanim": __version__,
+        "torch": str(torch.__version__),
+    }
+    if checkpoint:
+        trainer.restore(checkpoint)
+        provenance["command"] = str(checkpoint.provenance["command"])
+    if fabric.is_global_zero:
+        typer.echo(f"data: {pairs.summary}", err=True)
+        world = fabric.world_size
+        if world > 1:
+            typer.echo(f"{world} processes, {settings.batch // world} pairs of a step each", err=True)
+    return trainer, provenance
+
+
+def _run(trainer: Trainer, plan: Plan) -> signal.Signals | None:
+    left = _TimeLeft(trainer.step)
+    with ProgressBar("step", trainer.step) as bar:
+
+        def report(step: int, figures: dict[str, float]) -> None:
+            others = [f"{name} {value:.3g}" for name, value in figures.items() if name != "images_per_second"]
+            told = "  ".join([*others, f"{figures['images_per_second']:.1f} images/s"])
+            if not bar.console.is_terminal:  # on a terminal the bar shows it
+                told += f", {left.after(step, trainer.total_steps)} left"
+            bar.update(step, trainer.total_steps, told)
+
+        def tell(line: str) -> None:
+            bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        return run(trainer, plan, report, tell)
+
+
+def _conclude(trainer: Trainer, saved: Path, stopped: signal.Signals | None) -> None:
+    damaged = len(trainer.pairs.damaged)
+    if damaged:
+        typer.echo(f"data: damaged clips passed over: {damaged}", err=True)
+    done = f"{saved}: {trainer.step} of {trainer.total_steps} steps done."
+    if stopped:
+        typer.echo(f"{done} Stopped by {stopped.name}; go on with the same command and --resume.", err=True)
+    else:
+        typer.echo(f"{done} Next: maskanim-export --ckpt {saved}")
+
+
+class _TimeLeft:
+    """The time that the steps ahead will take at the pace of the steps since `start`."""
+
+    def __init__(self, start: int) -> None:
+        self.start, self.began = start, time.monotonic()
+
+    def after(self, step: int, total: int) -> str:
+        pace = (time.monotonic() - self.began) / max(1, step - self.start)
+        return str(timedelta(seconds=round(pace * (total - step))))

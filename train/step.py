@@ -1,0 +1,104 @@
+"""What one training step computes: the terms of the loss, from a batch and where in the run it lies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from maskanim.networks import Networks
+from maskanim.networks.ops import downscale
+from maskanim.train.augment import ColourAugmentation
+from maskanim.train.data import Pair
+from maskanim.train.draws import Share
+from maskanim.train.forward import Losses, Prediction, TrainingPass
+from maskanim.train.perturb import perturb_train
+from maskanim.train.settings import TrainSettings
+
+
+class Place(NamedTuple):
+    """Where a step lies in the run: None as the epoch means that m is warming up alone."""
+
+    step: int
+    epoch: int | None
+    step_in_training: int
+
+
+class Step(nn.Module):
+    """One step of the warm-up or of the paper's training, as one module that several processes can share.
+
+    Args:
+        nets: the four networks; all that is trained here.
+        settings: how to train.
+        losses: the terms.
+        share: this process's part of every joint batch.
+    """
+
+    def __init__(self, nets: Networks, settings: TrainSettings, losses: Losses, share: Share) -> None:
+        super().__init__()
+        self.nets, self.settings, self.losses, self.share = nets, settings, losses, share
+        self.augment = ColourAugmentation(settings, share)
+        self.training_pass = TrainingPass(nets, self.augment, self._perturb, settings.ablations)
+
+    def forward(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
+        """Each weighted term of the loss, and the masks of m without their border of zeros, detached."""
+        terms, masks = self._warm_up(batch, place) if place.epoch is None else self._train(batch, place, place.epoch)
+        return terms, masks.detach()[..., 3:-3, 3:-3]
+
+    def _warm_up(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
+        """m on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
+        images = floats(torch.cat((batch.source, batch.driving)))
+        masks = self.nets.m(self.augment(images, groups=2))
+        terms = {"figure": _mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}
+        start = self.settings.warmup.refine_from_step
+        if start is not None and place.step >= start:
+            source_masks = masks.detach()
+            driving_masks = torch.cat(source_masks.chunk(2)[::-1])
+            refined = self.nets.r(downscale(images), source_masks, self._perturb(driving_masks, groups=2))
+            terms["refined"] = _mask_entropy(refined, driving_masks)
+        return terms, masks
+
+    def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+        """The paper's losses, and at first the figure maps that still guide m."""
+        settings = self.settings
+        source, driving = floats(batch.source), floats(batch.driving)
+        target = driving
+        if settings.colour_target:
+            source, target = self.augment.alike(source, driving)
+        prediction: Prediction = self.training_pass(
+            source,
+            driving,
+            refine=epoch >= settings.refine_from_epoch,
+            high_res=epoch >= settings.high_res_from_epoch,
+        )
+        terms = self.losses(prediction, target)
+        masks = torch.cat((prediction.source_mask, prediction.driving_mask))
+        fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
+        if settings.warmup.weight and fade > 0:
+            figures = torch.cat((batch.source_figure, batch.driving_figure))
+            terms["figure"] = settings.warmup.weight * fade * _mask_entropy(masks, figures)
+        return terms, masks
+
+    def _perturb(self, mask: Tensor, groups: int = 1) -> Tensor:
+        settings = self.settings
+        return perturb_train(
+            mask,
+            settings.model.perturbation,
+            strips=settings.strips,
+            zoom=settings.zoom,
+            noise=settings.noise,
+            share=self.share,
+            groups=groups,
+        )
+
+
+def floats(images: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 to float32 in [0, 1], channels last."""
+    return images.contiguous(memory_format=torch.channels_last).float() / 255
+
+
+def _mask_entropy(masks: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated."""
+    shares = masks.float().clamp(1e-6, 1 - 1e-6)
+    return -(targets * shares.log() + (1 - targets) * (1 - shares).log()).mean()
