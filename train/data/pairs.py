@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sized
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Loaded(NamedTuple):
     damaged: dict[str, str]
 
 
-class Pairs(Dataset[Pair]):
+class Pairs(ABC, Dataset[Pair]):
     """An endless set of training pairs.
 
     Args:
@@ -62,13 +63,13 @@ class Pairs(Dataset[Pair]):
         self.damaged: dict[str, str] = {}
         self._told: set[str] = set()
 
+    @abstractmethod
     def load(self, index: int) -> Loaded:
         """Pair number `index`, and the damaged clips that were passed over on the way to it.
 
         Raises:
             MaskanimError: hardly anything can be read.
         """
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> Pair:
         loaded = self.load(index)
