@@ -188,7 +188,9 @@ def test_a_clip_cut_short_keeps_the_output_that_was_there(invoke: Invoke, here: 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between processes")
 def test_an_interrupt_leaves_nothing(here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle) -> None:
     code = (
-        "import time; from maskanim.runtime import cli\n"
+        "import signal, time; from maskanim.runtime import cli\n"
+        # A runner in the background of a shell ignores SIGINT, and its children with it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(*_): print('running', flush=True); time.sleep(60)\n"
         "cli.ProgressBar.update = wait; cli.main()"
     )
