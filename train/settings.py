@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError, model_validator
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.spec import ModelSpec, Record
@@ -94,14 +94,30 @@ class MaskWatch(Record):
     patience: int | None = Field(default=2000, ge=0)
 
 
+class Stage(Record):
+    """What counts from an epoch on, until the next stage, instead of the settings themselves; None: what they say.
+
+    Attributes:
+        from_epoch: the first epoch that it counts in, the first of all being 0.
+        learning_rate: a constant one; it may rise again: a warm restart.
+        lambda_reconstruct, lambda_pixel: the weights of these terms.
+        high_res: False: h rests. It gives nothing back to the others, so their epochs may be had without its cost.
+    """
+
+    from_epoch: NonNegativeInt
+    learning_rate: PositiveFloat | None = None
+    lambda_reconstruct: NonNegativeFloat | None = None
+    lambda_pixel: NonNegativeFloat | None = None
+    high_res: bool = True
+
+
 class TrainSettings(Record):
     """How a model is trained. The defaults are the paper's (section 3.1) unless said otherwise.
 
     Attributes:
         model: the networks' widths and the perturbation.
         epochs, decay_epochs, decay: the learning rate is multiplied by `decay` when each of `decay_epochs` is complete.
-        rates: instead of `decay_epochs`: pairs of an epoch and the factor on `learning_rate` that counts when so many
-            epochs are complete, until the next one; 1 before the first. Factors may rise again: a warm restart.
+        stages: changes on the way, in the order of their epochs; see Stage.
         steps_per_epoch: steps of one epoch; synthetic data is endless, so this is what an epoch is there.
         batch: source-driving pairs per step, of all processes together.
         learning_rate, betas: Adam.
@@ -139,7 +155,7 @@ class TrainSettings(Record):
     epochs: int = Field(default=100, ge=1)
     decay_epochs: tuple[int, ...] = (60, 90)
     decay: float = Field(default=0.1, gt=0, le=1)
-    rates: tuple[tuple[NonNegativeInt, PositiveFloat], ...] = ()
+    stages: tuple[Stage, ...] = ()
     steps_per_epoch: int = Field(default=1000, ge=1)
     batch: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -184,32 +200,35 @@ class TrainSettings(Record):
         return self
 
     @model_validator(mode="after")
-    def _one_schedule(self) -> TrainSettings:
-        epochs = [epoch for epoch, _ in self.rates]
+    def _stages_in_order(self) -> TrainSettings:
+        epochs = [stage.from_epoch for stage in self.stages]
         if epochs != sorted(set(epochs)):
-            raise ValueError("the epochs of rates must rise")
-        if self.rates and self.decay_epochs not in ((), TrainSettings.model_fields["decay_epochs"].default):
-            raise ValueError("rates stand instead of decay_epochs: leave those out, or set them to []")
+            raise ValueError("the epochs of stages must rise")
         return self
 
-    def rate(self, epoch: int) -> float:
-        """The learning rate while `epoch` is under way, the first being 0."""
-        if not self.rates:
-            return self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)
-        return self.learning_rate * ([1.0] + [factor for at, factor in self.rates if epoch >= at])[-1]
+    def during(self, epoch: int) -> TrainSettings:
+        """The settings that count while `epoch` is under way, the first being 0: those of its stage, without stages."""
+        stage = ([Stage(from_epoch=0)] + [stage for stage in self.stages if stage.from_epoch <= epoch])[-1]
+        own = {"learning_rate": self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)}
+        changes = stage.model_dump(exclude_none=True, exclude={"from_epoch", "high_res"})
+        starts = self.high_res_from_epoch if stage.high_res else epoch + 1
+        return self.model_copy(
+            update={**own, **changes, "high_res_from_epoch": starts, "decay_epochs": (), "stages": ()}
+        )
 
     def changed_from(self, other: TrainSettings, step: int) -> list[str]:
         """The names of the settings by which a run that has come to `step` would have been another one until there.
 
-        How long it is to go on, at which rates from the next epoch on, when to give up, and what is only another way to
+        How long it is to go on, what counts from the next epoch on, when to give up, and what is only another way to
         the same numbers may change.
         """
         epochs = -(-max(0, step - self.warmup.steps) // self.steps_per_epoch)
-        free = {"epochs", "rates", "decay_epochs", "decay", "watch", "cheaper"}
-        names = [name for name in TrainSettings.model_fields if name not in free]
+        staged = {"learning_rate", "lambda_reconstruct", "lambda_pixel", "high_res_from_epoch"}
+        free = {"epochs", "stages", "decay_epochs", "decay", "watch", "cheaper"}
+        names = [name for name in TrainSettings.model_fields if name not in free | staged]
         changed = [name for name in names if getattr(self, name) != getattr(other, name)]
-        if any(self.rate(epoch) != other.rate(epoch) for epoch in range(epochs)):
-            changed.append("rates of the epochs that are done")
+        done = [(self.during(epoch), other.during(epoch)) for epoch in range(epochs)]
+        changed += [name for name in sorted(staged) if any(getattr(a, name) != getattr(b, name) for a, b in done)]
         return changed
 
     def for_units(self, units: int | None) -> TrainSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -61,7 +62,7 @@ class Step(nn.Module):
 
     def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
         """The paper's losses, and at first the figure maps that still guide m."""
-        settings = self.settings
+        settings = self.settings.during(epoch)
         source, driving = floats(batch.source), floats(batch.driving)
         target = driving
         if settings.colour_target:
@@ -72,7 +73,7 @@ class Step(nn.Module):
             refine=epoch >= settings.refine_from_epoch,
             high_res=epoch >= settings.high_res_from_epoch,
         )
-        terms = self.losses(prediction, target)
+        terms = replace(self.losses, settings=settings)(prediction, target)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0:

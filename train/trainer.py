@@ -170,7 +170,7 @@ class Trainer:
     def _set_rates(self, place: Place) -> None:
         """The learning rates and the gains of the mask heads at this step."""
         settings, warmup = self.settings, self.settings.warmup
-        rate = warmup.learning_rate if place.epoch is None else settings.rate(place.epoch)
+        rate = warmup.learning_rate if place.epoch is None else settings.during(place.epoch).learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         start_of_r = warmup.refine_from_step

@@ -66,7 +66,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 def test_settings_of_an_earlier_version_mean_what_they_meant(saved: Callable[..., Path]) -> None:
     """Fields that it did not know have defaults that are what it did."""
     newer = {
-        "rates", "layer_weights", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"
+        "stages", "layer_weights", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"
     }  # fmt: skip
     old = {name: value for name, value in checkpoint(0, epochs=3).settings.items() if name not in newer}
     assert len(old) == len(TrainSettings.model_fields) - len(newer)
@@ -79,7 +79,7 @@ def test_settings_of_an_earlier_version_mean_what_they_meant(saved: Callable[...
         {"epochs": 300},
         {"epochs": 3, "watch": {"patience": 10}},
         {"epochs": 3, "decay_epochs": [2]},
-        {"epochs": 9, "rates": [[2, 0.1], [4, 1.0]]},
+        {"epochs": 9, "stages": [{"from_epoch": 2, "learning_rate": 1.0, "high_res": False}]},
     ],
 )
 def test_what_is_ahead_may_change(saved: Callable[..., Path], settings: dict[str, Any]) -> None:
@@ -92,8 +92,8 @@ def test_what_is_ahead_may_change(saved: Callable[..., Path], settings: dict[str
     [
         ({"batch": 8}, "other settings (batch)"),
         ({"seed": 1, "noise": 0.1}, "other settings (noise, seed)"),
-        ({"decay_epochs": [1]}, "other settings (rates of the epochs that are done)"),
-        ({"rates": [[0, 2.0]]}, "other settings (rates of the epochs that are done)"),
+        ({"decay_epochs": [1]}, "other settings (learning_rate)"),
+        ({"stages": [{"from_epoch": 0, "high_res": False}]}, "other settings (high_res_from_epoch)"),
     ],
 )
 def test_what_is_done_may_not(saved: Callable[..., Path], settings: dict[str, Any], told: str) -> None:

@@ -75,7 +75,7 @@ def test_the_papers_presets_spell_its_settings_out(name: str) -> None:
         "seed",
         "warmup",
         "high_res_from_epoch",
-        "rates",
+        "stages",
     }
     own |= {"steps_per_epoch", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"}
     assert set(yaml.safe_load(text)) == set(TrainSettings.model_fields) - own
@@ -84,17 +84,30 @@ def test_the_papers_presets_spell_its_settings_out(name: str) -> None:
 
 def test_the_rate_turns_where_the_paper_says() -> None:
     """Epochs are counted from 0 while they are under way: when 60 are complete, number 60 begins."""
-    rates = [TrainSettings().rate(epoch) for epoch in range(100)]
+    rates = [TrainSettings().during(epoch).learning_rate for epoch in range(100)]
     expected = [2e-4] * 60 + [2e-5] * 30 + [2e-6] * 10
     assert rates == pytest.approx(expected, rel=1e-12)
 
 
-def test_rates_with_a_warm_restart() -> None:
-    settings = TrainSettings(learning_rate=5e-4, rates=((14, 0.3), (16, 0.09), (18, 1.0), (58, 0.3)), epochs=60)
-    rates = [settings.rate(epoch) for epoch in range(60)]
-    expected = [5e-4] * 14 + [1.5e-4] * 2 + [4.5e-5] * 2 + [5e-4] * 40 + [1.5e-4] * 2
-    assert rates == pytest.approx(expected, rel=1e-12)
-    assert TrainSettings(rates=((0, 0.5),)).rate(0) == 1e-4
+def test_stages() -> None:
+    """A warm restart, a term that weighs more, and h at rest."""
+    stages = [
+        {"from_epoch": 4, "learning_rate": 5e-4, "high_res": False},
+        {"from_epoch": 6, "lambda_pixel": 500.0},
+    ]
+    settings = TrainSettings(
+        learning_rate=1e-3, decay_epochs=(2, 6), high_res_from_epoch=1, lambda_pixel=100, stages=stages
+    )
+    during = [settings.during(epoch) for epoch in range(8)]
+    assert [s.learning_rate for s in during] == pytest.approx([1e-3] * 2 + [1e-4] * 2 + [5e-4] * 2 + [1e-5] * 2)
+    assert [s.lambda_pixel for s in during] == [100] * 6 + [500] * 2
+    assert [epoch >= s.high_res_from_epoch for epoch, s in enumerate(during)] == [
+        False,
+        *[True] * 3,
+        *[False] * 2,
+        *[True] * 2,
+    ]
+    assert all(s.batch == settings.batch and s.lambda_reconstruct == settings.lambda_reconstruct for s in during)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +145,8 @@ def test_the_watch_does_not_warn_of_the_papers_masks() -> None:
         ("batch: 0", "batch: 0; expected Input should be greater than or equal to 2"),
         ("perceptual: none", "set lambda_pixel"),
         ("model: {perturbation: {kind: fixed}}", "a threshold goes with the kind 'fixed'"),
-        ("rates: [[3, 0.1], [2, 0.5]]", "the epochs of rates must rise"),
-        ("{rates: [[3, 0.1]], decay_epochs: [5]}", "rates stand instead of decay_epochs"),
+        ("stages: [{from_epoch: 3}, {from_epoch: 2}]", "the epochs of stages must rise"),
+        ("stages: [{from_epoch: 3, batch: 2}]", "stages.0.batch"),
         ("layer_weights: [1, 1, 1, 1, 1, 1]", "vgg19 has 1 to 5 layer_weights"),
         ("{perceptual: efficientnet-lite0, layer_weights: [1]}", "efficientnet-lite0 has 3 layer_weights"),
     ],
