@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 from maskanim.progress import ProgressBar
-from maskanim.train.settings import load_settings, parse_changes, presets
+from maskanim.train.settings import Warmup, load_settings, parse_changes, presets
 
 
 class _TrainByDefault(TyperGroup):
@@ -50,6 +50,9 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log.csv, tensorboard/ and sample grids.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of this checkpoint, as a run of its own, not warmed up.")
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of this call.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Replaces a setting, e.g. batch=2 or warmup.steps=0; repeat.")
@@ -77,13 +80,15 @@ def train(
     replaced = {name: value for name, value in named.items() if value is not None}
     settings = load_settings(config, parse_changes(changes or []) | replaced)
     last = _checkpoint_to_resume(out, resume)
+    if init:
+        settings = settings.model_copy(update={"warmup": Warmup()})
 
     with needs_extra("maskanim-train", "train"):
         from maskanim.train.session import Start
         from maskanim.train.session import train as train_and_tell
 
     provenance = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "config": config}
-    start = Start(settings, data, device, last, compiled, perceptual_weights, provenance)
+    start = Start(settings, data, device, last, init, compiled, perceptual_weights, provenance)
     stopped = train_and_tell(
         start,
         out,

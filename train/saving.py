@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from maskanim.checkpoint import Checkpoint, load_own, read_file
 from maskanim.errors import MaskanimError
@@ -73,6 +74,25 @@ def read_checkpoint(path: Path, settings: TrainSettings, fingerprint: str) -> Ch
         expected = "the settings it was started with"
         raise MaskanimError(f"--resume {path}", f"a run with other settings ({', '.join(changed)})", expected)
     return checkpoint
+
+
+def read_weights(path: Path, settings: TrainSettings) -> dict[str, Tensor]:
+    """The four networks of another run's checkpoint.
+
+    Args:
+        path: a checkpoint of maskanim-train.
+        settings: those of the run that is to begin with them.
+
+    Raises:
+        MaskanimError: it is not one, or of networks of other widths.
+    """
+    checkpoint = load_own(read_file(path, str(path)).values)
+    if checkpoint is None:
+        raise MaskanimError(f"--init {path}", "not a checkpoint of this version", "one written by maskanim-train")
+    widths, wanted = checkpoint.settings.get("model", {}).get("widths"), settings.model.widths.model_dump()
+    if widths != wanted:
+        raise MaskanimError(f"--init {path}", f"networks of the widths {widths}", f"those of the settings, {wanted}")
+    return checkpoint.networks
 
 
 def _link(path: Path, last: Path) -> None:

@@ -19,7 +19,7 @@ from maskanim.train.data import Pairs, open_data
 from maskanim.train.grid import examples
 from maskanim.train.launch import close_fabric, open_fabric
 from maskanim.train.loop import Plan, run
-from maskanim.train.saving import LAST, read_checkpoint
+from maskanim.train.saving import LAST, read_checkpoint, read_weights
 from maskanim.train.settings import TrainSettings
 from maskanim.train.trainer import Trainer
 
@@ -33,6 +33,7 @@ class Start:
         data: ``synthetic`` or a folder of clips.
         device: see `open_fabric`.
         checkpoint: to go on from.
+        init: another run's, whose weights a new run begins with; one that goes on has them already.
         compiled: through torch.compile.
         perceptual_weights: the file of VGG-19.
         provenance: the command, for new checkpoints. A resumed run keeps the one that began it: resuming changes
@@ -43,6 +44,7 @@ class Start:
     data: str
     device: str = "auto"
     checkpoint: Path | None = None
+    init: Path | None = None
     compiled: bool = False
     perceptual_weights: Path | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +92,8 @@ def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) 
     if checkpoint:
         trainer.restore(checkpoint)
         provenance["command"] = str(checkpoint.provenance["command"])
+    elif start.init:
+        trainer.nets.load_state_dict(read_weights(start.init, settings))
     if fabric.is_global_zero:
         typer.echo(f"data: {pairs.summary}", err=True)
         world = fabric.world_size

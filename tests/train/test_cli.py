@@ -46,6 +46,23 @@ def test_options_replace_settings(small_config: Path, tmp_path: Path) -> None:
     assert code == 2 and "a run with other settings (batch, precision, seed, warmup)" in told
 
 
+def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: Path) -> None:
+    """The learning rate is next to nothing, so after a step the weights are still those of the other run."""
+    arguments = ("--config", small_config, "--data", "synthetic", "--workers", 0, "--set", "learning_rate=1.0e-12")
+    assert call(*arguments, "--out", tmp_path / "first", "--max-steps", 1)[0] == 0
+    first = tmp_path / "first" / "last.pt"
+    code, told = call(*arguments, "--seed", 3, "--out", tmp_path / "run", "--init", first, "--max-steps", 1)
+    assert code == 0 and "1 of " in told
+    before, after = (load_own(torch.load(path, weights_only=True)) for path in (first, tmp_path / "run" / "last.pt"))
+    assert before is not None and after is not None
+    assert after.step == 1 and after.settings["warmup"]["steps"] == 0 != before.settings["warmup"]["steps"]
+    for name, weights in before.networks.items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(after.networks[name], weights, rtol=0, atol=1e-9, msg=name)
+    code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.widths.l=12")
+    assert code == 2 and "networks of the widths" in told and not (tmp_path / "wide").exists()
+
+
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
     (tmp_path / "earlier").mkdir()
