@@ -230,6 +230,30 @@ def train(
         _write_json(json_file, {"config": config, "training": times.as_dict()})
 
 
+@app.command()
+@one_line_errors
+def curve(
+    log: Annotated[Path, typer.Argument(help="The log.csv of a training run.", show_default=False)],
+    every: Annotated[int, typer.Option(min=1, help="Steps that become one point.")] = 50,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the points as CSV.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them, a picture.")] = None,
+) -> None:
+    """Average a training run's log into a learning curve."""
+    from maskanim.benchmarks.curve import draw_curve, read_curve, write_curve
+
+    _check_folders(csv_file, plot)
+    if plot:
+        from maskanim.benchmarks.latency.plot import check_plot
+
+        check_plot(plot)
+    points = read_curve(log, every)
+    typer.echo(f"{log}: {len(points)} points up to step {points[-1].step}")
+    if csv_file:
+        write_curve(csv_file, points)
+    if plot:
+        draw_curve(plot, points, f"{log.resolve().parent.name}: means over {every} steps")
+
+
 def _batches(text: str) -> tuple[int, ...]:
     sizes = [part.strip() for part in text.split(",")]
     if not all(size.isdecimal() and int(size) for size in sizes):

@@ -1,0 +1,100 @@
+"""A training run as a learning curve: every figure of its log.csv, averaged over equal numbers of steps."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from maskanim.errors import MaskanimError, needs_extra
+
+LOSSES = ("coarse", "frame", "mask", "figure", "refined")
+COLOURS = dict(zip(LOSSES, ("#fdae61", "#d7301f", "#7bccc4", "#737373", "#2b8cbe"), strict=True))
+INK = "#222222"
+
+
+class Point(NamedTuple):
+    """The mean of a figure over some steps.
+
+    Attributes:
+        step: the last of them.
+        name: of the figure, as in log.csv.
+        value: the mean over those of the steps that have it.
+    """
+
+    step: int
+    name: str
+    value: float
+
+
+def read_curve(log: Path, every: int) -> list[Point]:
+    """The means over each `every` steps, in the order of the steps.
+
+    Args:
+        log: a run's log.csv; lines of step, figure and value.
+        every: how many steps become one point; the last one may be of fewer.
+
+    Raises:
+        MaskanimError: no such file, or not the log of a run.
+    """
+    expected = "the log.csv of maskanim-train"
+    if not log.is_file():
+        raise MaskanimError(str(log), "no such file", expected)
+    values: dict[tuple[int, str], list[float]] = defaultdict(list)
+    last: dict[int, int] = {}
+    try:
+        with log.open(newline="") as file:
+            for step, name, value in csv.reader(file):
+                block = (int(step) - 1) // every
+                values[block, name].append(float(value))
+                last[block] = int(step)
+    except ValueError:  # too few or too many columns, or no numbers in them
+        raise MaskanimError(str(log), "not lines of step, figure and value", expected) from None
+    if not values:
+        raise MaskanimError(str(log), "no steps", expected)
+    return [Point(last[block], name, fmean(found)) for (block, name), found in sorted(values.items())]
+
+
+def write_curve(path: Path, points: Iterable[Point]) -> None:
+    """Write them as CSV, a row for each point, six digits."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(Point._fields)
+        rows.writerows((point.step, point.name, f"{point.value:.6g}") for point in points)
+
+
+def draw_curve(path: Path, points: Iterable[Point], title: str) -> None:
+    """Draw the losses, on a logarithmic axis, and below them the learning rate.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    with needs_extra("--plot", "bench"):
+        from matplotlib.figure import Figure
+    lines: dict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        lines[point.name].append(point)
+    figure: Any = Figure(figsize=(9, 5.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    for name in LOSSES:
+        _draw_line(above, lines.get(name, []), COLOURS[name])
+    above.set(yscale="log", ylabel="weighted loss")
+    _draw_line(below, lines.get("learning_rate", []), INK)
+    below.set(yscale="log", ylabel="learning rate", xlabel="step")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_line(axes: Any, points: list[Point], colour: str) -> None:
+    """A line with its name at its right end."""
+    if points:
+        axes.plot([point.step for point in points], [point.value for point in points], color=colour, linewidth=1.2)
+        axes.annotate(
+            points[-1].name, (points[-1].step, points[-1].value), (4, 0), textcoords="offset points", color=colour
+        )
