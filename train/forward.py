@@ -13,7 +13,7 @@ from torch import Tensor
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, upscale
 from maskanim.train.losses import Perceptual, pixel_loss
-from maskanim.train.settings import Ablations, TrainSettings
+from maskanim.train.settings import Ablations, During, TrainSettings
 
 
 class Prediction(NamedTuple):
@@ -42,13 +42,16 @@ class TrainingPass:
     perturb: Callable[[Tensor], Tensor]
     ablations: Ablations = field(default_factory=Ablations)
 
-    def __call__(self, source: Tensor, driving: Tensor, *, refine: bool = True, high_res: bool = True) -> Prediction:
+    def __call__(
+        self, source: Tensor, driving: Tensor, *, low_res: bool = True, refine: bool = True, high_res: bool = True
+    ) -> Prediction:
         """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs."""
         nets = self.nets
-        # One batch through m, so that its batch norm sees sources and drivers alike.
-        source_mask, driving_mask = nets.m(torch.cat((source, self.augment(driving)))).chunk(2)
         small = downscale(source)
-        coarse = nets.l(small, source_mask, driving_mask)
+        with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
+            # One batch through m, so that its batch norm sees sources and drivers alike.
+            source_mask, driving_mask = nets.m(torch.cat((source, self.augment(driving)))).chunk(2)
+            coarse = nets.l(small, source_mask, driving_mask)
         perturbed = refined = frame = None
         if refine:
             perturbed = self.perturb(driving_mask.detach())
@@ -77,21 +80,23 @@ class Losses:
     settings: TrainSettings
     perceptual: Perceptual | None
 
-    def __call__(self, prediction: Prediction, target: Tensor) -> dict[str, Tensor]:
+    def __call__(self, prediction: Prediction, target: Tensor, now: During) -> dict[str, Tensor]:
         """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
         targets = self.perceptual.targets(target) if self.perceptual else []
-        terms = {"coarse": self._reconstruct(prediction.coarse, target, targets)}
+        terms = {}
+        if now.low_res:
+            terms["coarse"] = self._reconstruct(prediction.coarse, target, targets, now)
         if prediction.refined is not None:
             terms["mask"] = self.settings.lambda_mask * F.l1_loss(prediction.refined, prediction.driving_mask.detach())
         if prediction.frame is not None:
-            terms["frame"] = self._reconstruct(prediction.frame, target, targets)
+            terms["frame"] = self._reconstruct(prediction.frame, target, targets, now)
         return terms
 
-    def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]]) -> Tensor:
+    def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]], now: During) -> Tensor:
         settings = self.settings
         loss = image.new_zeros(())
         if self.perceptual:
-            loss = loss + settings.lambda_reconstruct * self.perceptual(image, targets)
-        if settings.lambda_pixel:
-            loss = loss + settings.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur)
+            loss = loss + now.lambda_reconstruct * self.perceptual(image, targets)
+        if now.lambda_pixel:
+            loss = loss + now.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur)
         return loss

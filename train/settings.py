@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError, model_validator
 
@@ -101,14 +101,33 @@ class Stage(Record):
         from_epoch: the first epoch that it counts in, the first of all being 0.
         learning_rate: a constant one; it may rise again: a warm restart.
         lambda_reconstruct, lambda_pixel: the weights of these terms.
-        high_res: False: h rests. It gives nothing back to the others, so their epochs may be had without its cost.
+        trains: what learns. ``low_res``: m, r and l, while h rests: it gives nothing back to them, so their epochs may
+            be had without its cost. ``high_res``: h, while m, r and l rest, in the state in which they animate.
     """
 
     from_epoch: NonNegativeInt
     learning_rate: PositiveFloat | None = None
     lambda_reconstruct: NonNegativeFloat | None = None
     lambda_pixel: NonNegativeFloat | None = None
-    high_res: bool = True
+    trains: Literal["all", "low_res", "high_res"] = "all"
+
+
+class During(NamedTuple):
+    """What counts in one epoch.
+
+    Attributes:
+        learning_rate, lambda_reconstruct, lambda_pixel: as in TrainSettings.
+        low_res: whether m and l learn.
+        refine: whether r does.
+        high_res: whether h does.
+    """
+
+    learning_rate: float
+    lambda_reconstruct: float
+    lambda_pixel: float
+    low_res: bool
+    refine: bool
+    high_res: bool
 
 
 class TrainSettings(Record):
@@ -206,14 +225,18 @@ class TrainSettings(Record):
             raise ValueError("the epochs of stages must rise")
         return self
 
-    def during(self, epoch: int) -> TrainSettings:
-        """The settings that count while `epoch` is under way, the first being 0: those of its stage, without stages."""
+    def during(self, epoch: int) -> During:
+        """What counts while `epoch` is under way, the first being 0."""
         stage = ([Stage(from_epoch=0)] + [stage for stage in self.stages if stage.from_epoch <= epoch])[-1]
-        own = {"learning_rate": self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)}
-        changes = stage.model_dump(exclude_none=True, exclude={"from_epoch", "high_res"})
-        starts = self.high_res_from_epoch if stage.high_res else epoch + 1
-        return self.model_copy(
-            update={**own, **changes, "high_res_from_epoch": starts, "decay_epochs": (), "stages": ()}
+        decayed = self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)
+        low_res = stage.trains != "high_res"
+        return During(
+            decayed if stage.learning_rate is None else stage.learning_rate,
+            self.lambda_reconstruct if stage.lambda_reconstruct is None else stage.lambda_reconstruct,
+            self.lambda_pixel if stage.lambda_pixel is None else stage.lambda_pixel,
+            low_res,
+            low_res and epoch >= self.refine_from_epoch,
+            stage.trains != "low_res" and epoch >= self.high_res_from_epoch,
         )
 
     def changed_from(self, other: TrainSettings, step: int) -> list[str]:
@@ -223,12 +246,13 @@ class TrainSettings(Record):
         the same numbers may change.
         """
         epochs = -(-max(0, step - self.warmup.steps) // self.steps_per_epoch)
-        staged = {"learning_rate", "lambda_reconstruct", "lambda_pixel", "high_res_from_epoch"}
+        staged = {"learning_rate", "lambda_reconstruct", "lambda_pixel", "refine_from_epoch", "high_res_from_epoch"}
         free = {"epochs", "stages", "decay_epochs", "decay", "watch", "cheaper"}
         names = [name for name in TrainSettings.model_fields if name not in free | staged]
         changed = [name for name in names if getattr(self, name) != getattr(other, name)]
         done = [(self.during(epoch), other.during(epoch)) for epoch in range(epochs)]
-        changed += [name for name in sorted(staged) if any(getattr(a, name) != getattr(b, name) for a, b in done)]
+        staged_names = [name for i, name in enumerate(During._fields) if any(a[i] != b[i] for a, b in done)]
+        changed += [f"{name} of the epochs that are done" for name in staged_names]
         return changed
 
     def for_units(self, units: int | None) -> TrainSettings:

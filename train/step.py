@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -62,7 +61,7 @@ class Step(nn.Module):
 
     def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
         """The paper's losses, and at first the figure maps that still guide m."""
-        settings = self.settings.during(epoch)
+        settings, now = self.settings, self.settings.during(epoch)
         source, driving = floats(batch.source), floats(batch.driving)
         target = driving
         if settings.colour_target:
@@ -70,13 +69,14 @@ class Step(nn.Module):
         prediction: Prediction = self.training_pass(
             source,
             driving,
-            refine=epoch >= settings.refine_from_epoch,
-            high_res=epoch >= settings.high_res_from_epoch,
+            low_res=now.low_res,
+            refine=now.refine,
+            high_res=now.high_res,
         )
-        terms = replace(self.losses, settings=settings)(prediction, target)
+        terms = self.losses(prediction, target, now)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
-        if settings.warmup.weight and fade > 0:
+        if settings.warmup.weight and fade > 0 and now.low_res:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
             terms["figure"] = settings.warmup.weight * fade * _mask_entropy(masks, figures)
         return terms, masks

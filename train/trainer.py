@@ -117,6 +117,7 @@ class Trainer:
         place = self.place()
         torch.manual_seed(self.settings.seed * 1_000_003 + place.step)
         self._set_rates(place)
+        self._let_rest(place)
         batch = Pair(*(tensor.to(self.fabric.device, non_blocking=True) for tensor in batch))
         terms, masks = self._step(batch, place)
         self._stepper.zero_grad(set_to_none=True)
@@ -178,6 +179,12 @@ class Trainer:
             start_of_r = warmup.steps + settings.refine_from_epoch * settings.steps_per_epoch
         self.nets.m.gain = _ramp(place.step, warmup.gain_steps)
         self.nets.r.gain = _ramp(place.step - start_of_r, warmup.gain_steps)
+
+    def _let_rest(self, place: Place) -> None:
+        """Where h learns alone, the others normalise by what they have seen, as they do when they animate."""
+        learn = place.epoch is None or self.settings.during(place.epoch).low_res
+        for network in (self.nets.m, self.nets.r, self.nets.l):
+            network.train(learn)
 
 
 def compile_bodies(nets: Networks, backend: str = "inductor") -> None:

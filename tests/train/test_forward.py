@@ -17,6 +17,9 @@ SETTINGS = TrainSettings(
 )
 
 
+NOW = SETTINGS.during(1)
+
+
 @pytest.fixture
 def nets() -> Networks:
     torch.manual_seed(0)
@@ -37,7 +40,7 @@ def predict(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> Predicti
 def test_each_term_updates_its_networks_only(
     nets: Networks, pair: tuple[torch.Tensor, torch.Tensor], term: str, updated: set[str]
 ) -> None:
-    Losses(SETTINGS, None)(predict(nets, pair), pair[1])[term].backward()
+    Losses(SETTINGS, None)(predict(nets, pair), pair[1], NOW)[term].backward()
     reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == updated
 
@@ -62,7 +65,7 @@ def test_what_each_network_is_given(nets: Networks, pair: tuple[torch.Tensor, to
 
 def test_terms_are_weighted(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     out = predict(nets, pair)
-    terms = Losses(SETTINGS, None)(out, pair[1])
+    terms = Losses(SETTINGS, None)(out, pair[1], NOW)
     torch.testing.assert_close(terms["mask"], 100 * (out.refined - out.driving_mask).abs().mean())
     scales = [(out.coarse - pair[1]), *(downscale_by(out.coarse - pair[1], k) for k in (2, 4))]
     torch.testing.assert_close(terms["coarse"], 10 * sum(difference.abs().mean() for difference in scales))
@@ -75,7 +78,20 @@ def downscale_by(image: torch.Tensor, k: int) -> torch.Tensor:
 
 def test_what_has_not_started_has_no_term(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     out = TrainingPass(nets, lambda x: x, lambda x: x)(*pair, refine=False, high_res=False)
-    assert set(Losses(SETTINGS, None)(out, pair[1])) == {"coarse"}
+    assert set(Losses(SETTINGS, None)(out, pair[1], NOW)) == {"coarse"}
+
+
+def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """The others are run as ever, but nothing of them is kept for a way back."""
+    alone = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(*pair, low_res=False, refine=False)
+    assert not alone.coarse.requires_grad and not alone.driving_mask.requires_grad
+    terms = Losses(SETTINGS, None)(alone, pair[1], NOW._replace(low_res=False))
+    together = Losses(SETTINGS, None)(predict(nets, pair), pair[1], NOW)
+    assert set(terms) == {"frame"}
+    found, wanted = gradients(nets, terms["frame"]), gradients(nets, together["frame"])
+    assert found.keys() == wanted.keys() and all(name.startswith("h.") for name in found)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], msg=name)
 
 
 def gradients(nets: Networks, loss: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -104,7 +120,7 @@ def plainly(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor], updated: se
     if updated == {"h", "m"}:  # the masks that h is given, not those that l made c from
         coarse = coarse.detach()
     frame = call("h", source, *(upscale(mask) for mask in given), coarse)
-    return gradients(nets, Losses(SETTINGS, None)(prediction_of(frame, coarse, given), driving)["frame"])
+    return gradients(nets, Losses(SETTINGS, None)(prediction_of(frame, coarse, given), driving, NOW)["frame"])
 
 
 def prediction_of(frame: torch.Tensor, coarse: torch.Tensor, masks: tuple[torch.Tensor, torch.Tensor]) -> Prediction:
@@ -125,12 +141,12 @@ def test_ablations_route_the_loss_of_f(
 ) -> None:
     """The loss of f updates these networks, by the gradients of an independent computation; nothing else changes."""
     training_pass = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5, ablations)
-    terms = Losses(SETTINGS, None)(training_pass(*pair), pair[1])
+    terms = Losses(SETTINGS, None)(training_pass(*pair), pair[1], NOW)
     got = gradients(nets, terms["frame"])
     assert {name.split(".")[0] for name in got} == updated
     for name, expected in plainly(nets, pair, updated).items():
         torch.testing.assert_close(got[name], expected, atol=1e-6, rtol=1e-4, msg=name)
 
-    ordinary = Losses(SETTINGS, None)(predict(nets, pair), pair[1])
+    ordinary = Losses(SETTINGS, None)(predict(nets, pair), pair[1], NOW)
     for name, value in terms.items():
         torch.testing.assert_close(value, ordinary[name])

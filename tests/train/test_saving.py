@@ -79,7 +79,7 @@ def test_settings_of_an_earlier_version_mean_what_they_meant(saved: Callable[...
         {"epochs": 300},
         {"epochs": 3, "watch": {"patience": 10}},
         {"epochs": 3, "decay_epochs": [2]},
-        {"epochs": 9, "stages": [{"from_epoch": 2, "learning_rate": 1.0, "high_res": False}]},
+        {"epochs": 9, "stages": [{"from_epoch": 2, "learning_rate": 1.0, "trains": "low_res"}]},
     ],
 )
 def test_what_is_ahead_may_change(saved: Callable[..., Path], settings: dict[str, Any]) -> None:
@@ -92,8 +92,8 @@ def test_what_is_ahead_may_change(saved: Callable[..., Path], settings: dict[str
     [
         ({"batch": 8}, "other settings (batch)"),
         ({"seed": 1, "noise": 0.1}, "other settings (noise, seed)"),
-        ({"decay_epochs": [1]}, "other settings (learning_rate)"),
-        ({"stages": [{"from_epoch": 0, "high_res": False}]}, "other settings (high_res_from_epoch)"),
+        ({"decay_epochs": [1]}, "other settings (learning_rate of the epochs that are done)"),
+        ({"stages": [{"from_epoch": 0, "trains": "low_res"}]}, "other settings (high_res of the epochs that are done)"),
     ],
 )
 def test_what_is_done_may_not(saved: Callable[..., Path], settings: dict[str, Any], told: str) -> None:

@@ -90,24 +90,29 @@ def test_the_rate_turns_where_the_paper_says() -> None:
 
 
 def test_stages() -> None:
-    """A warm restart, a term that weighs more, and h at rest."""
+    """A warm restart, a term that weighs more, and one after the other at rest."""
     stages = [
-        {"from_epoch": 4, "learning_rate": 5e-4, "high_res": False},
-        {"from_epoch": 6, "lambda_pixel": 500.0},
+        {"from_epoch": 3, "learning_rate": 5e-4, "trains": "low_res"},
+        {"from_epoch": 5, "lambda_pixel": 500.0, "trains": "high_res"},
+        {"from_epoch": 7},
     ]
     settings = TrainSettings(
-        learning_rate=1e-3, decay_epochs=(2, 6), high_res_from_epoch=1, lambda_pixel=100, stages=stages
+        learning_rate=1e-3,
+        decay_epochs=(2, 6),
+        refine_from_epoch=2,
+        high_res_from_epoch=1,
+        lambda_pixel=100,
+        stages=stages,
     )
     during = [settings.during(epoch) for epoch in range(8)]
-    assert [s.learning_rate for s in during] == pytest.approx([1e-3] * 2 + [1e-4] * 2 + [5e-4] * 2 + [1e-5] * 2)
-    assert [s.lambda_pixel for s in during] == [100] * 6 + [500] * 2
-    assert [epoch >= s.high_res_from_epoch for epoch, s in enumerate(during)] == [
-        False,
-        *[True] * 3,
-        *[False] * 2,
-        *[True] * 2,
-    ]
-    assert all(s.batch == settings.batch and s.lambda_reconstruct == settings.lambda_reconstruct for s in during)
+    assert [now.learning_rate for now in during] == pytest.approx(
+        [1e-3] * 2 + [1e-4] + [5e-4] * 2 + [1e-4] + [1e-5] * 2
+    )
+    assert [now.lambda_pixel for now in during] == [100] * 5 + [500] * 2 + [100]
+    assert [now.low_res for now in during] == [True] * 5 + [False] * 2 + [True]
+    assert [now.refine for now in during] == [False] * 2 + [True] * 3 + [False] * 2 + [True]
+    assert [now.high_res for now in during] == [False] + [True] * 2 + [False] * 2 + [True] * 3
+    assert all(now.lambda_reconstruct == settings.lambda_reconstruct for now in during)
 
 
 @pytest.mark.parametrize(
