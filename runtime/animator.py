@@ -8,8 +8,9 @@ from typing import Any
 
 from maskanim.bundle import Bundle
 from maskanim.models import Choice, choose
-from maskanim.ops import Frame
+from maskanim.ops import Array, Frame
 from maskanim.runtime.engines import AUTO, DEFAULTS, EngineInUse, RunOptions, check_engine, open_runner
+from maskanim.runtime.motion import Motion
 from maskanim.runtime.runner import Animation, Runner, Source
 
 
@@ -96,6 +97,32 @@ class Animator:
     def stream(self, source: Any, frames: Iterable[Frame]) -> Iterator[Frame]:
         """`animate` for each driving frame; on a GPU, and with batches, some are taken before the first comes out."""
         for finish in self.runner.frames(source, map(self.runner.prepare, frames)):
+            yield finish()
+
+    def mask(self, image: Frame) -> Array:
+        """Equation (1): m of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
+        return self.runner.mask(image)
+
+    def record(self, source: Any, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Array]]:
+        """As `stream`, each frame with its perturbed mask, (1, 1, 64, 64) float32 in [0, 1], for a motion file."""
+        for finish, perturbed in self.runner.recorded(source, map(self.runner.prepare, frames)):
+            yield finish(), perturbed
+
+    def stream_motion(self, source: Any, motion: Motion) -> Iterator[Frame]:
+        """Animate by a motion file: on the engine and with the batch that made it, the same frames to the bit.
+
+        Args:
+            source: from `encode_source`.
+            motion: from `motion.open_motion`; iterate it for the frames' times.
+
+        Yields:
+            (256, 256, 3) uint8 RGB for each of its masks.
+
+        Raises:
+            MaskanimError: it was made by another model's m, or the engine animates by frames only.
+        """
+        motion.require_model(self.model)
+        for finish in self.runner.replayed(source, (mask for mask, _ in motion)):
             yield finish()
 
     def close(self) -> None:

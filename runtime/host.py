@@ -9,7 +9,7 @@ import numpy as np
 
 from maskanim import pipeline
 from maskanim.ops import Array, Frame, NumpyOps, postprocess, preprocess
-from maskanim.runtime.runner import Animation, Runner, Source, Steps, in_batches
+from maskanim.runtime.runner import Animation, Recorded, Replay, Runner, Source, Steps, in_batches
 from maskanim.runtime.sessions.nets import SessionNets
 from maskanim.spec import Perturbation
 
@@ -45,6 +45,20 @@ class HostRunner(Runner):
             for i in range(len(driving)):
                 steps = {name: value[i : i + 1] for name, value in vars(animation).items()}
                 yield Steps(driving[i : i + 1], Animation(**steps))
+
+    def mask(self, image: Frame) -> Array:
+        return self.nets.m(preprocess(image))
+
+    def recorded(self, source: Source, prepared: Iterable[Array]) -> Iterator[Recorded]:
+        for _, animation in self._animations(source, prepared):
+            for i, image in enumerate(animation.frame):
+                yield Recorded(partial(postprocess, image), animation.perturbed[i : i + 1])
+
+    def replayed(self, source: Source, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
+        replay = Replay(self.nets, self.ops)
+        for batch in in_batches(masks, self.batch):
+            animation = pipeline.animate_frame(replay, replay, source, np.concatenate(batch))
+            yield from (partial(postprocess, image) for image in animation.frame)
 
     def _animations(self, source: Source, prepared: Iterable[Array]) -> Iterator[tuple[Array, Animation]]:
         for batch in in_batches(prepared, self.batch):

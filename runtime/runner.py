@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from maskanim import pipeline
+from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 
 T = TypeVar("T")
@@ -21,6 +22,27 @@ class Steps(NamedTuple):
 
     driving: Array
     animation: Animation
+
+
+class Recorded(NamedTuple):
+    """An animated frame, by a function as of `Runner.frames`, and its m_dp, (1, 1, 64, 64) float32 in [0, 1]."""
+
+    finish: Callable[[], Frame]
+    perturbed: Array
+
+
+class Replay(Generic[T]):
+    """A model's networks and operations for what enters at equation (4): given m_dp for d, `pipeline` keeps it."""
+
+    def __init__(self, nets: pipeline.Nets[T], ops: pipeline.Ops[T]) -> None:
+        self.r, self.l, self.h = nets.r, nets.l, nets.h
+        self.downscale, self.upscale = ops.downscale, ops.upscale
+
+    def m(self, perturbed: T, /) -> T:
+        return perturbed
+
+    def perturb(self, perturbed: T, /) -> T:
+        return perturbed
 
 
 class Runner(ABC):
@@ -63,9 +85,28 @@ class Runner(ABC):
     def steps(self, source: Any, prepared: Iterable[Any]) -> Iterator[Steps]:
         """As `frames`, with every step between as arrays."""
 
+    def mask(self, image: Frame) -> Array:
+        """m of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
+        return self.source_arrays(self.encode_source(image)).mask
+
+    def recorded(self, source: Any, prepared: Iterable[Any]) -> Iterator[Recorded]:
+        """As `frames`, each with the perturbed mask that it was made from, in an array that belongs to the caller."""
+        raise _frames_only(self)
+
+    def replayed(self, source: Any, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
+        """As `frames`, from perturbed masks, each (1, 1, 64, 64) float32 in [0, 1]: equations (4) to (6).
+
+        The masks of `recorded` give its frames to the bit, on the same runner in batches of the same size.
+        """
+        raise _frames_only(self)
+
     @abstractmethod
     def close(self) -> None:
         """Release the engine; closing again does nothing."""
+
+
+def _frames_only(runner: Runner) -> MaskanimError:
+    return MaskanimError("motion", f"{type(runner).__name__}, which animates by frames only", "another engine")
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

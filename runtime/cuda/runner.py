@@ -17,7 +17,7 @@ from maskanim.runtime.cuda.arrays import DeviceArray, DType, device_square
 from maskanim.runtime.cuda.device import Device
 from maskanim.runtime.cuda.sessions import MASK_CHANNELS, DeviceNetwork
 from maskanim.runtime.cuda.slots import Route, Slot, Ticket
-from maskanim.runtime.cuda.sources import DeviceSource, Encoder, allocate_source
+from maskanim.runtime.cuda.sources import MASKS, DeviceSource, Encoder, allocate_source
 from maskanim.spec import NetworkName, Perturbation
 
 __all__ = ["CudaRunner", "DeviceSource", "Ticket"]
@@ -29,8 +29,10 @@ class CudaRunner:
     Each slot has its own stream, buffers and sessions, so that the next frames are copied and queued while one is
     computed. The first batch of a frame size runs step by step and is then captured; from there on a batch is one
     graph: copy in, preprocess, m, P_test, r, l beside U, h, postprocess, copy out. Frames that are in device memory
-    already are preprocessed in front of the graph, because it cannot hold addresses that change. Every batch runs at
-    the full size, with the frames that were there before in the rest: networks and graphs see one shape only.
+    already are preprocessed in front of the graph, because it cannot hold addresses that change. Perturbed masks may
+    come out beside the frames, or come in where there are no frames; each of these ways has a graph of its own. Every
+    batch runs at the full size, with the frames that were there before in the rest: networks and graphs see one shape
+    only.
 
     Args:
         device: stays open longer than the runner, as do the networks.
@@ -97,7 +99,7 @@ class CudaRunner:
         self._used.record(self._stream)
         self._has_source = True
 
-    def submit(self, frames: Sequence[object], *, to_host: bool = True) -> Ticket:
+    def submit(self, frames: Sequence[object], *, to_host: bool = True, record: bool = False) -> Ticket:
         """Queue a batch of driving frames.
 
         Where all slots are taken it waits for the oldest batch; a result for the host is then kept in its ticket.
@@ -107,15 +109,12 @@ class CudaRunner:
                 one size, and which may be reused at once; or all are in device memory, which must stay as it is until
                 the ticket is collected.
             to_host: False leaves the result on the device, for `collect_on_device`.
+            record: True brings the perturbed masks to the host as well, for `collect_masks`.
 
         Raises:
             MaskanimError: not such frames, no source is in use, or the GPU failed.
         """
-        self._check_open()
-        if not self._has_source:
-            raise MaskanimError("GPU runner", "no source", "one in use before the first frame")
-        if not 1 <= len(frames) <= self.batch:
-            raise MaskanimError("frames", str(len(frames)), f"from 1 to {self.batch}, the batch size")
+        self._check_ready("frames", len(frames))
         pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
         if len(pictures) not in (0, len(frames)):
             raise MaskanimError("frames", "some on the host and some on the device", "one place", "Submit them apart")
@@ -129,10 +128,24 @@ class CudaRunner:
             on_device = [device_square(frame) for frame in frames]
             slot = self._free_slot()
             slot.put_device(on_device)
-        slot.stream.wait(self._used)
-        slot.run(Route(side, to_host), self._capture)
-        slot.ticket = Ticket(len(frames), to_host, slot)
-        return slot.ticket
+        return self._run(slot, len(frames), Route(side, to_host, recorded=record))
+
+    def submit_masks(self, masks: Sequence[Array], *, to_host: bool = True) -> Ticket:
+        """Queue a batch of perturbed masks in place of driving frames; otherwise as `submit`.
+
+        Args:
+            masks: from 1 to `batch`, each (1, 1, 64, 64) float32 in [0, 1]; they may be reused at once.
+
+        Raises:
+            MaskanimError: not such masks, no source is in use, or the GPU failed.
+        """
+        self._check_ready("masks", len(masks))
+        for mask in masks:
+            if mask.dtype != np.float32 or mask.shape != (1, *MASKS):
+                raise MaskanimError("mask", f"{mask.dtype} of shape {mask.shape}", f"float32 of shape {(1, *MASKS)}")
+        slot = self._free_slot()
+        slot.put_masks(masks)
+        return self._run(slot, len(masks), Route(None, to_host, replayed=True))
 
     def collect(self, ticket: Ticket) -> NDArray[np.uint8]:
         """A batch's frames; waits for them.
@@ -151,6 +164,23 @@ class CudaRunner:
             ticket.frames = slot.result[: ticket.count].copy()
         return ticket.frames
 
+    def collect_masks(self, ticket: Ticket) -> Array:
+        """The perturbed masks of a batch that was submitted with `record`; waits for them.
+
+        Returns:
+            (n, 1, 64, 64) float32 in [0, 1], in an array that belongs to the caller.
+
+        Raises:
+            MaskanimError: they were not recorded, or the GPU failed.
+        """
+        if not ticket.route.recorded:
+            raise MaskanimError("GPU runner", "masks that were not recorded", "a batch submitted with record=True")
+        if ticket.masks is None:
+            slot = self._slot(ticket)
+            slot.done.synchronize()
+            ticket.masks = slot.masks[: ticket.count].copy()
+        return ticket.masks
+
     def collect_on_device(self, ticket: Ticket) -> DeviceArray:
         """A batch's frames where they are, without waiting for them.
 
@@ -167,10 +197,12 @@ class CudaRunner:
     def steps(self, ticket: Ticket) -> pipeline.Animation[Array]:
         """A batch's m_d, m_dp, m_dr, c and f, as NCHW float32 in [0, 1] on the host; waits for them.
 
+        Of a batch of masks nobody knows m_d; its m_dp stands there.
+
         Raises:
             MaskanimError: `slots` batches have been submitted since, the last of which has overwritten them.
         """
-        return self._slot(ticket).steps(ticket.count)
+        return self._slot(ticket).steps(ticket)
 
     def idle_slot(self, squares: Sequence[Frame]) -> Slot:
         """A slot with a batch of squares of one size put into it and nothing queued: for measuring stage by stage."""
@@ -191,12 +223,20 @@ class CudaRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _run(self, slot: Slot, count: int, route: Route) -> Ticket:
+        slot.stream.wait(self._used)
+        slot.run(route, self._capture)
+        slot.ticket = Ticket(count, route, slot)
+        return slot.ticket
+
     def _free_slot(self) -> Slot:
         """The next slot, when its batch is done and its result is safe."""
         slot = next(self._next)
         if slot.ticket:
             if slot.ticket.to_host:
                 self.collect(slot.ticket)
+            if slot.ticket.route.recorded:
+                self.collect_masks(slot.ticket)
             slot.done.synchronize()
             slot.ticket.slot = None
             slot.ticket = None
@@ -208,6 +248,13 @@ class CudaRunner:
             wanted = f"a ticket among the last {len(self._slots)}"
             raise MaskanimError("GPU runner", "a ticket whose slot has been used again", wanted, "Use more slots")
         return ticket.slot
+
+    def _check_ready(self, noun: str, count: int) -> None:
+        self._check_open()
+        if not self._has_source:
+            raise MaskanimError("GPU runner", "no source", "one in use before the first frame")
+        if not 1 <= count <= self.batch:
+            raise MaskanimError(noun, str(count), f"from 1 to {self.batch}, the batch size")
 
     def _check_open(self) -> None:
         if self._closed:

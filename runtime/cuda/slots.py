@@ -27,6 +27,7 @@ from maskanim.runtime.cuda.sources import (
     preprocess,
     to_host,
 )
+from maskanim.runtime.runner import Replay
 from maskanim.spec import IMAGE_SIZE, NetworkName, Perturbation
 
 PIXELS = (IMAGE_SIZE, IMAGE_SIZE, 3)
@@ -40,10 +41,14 @@ class Route(NamedTuple):
     Attributes:
         side: of the squares that come from the host; None if preprocessing has been queued already.
         to_host: whether the result is copied to the host.
+        recorded: whether the perturbed masks are.
+        replayed: whether perturbed masks come from the host in place of squares.
     """
 
     side: int | None
     to_host: bool
+    recorded: bool = False
+    replayed: bool = False
 
 
 @dataclass(eq=False)
@@ -52,15 +57,21 @@ class Ticket:
 
     Attributes:
         count: how many frames it has.
-        to_host: whether they come to the host.
+        route: the way that it goes.
         slot: where it is; None when another batch has taken its place.
-        frames: its result, once it has been fetched.
+        frames, masks: its results, as far as they come to the host, once they have been fetched.
     """
 
     count: int
-    to_host: bool
+    route: Route
     slot: Slot | None
     frames: NDArray[np.uint8] | None = None
+    masks: Array | None = None
+
+    @property
+    def to_host(self) -> bool:
+        """Whether the frames come to the host."""
+        return self.route.to_host
 
 
 class Inlet:
@@ -117,11 +128,14 @@ class Slot:
         self.nets = DeviceNets(self.sessions, outputs, side)
         made = {"perturb": room(MASKS), "upscale": room(MASKS_UP)}
         self.ops = DeviceOps(self.module, self.stream, perturbation, made, side)
+        self.perturbed, self._replay = made["perturb"], Replay(self.nets, self.ops)
         pinned = owned.enter_context(device.pinned(self.pixels.size))
         self.result: NDArray[np.uint8] = pinned.array.reshape(self.pixels.shape)
+        pinned = owned.enter_context(device.pinned(self.perturbed.size))
+        self.masks: Array = pinned.array.view(np.float32).reshape(self.perturbed.shape)
         self.inlets: OrderedDict[int, Inlet] = OrderedDict()
         self.graphs: dict[Route, Graph] = {}
-        self._animation: pipeline.Animation[DeviceArray]
+        self._animations: dict[bool, pipeline.Animation[DeviceArray]] = {}  # by whether it was replayed
         owned.callback(self._close)
         self._streams = (side.stream, self.stream)
         for stream in self._streams:  # before anything is freed; after an error the two may not be joined
@@ -138,6 +152,10 @@ class Slot:
         for index, square in enumerate(squares):
             preprocess(self.module, self.stream, square, self.images.item(index))
 
+    def put_masks(self, masks: Sequence[Array]) -> None:
+        """Copy perturbed masks to where the work takes them from; the slot must be free."""
+        np.concatenate(masks, out=self.masks[: len(masks)])
+
     def run(self, route: Route, capture: bool) -> None:
         """Queue the work on what was put."""
         if route in self.graphs:
@@ -153,9 +171,11 @@ class Slot:
         """Whether all networks can be captured."""
         return all(session.capturable for session in self.sessions.values())
 
-    def steps(self, count: int) -> pipeline.Animation[Array]:
+    def steps(self, ticket: Ticket) -> pipeline.Animation[Array]:
         """The batch's way through the networks, on the host; waits for it."""
-        arrays = {name: array.head(count) for name, array in vars(self._animation).items()}
+        arrays = {
+            name: array.head(ticket.count) for name, array in vars(self._animations[ticket.route.replayed]).items()
+        }
         return pipeline.Animation(**to_host(self.device, self.stream, arrays))
 
     def copy_in(self, side: int) -> None:
@@ -185,13 +205,23 @@ class Slot:
             stream.synchronize()
 
     def _enqueue(self, route: Route) -> None:
-        if route.side is not None:
-            self.copy_in(route.side)
-            self.preprocess(route.side)
-        self._animation = pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
-        self.postprocess(self._animation.frame)
+        animation = self._replayed() if route.replayed else self._animated(route.side)
+        self._animations[route.replayed] = animation
+        self.postprocess(animation.frame)
         if route.to_host:
             self.copy_out()
+        if route.recorded:
+            self.device.download(self.masks, self.perturbed.address, self.stream)
+
+    def _animated(self, side: int | None) -> pipeline.Animation[DeviceArray]:
+        if side is not None:
+            self.copy_in(side)
+            self.preprocess(side)
+        return pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
+
+    def _replayed(self) -> pipeline.Animation[DeviceArray]:
+        self.device.upload(self.perturbed.address, self.masks, self.stream)
+        return pipeline.animate_frame(self._replay, self._replay, self.source, self.perturbed)
 
     def _inlet(self, side: int) -> Inlet:
         if side not in self.inlets:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from maskanim.ops import Array, Frame, centre_square, preprocess
 from maskanim.runtime.cuda.runner import CudaRunner, DeviceSource, Ticket
-from maskanim.runtime.runner import Animation, Runner, Source, Steps, in_batches
+from maskanim.runtime.runner import Animation, Recorded, Runner, Source, Steps, in_batches
+
+T = TypeVar("T")
 
 
 class StreamingRunner(Runner):
@@ -34,19 +36,40 @@ class StreamingRunner(Runner):
     def source_arrays(self, source: DeviceSource) -> Source:
         return source.arrays()
 
+    def mask(self, image: Frame) -> Array:
+        with self.cuda.encode_source(image) as source:
+            return source.arrays().mask
+
     def prepare(self, frame: Frame) -> Frame:
         """The centred square, so that no more is copied to the GPU than is used."""
         return np.ascontiguousarray(centre_square(frame))
 
     def frames(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Callable[[], Frame]]:
+        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), self.cuda.submit):
+            yield from self._collected(ticket)
+
+    def recorded(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Recorded]:
+        submit = partial(self.cuda.submit, record=True)
+        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), submit):
+            masks = self.cuda.collect_masks(ticket)
+            for i, finish in enumerate(self._collected(ticket)):
+                yield Recorded(finish, masks[i : i + 1])
+
+    def replayed(self, source: DeviceSource, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
+        for ticket in self._tickets(source, in_batches(masks, self.cuda.batch), self.cuda.submit_masks):
+            yield from self._collected(ticket)
+
+    def _tickets(
+        self, source: DeviceSource, batches: Iterable[list[T]], submit: Callable[[list[T]], Ticket]
+    ) -> Iterator[Ticket]:
+        """Keep all slots busy; each ticket comes out when another batch needs its slot, or at the end."""
         waiting: deque[Ticket] = deque()
         self.use(source)
-        for batch in _batches(prepared, self.cuda.batch):
+        for batch in batches:
             if len(waiting) == self.cuda.slots:
-                yield from self._collected(waiting.popleft())
-            waiting.append(self.cuda.submit(batch))
-        while waiting:
-            yield from self._collected(waiting.popleft())
+                yield waiting.popleft()
+            waiting.append(submit(batch))
+        yield from waiting
 
     def _collected(self, ticket: Ticket) -> Iterator[Callable[[], Frame]]:
         # Not in the function that finishes a frame: the device belongs to this thread.

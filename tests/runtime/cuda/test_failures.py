@@ -50,13 +50,15 @@ def blank_networks(**changes: Any) -> dict[NetworkName, Any]:
 
 
 def use_it_all(device: Any, networks: Mapping[NetworkName, Any], picture: Frame) -> None:
-    """Two sources and more batches than slots, through a runner that is closed at the end."""
+    """Two sources and more batches than slots, and masks out and in, through a runner that is closed at the end."""
     with CudaRunner(device, networks, Perturbation(), slots=2) as runner:
         for _ in range(2):
             with runner.encode_source(picture) as source:
                 runner.use(source)
             for _ in range(3):
                 runner.collect(runner.submit([picture]))
+        masks = runner.collect_masks(runner.submit([picture], record=True))
+        runner.collect(runner.submit_masks([masks]))
 
 
 @pytest.mark.parametrize("sticky", [True, False])

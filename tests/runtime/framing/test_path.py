@@ -1,0 +1,141 @@
+"""A clip's square: it follows a walk, and leaves gestures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskanim.errors import MaskanimError
+from maskanim.models import DEMO
+from maskanim.ops import Frame
+from maskanim.runtime import Animator
+from maskanim.runtime.framing.box import Box, Rectangle
+from maskanim.runtime.framing.path import Sample, clip_path, find_path, sampled, source_box, still_path
+from maskanim.video import TimedFrame, open_clip
+
+AXES = (60, 96)
+SIDE = 96 / 0.8
+NEAR = 6  # pixels: a twentieth of the side, as in test_finder.py
+
+
+class Film:
+    """Frames that are drawn as they are read; the clip of a camera where nothing is opened again."""
+
+    time_base, rate = Fraction(1, 1000), Fraction(25)
+
+    def __init__(self, frames: list[Frame], counted: bool = True) -> None:
+        self.frames, self.read = frames, 0
+        self.frame_count = len(frames) if counted else None
+        self._rest = self._shown()
+
+    def _shown(self) -> Iterator[TimedFrame]:
+        for i, frame in enumerate(self.frames):
+            self.read += 1
+            yield TimedFrame(frame, 40 * i)
+
+    def __iter__(self) -> Film:
+        return self
+
+    def __next__(self) -> TimedFrame:
+        return next(self._rest)
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def samples(spot: Any, centres: Any, step: float = 0.5) -> list[Sample]:
+    return [Sample(spot(200, 600, tuple(centre), AXES), step * i) for i, centre in enumerate(centres)]
+
+
+def test_an_object_that_stays(spot: Any, brightness: Any) -> None:
+    path = find_path(samples(spot, [(200, 100)] * 5), brightness)
+    assert abs(path.side - SIDE) <= NEAR and len(path.centres) == 1
+    assert {path.at(t) for t in (-1.0, 0.3, 100.0)} == {path.at(0)}
+    assert np.abs(np.subtract(path.at(0).centre, (200, 100))).max() <= NEAR
+
+
+def test_a_gesture_is_left_alone(spot: Any, brightness: Any) -> None:
+    """Half a side to and fro once in five seconds: the square stays, so that the object moves in it."""
+    seconds = np.arange(40) * 0.5
+    swaying = np.stack([300 + 30 * np.sin(2 * np.pi * 0.2 * seconds), np.full(40, 100)], 1)
+    path = find_path(samples(spot, swaying), brightness)
+    assert len(path.centres) == 1 and abs(path.at(0).centre[0] - 300) <= NEAR
+
+
+def test_a_walk_is_followed_at_one_size(spot: Any, brightness: Any) -> None:
+    seconds = np.arange(40) * 0.5
+    walking = np.stack([100 + 20 * seconds, np.full(40, 100)], 1)
+    path = find_path(samples(spot, walking), brightness)
+    for time in (0.0, 3.3, 10.0, 19.5):
+        box = path.at(time)
+        assert box.side == path.side and abs(box.centre[0] - (100 + 20 * time)) <= NEAR
+    assert len({path.at(t).left for t in (3.0, 3.1, 3.2, 3.3)}) > 1  # between the samples it goes on
+
+
+def test_single_misses_and_slips_do_not_matter(spot: Any, brightness: Any) -> None:
+    shown = samples(spot, [(200, 100)] * 9)
+    shown[3] = Sample(np.zeros((200, 600, 3), np.uint8), shown[3].seconds)
+    shown[6] = Sample(spot(200, 600, (450, 60), (40, 64)), shown[6].seconds)
+    path = find_path(shown, brightness)
+    assert abs(path.side - SIDE) <= NEAR and np.abs(np.subtract(path.at(3).centre, (200, 100))).max() <= NEAR
+
+
+def test_a_clip_that_never_shows_it(brightness: Any) -> None:
+    empty = [Sample(np.zeros((100, 100, 3), np.uint8), float(i)) for i in range(3)]
+    with pytest.raises(MaskanimError, match="shows no object"):
+        find_path(empty, brightness)
+    with pytest.raises(MaskanimError, match="a clip without frames"):
+        find_path([], brightness)
+
+
+@pytest.mark.parametrize(("count", "most"), [(5, 5), (60, 5), (600, 48), (6000, 48)])
+def test_a_long_clip_is_searched_in_few_frames(count: int, most: int) -> None:
+    film: Any = Film([np.zeros((64, 64, 3), np.uint8)] * count)
+    seconds = [sample.seconds for sample in sampled(film)]
+    assert len(seconds) <= most and seconds[0] == 0 and seconds[-1] >= 0.04 * count * 0.8 - 0.5
+
+
+def test_a_file_is_read_twice_and_loses_nothing(spot: Any, brightness: Any) -> None:
+    frames = [spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)]
+    first, second = Film(frames), Film(frames)
+    path, shown = clip_path("auto", first, brightness, lambda: second)
+    assert second.read == 100 and first.read == 0
+    assert [pts for _, pts in shown] == list(range(0, 4000, 40))
+    assert path.at(3.9).left - path.at(0).left > 100
+
+
+def test_a_camera_tells_by_its_first_frames_and_loses_none(spot: Any, brightness: Any) -> None:
+    film: Any = Film([spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)], counted=False)
+    path, shown = clip_path("auto", film, brightness)
+    assert film.read == 8
+    assert path.at(0) == path.at(100) and abs(path.at(0).centre[0] - 107) <= NEAR
+    assert [pts for _, pts in shown] == list(range(0, 4000, 40))
+
+
+@pytest.mark.parametrize(("crop", "box"), [("center", Box(200, 0, 200)), (Rectangle(10, 20, 80, 90), Box(5, 20, 90))])
+def test_named_squares_ask_no_model(crop: Any, box: Box) -> None:
+    def never(square: Frame) -> Any:
+        raise AssertionError
+
+    frames = [np.zeros((200, 600, 3), np.uint8)] * 3
+    film: Any = Film(frames)
+    path, shown = clip_path(crop, film, never)
+    assert path.at(0) == path.at(7) == still_path(box).at(1) == box and len(list(shown)) == 3
+    assert source_box(crop, frames[0], never) == box
+    empty: Any = Film([])
+    with pytest.raises(MaskanimError, match="a clip without frames"):
+        clip_path(crop, empty, never)
+
+
+def test_the_demos_driver_stands_where_it_was_drawn(demo: Animator) -> None:
+    with open_clip(DEMO / "driving.mp4") as clip:
+        path, frames = clip_path("auto", clip, demo.mask, lambda: open_clip(DEMO / "driving.mp4"))
+        assert next(frames).pts == 0
+    assert path.at(0).overlap(Box(0, 0, 256)) >= 0.7 and path.at(0) == path.at(3)
