@@ -110,3 +110,14 @@ def cut_clip(tmp_path: Path, tiny_clip: Path) -> Path:
     content = tiny_clip.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
     return path
+
+
+@pytest.fixture
+def broken_frames(tmp_path: Path, tiny_frames: list[Frame]) -> Path:
+    """A folder of frames of which the last is no picture: that shows when the others have been read."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for number, frame in enumerate(tiny_frames):
+        cv2.imwrite(os.fspath(folder / f"{number}.png"), frame[..., ::-1])
+    (folder / "9.png").write_bytes(b"no picture")
+    return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -239,7 +238,7 @@ def prepare_clip(job: Job) -> str:
     """
     unfinished = job.target.parent.parent / UNFINISHED / f"{job.split}#{job.target.name}"
     try:
-        with open_clip(job.clip.path) as clip, _sampled(clip, job.preparation) as frames:
+        with _raw(job) as clip, _all_cut(clip, job.preparation) as frames:
             write = _write_mp4 if job.preparation.format == "mp4" else _write_pictures
             write(unfinished, frames)
         unfinished.replace(job.target)
@@ -253,37 +252,15 @@ def prepare_clip(job: Job) -> str:
     return ""
 
 
-def _sampled(clip: Clip, preparation: Preparation) -> Clip:
-    """The clip's frames, cropped and resized, at the wanted rate; without its audio."""
-    if preparation.fps is None:
-        return Clip(clip.path, _all_frames(clip, preparation), clip.time_base, clip.rate, clip.frame_count)
-    frames = _at_rate(clip, preparation, preparation.fps)
-    return Clip(clip.path, frames, 1 / preparation.fps, preparation.fps, None)
+def _raw(job: Job) -> Clip:
+    """The raw clip at the wanted rate; one that is damaged is refused, for a data set has others."""
+    return open_clip(job.clip.path, fps=job.preparation.fps, whole=True)
 
 
-def _all_frames(clip: Clip, preparation: Preparation) -> Iterator[ShownFrame]:
-    for image, pts in clip:
-        yield ShownFrame(_cut(image, preparation), pts, clip.frame_duration)
-
-
-def _at_rate(clip: Clip, preparation: Preparation, fps: Fraction) -> Iterator[ShownFrame]:
-    """At each tick of the new rate, from the first frame's time on, the frame that is being shown."""
-    shown, latest = 0, None
-    start = end = Fraction(0)
-    for image, pts in clip:
-        begins = pts * clip.time_base
-        if latest is None:
-            start = begins
-        else:
-            yield from _ticks(latest, shown, math.ceil((begins - start) * fps))
-            shown = max(shown, math.ceil((begins - start) * fps))
-        latest, end = _cut(image, preparation), begins + clip.frame_duration * clip.time_base
-    if latest is not None:
-        yield from _ticks(latest, shown, max(1, math.ceil((end - start) * fps)))
-
-
-def _ticks(image: Frame, first: int, end: int) -> Iterator[ShownFrame]:
-    return (ShownFrame(image, tick, 1) for tick in range(first, end))
+def _all_cut(clip: Clip, preparation: Preparation) -> Clip:
+    """The clip's frames, cropped and resized; without its audio."""
+    frames = (ShownFrame(_cut(image, preparation), pts, clip.frame_duration) for image, pts in clip)
+    return Clip(clip.path, frames, clip.time_base, clip.rate, clip.frame_count)
 
 
 def _cut(image: Frame, preparation: Preparation) -> Frame:

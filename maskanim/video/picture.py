@@ -1,24 +1,49 @@
-"""Still pictures: reading and writing them."""
+"""Still pictures: reading them upright, in eight bits and in sRGB, and writing them."""
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import MIN_FRAME_SIDE, Frame
 
 FilePath = str | os.PathLike[str]
+Alpha = NDArray[np.uint8]  # (H, W), 255 where the picture is opaque
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # keeps its account of a bad picture off standard error
+HEIC_BRANDS = frozenset({b"heic", b"heim", b"heis", b"heix", b"mif1", b"msf1"})
+STILL_BRANDS = HEIC_BRANDS | {b"avif"}  # FFmpeg would read these too, a big picture's tiles one by one
+
+
+class Picture(NamedTuple):
+    """A picture's pixels.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, with the colours that the file holds below its transparent parts.
+        alpha: (H, W) uint8; None where the whole picture is opaque.
+    """
+
+    image: Frame
+    alpha: Alpha | None = None
 
 
 def read_picture(path: FilePath) -> Frame:
-    """Read a picture of any format that OpenCV knows, upright as its EXIF orientation says.
+    """Read a picture of any format that Pillow knows; HEIC with the extra ``heic``. Of an animation, its first frame.
+
+    It comes upright as its EXIF orientation says; 16 bits lose the lower eight. Colours with a profile are converted to
+    sRGB, others are taken for sRGB; CMYK without a profile is converted by its plain formula.
 
     Args:
         path: the file.
@@ -27,29 +52,119 @@ def read_picture(path: FilePath) -> Frame:
         (H, W, 3) uint8 RGB; grey is repeated into three channels, alpha is dropped. Both sides are at least 64.
 
     Raises:
-        MaskanimError: there is no such file, it is not a picture, or it is smaller than 64x64.
+        MaskanimError: there is no such file, it is not a picture, damaged, or smaller than 64x64.
     """
-    path = Path(path)
+    with opened_picture(Path(path)) as opened:
+        return pixels(opened).image
+
+
+@contextmanager
+def opened_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture in Pillow's hands; what goes wrong with it inside of the block becomes one clear refusal.
+
+    Raises:
+        MaskanimError: as `read_picture`.
+    """
     require_file(path, "a picture")
-    image = _decode_picture(path)
-    if image is None:
-        raise MaskanimError(str(path), "not a picture that can be read", "one such as JPEG or PNG", "Save it anew")
-    require_size(path, image.shape[1], image.shape[0])
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _decode_picture(path: Path) -> cv2.typing.MatLike | None:
+    if brand(path) in HEIC_BRANDS:
+        with needs_extra(str(path), "heic"):
+            from pi_heif import register_heif_opener
+        register_heif_opener()
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)  # imread would not find non-ASCII names on Windows
+        with _without_warnings():
+            image = Image.open(path)
+        with image as opened:
+            require_size(path, *opened.size)
+            yield opened
+    except MaskanimError:
+        raise
+    except UnidentifiedImageError:
+        raise _refused(path, "not a picture that can be read") from None
+    except Image.DecompressionBombError:
+        raise _refused(path, "a picture of too many pixels") from None
+    except PermissionError as error:
+        raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
+    except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
+        reason = " ".join(str(error).split())[:100]
+        raise _refused(path, f"not a picture that can be read, or a damaged one ({reason})") from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Of large pictures, and of tags that no one asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _refused(path: Path, received: str) -> MaskanimError:
+    return MaskanimError(str(path), received, "one such as JPEG or PNG", "Save it anew")
+
+
+def count_frames(opened: Image.Image) -> int:
+    """How many frames an opened picture has; more than one if it is animated."""
+    with _without_warnings():
+        return getattr(opened, "n_frames", 1)
+
+
+def pixels(opened: Image.Image, frame: int = 0) -> Picture:
+    """A frame of an opened picture."""
+    with _without_warnings():
+        if count_frames(opened) > 1:
+            opened.seek(frame)
+        image = _upright(opened)
+        if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+            image = Image.fromarray(_eight_bits(np.asarray(image)))
+        if image.mode != "CMYK":
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        array = np.asarray(_in_srgb(image))
+    alpha = opaque_or(array[..., 3]) if array.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(array[..., :3]), alpha)
+
+
+def opaque_or(alpha: Alpha) -> Alpha | None:
+    """The alpha, or None where it is 255 everywhere."""
+    return None if alpha.min() == 255 else np.ascontiguousarray(alpha)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    with suppress(Exception):  # a picture is not to be lost for its tags
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def _eight_bits(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey of 16 bits, of floats up to one, or of whatever its own maximum is."""
+    top = float(deep.max())
+    if deep.dtype.kind == "f":
+        return np.clip(deep.astype(np.float32) * (255 / max(1.0, top)) + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(deep.astype(np.int64) * 256 // max(1 << 16, round(top) + 1), 0, 255).astype(np.uint8)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Converted as its profile says; a profile that cannot be used is passed over."""
+    profile = image.info.get("icc_profile")
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        given = ImageCms.ImageCmsProfile(BytesIO(profile or b""))
+        if "sRGB" not in ImageCms.getProfileDescription(given):
+            srgb = ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, given, srgb, outputMode=mode) or image
+    return image.convert(mode)
+
+
+def brand(path: Path) -> bytes:
+    """The four letters by which files of the mp4 family say what they hold; empty for others."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
     except OSError as error:
         raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
-    with _quiet_opencv(), suppress(cv2.error):
-        return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    return None
+    return head[8:] if head[4:8] == b"ftyp" else b""
 
 
 def write_picture(path: FilePath, image: Frame) -> None:
-    """Write a picture; the name's ending tells the format.
+    """Write a picture, whole or not at all; the name's ending tells the format.
 
     Args:
         path: the file, in an existing folder.
@@ -60,10 +175,15 @@ def write_picture(path: FilePath, image: Frame) -> None:
     """
     path = Path(path)
     check_picture_name(path)
+    # OpenCV writes a PNG in a third of Pillow's time.
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    unfinished = path.with_name(f".{path.name}.partial")
     try:
-        path.write_bytes(encoded.tobytes())
+        unfinished.write_bytes(encoded.tobytes())
+        unfinished.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
         raise MaskanimError(str(path), f"cannot be written ({error.strerror})", "a writable file") from error
 
 
@@ -73,18 +193,6 @@ def check_picture_name(path: FilePath) -> None:
     if suffix.lower() not in PICTURE_SUFFIXES:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise MaskanimError(str(path), f"a name ending in '{suffix}'", f"one of {kinds}")
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own account of a bad picture off standard error."""
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def require_file(path: Path, expected: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from odd_inputs import COLOURS, heic
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
@@ -88,3 +90,14 @@ def test_where_no_picture_can_be_written(
     with pytest.raises(MaskanimError, match=told):
         write_picture(tmp_path / name, draw())
     assert_nothing_left(tmp_path)
+
+
+def test_picture_of_a_phone(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif", reason="reading HEIC needs the extra heic")
+    np.testing.assert_allclose(read_picture(heic(tmp_path))[::95, ::127].reshape(4, 3), COLOURS, atol=20)
+
+
+def test_picture_of_a_phone_without_what_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(MaskanimError, match=r"a\.heic: the package pi_heif is not installed; expected the extra heic"):
+        read_picture(heic(tmp_path))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.video import ClipWriter, Encoding, check_output, open_clip
+from maskanim.video import ClipWriter, Encoding, FrameWriter, ResumableWriter, check_output, open_clip
 
 Draw = Callable[..., Frame]
 Change = Callable[[Frame], NDArray[Any]]
@@ -24,6 +24,7 @@ Shown = Callable[[Path], list[tuple[Fraction, Fraction]]]
 Starts = Callable[[Path], list[Fraction]]
 AssertNothingLeft = Callable[..., None]
 
+UNEVEN_PTS = [0, 40, 70, 71, 200, 333]
 UNEVEN = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4]
 
 
@@ -302,6 +303,79 @@ def test_the_driving_clip_is_not_overwritten(tmp_path: Path, make_clip: WriteCli
     driving = make_clip(tmp_path / "in.mp4")
     with open_clip(driving) as clip, pytest.raises(MaskanimError, match="the same file as an input"):
         ClipWriter(driving, clip)
+
+
+# Other containers, and alpha
+
+
+def decoded(path: Path) -> tuple[str, list[NDArray[np.uint8]]]:
+    """The decoder's name and every frame of a file as RGBA; of VP9 by the decoder that knows alpha."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if context.name == "vp9":
+            context = av.CodecContext.create("libvpx-vp9", "r")
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        frames = [frame for packet in [*packets, None] for frame in context.decode(packet)]
+        return stream.codec_context.name, [frame.to_ndarray(format="rgba") for frame in frames]
+
+
+@pytest.mark.parametrize("writer_of", ["at once", "in segments"])
+@pytest.mark.parametrize(("name", "codec"), [("out.mov", "prores"), ("out.webm", "vp9")])
+def test_alpha_is_kept(
+    tmp_path: Path, make_clip: WriteClip, draw: Draw, shown: Shown, name: str, codec: str, writer_of: str
+) -> None:
+    alpha = np.zeros((96, 128), np.uint8)
+    alpha[16:80, 32:96], alpha[40:56, 48:80] = 128, 255
+    driving = make_clip(tmp_path / "in.mp4", UNEVEN_PTS, Fraction(1, 1000), 7)
+    with open_clip(driving) as clip:
+        write: FrameWriter = (
+            ClipWriter(tmp_path / name, clip, alpha=True)
+            if writer_of == "at once"
+            else ResumableWriter(tmp_path / name, clip, alpha=True, fingerprint="alpha")
+        )
+        with write:
+            for image, pts in clip:
+                write.write(np.dstack([image, alpha]), pts)
+    found, frames = decoded(tmp_path / name)
+    assert found == codec and len(frames) == len(UNEVEN_PTS)
+    for frame in frames:  # ProRes rounds to ten bits, VP9 quantizes
+        assert np.abs(frame[..., 3].astype(int) - alpha).mean() < 1
+    assert [at for at, _ in shown(tmp_path / name)] == [Fraction(pts, 1000) for pts in UNEVEN_PTS]
+
+
+def test_webm_has_opus_and_its_times_are_milliseconds(
+    tmp_path: Path, make_clip: WriteClip, copy_clip: WriteClip, starts: Starts
+) -> None:
+    opus = make_clip(tmp_path / "in.mkv", range(50), audio="libopus", audio_rate=48000)
+    copied = copy_clip(opus, tmp_path / "copied.webm")
+    assert [data for data, _ in audio_packets(copied)] == [data for data, _ in audio_packets(opus)]
+    aac = make_clip(tmp_path / "in.mp4", range(50), Fraction(1001, 30000), audio="aac")
+    encoded = copy_clip(aac, tmp_path / "encoded.webm")
+    with av.open(str(encoded)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["vp9", "opus"]
+    assert max(abs(a - b) for a, b in zip(starts(encoded), starts(aac), strict=True)) <= Fraction(1, 2000)
+
+
+def test_mov_is_h264_and_takes_pcm(tmp_path: Path, make_clip: WriteClip, copy_clip: WriteClip, shown: Shown) -> None:
+    driving = make_clip(tmp_path / "in.mov", range(50), Fraction(1001, 30000), audio="pcm_s16le")
+    written = copy_clip(driving, tmp_path / "out.mov")
+    with av.open(str(written)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "pcm_s16le"]
+    samples = [b"".join(data for data, _ in audio_packets(path)) for path in (written, driving)]
+    assert samples[0] == samples[1]
+    assert [at for at, _ in shown(written)] == [at for at, _ in shown(driving)]
+
+
+def test_no_alpha_in_an_mp4(tmp_path: Path, make_clip: WriteClip) -> None:
+    with open_clip(make_clip(tmp_path / "in.mp4")) as clip:
+        with pytest.raises(MaskanimError, match=r"one ending in \.mov or \.webm\. An mp4 has no room for alpha"):
+            ClipWriter(tmp_path / "out.mp4", clip, alpha=True)
+        with (
+            pytest.raises(MaskanimError, match="expected uint8 RGBA of shape"),
+            ClipWriter(tmp_path / "out.mov", clip, alpha=True) as writer,
+        ):
+            writer.write(next(clip).image, 0)
 
 
 # Real clips

@@ -1,0 +1,214 @@
+"""The audio of a driving clip, read packet by packet: cut and repeated as its frames are."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import av
+import av.container
+from av.audio.stream import AudioStream
+
+from maskanim.video.container import audio_stream, open_container
+
+if TYPE_CHECKING:
+    AudioPacket = av.Packet[AudioStream]
+
+SEARCHABLE = frozenset({"matroska", "mov"})  # formats with an index that is right
+LEAD = 1  # seconds by which a search for audio begins early: it is searched for by the video beside it
+
+
+class Lap(NamedTuple):
+    """One round of a clip that is shown repeatedly, in seconds: when it begins and how long it lasts."""
+
+    begin: Fraction
+    period: Fraction
+
+
+class AudioReading(Protocol):
+    """Audio that is being read.
+
+    Attributes:
+        stream: what the packets belong to.
+    """
+
+    stream: AudioStream
+
+    def packets(self) -> Iterator[AudioPacket | None]:
+        """The packets in order, with the times that they have beside the clip's frames; None: nothing as yet."""
+
+    def close(self) -> None:
+        """Close what was opened for it."""
+
+
+class AudioTrack(Protocol):
+    """The audio that goes with a clip's frames.
+
+    Attributes:
+        rate: samples per second.
+        endless: whether it is repeated for as long as it is asked for.
+    """
+
+    @property
+    def rate(self) -> int: ...
+
+    @property
+    def endless(self) -> bool: ...
+
+    def open(self) -> AudioReading:
+        """Begin to read it."""
+
+
+@dataclass(frozen=True)
+class FileAudio:
+    """A track of a file, which is opened a second time for it.
+
+    Attributes:
+        path: the file.
+        number: the track, counted from 1; None for the default one.
+        rate: samples per second.
+        start: seconds of the file's time that become zero; packets that begin earlier are left out. None: unchanged.
+        end: seconds of the file's time; packets that begin then or later are left out.
+        lap: tells the first round of frames that are shown repeatedly, or None as long as it is not over.
+    """
+
+    path: Path
+    number: int | None
+    rate: int
+    start: Fraction | None = None
+    end: Fraction | None = None
+    lap: Callable[[], Lap | None] | None = None
+
+    @property
+    def endless(self) -> bool:
+        """See `AudioTrack`."""
+        return self.lap is not None
+
+    def open(self) -> AudioReading:
+        """Begin to read it.
+
+        Raises:
+            MaskanimError: the file has gone.
+        """
+        return _FileReading(self)
+
+
+class _FileReading:
+    """A file's audio, from a handle of its own."""
+
+    def __init__(self, track: FileAudio) -> None:
+        self._track = track
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self._track.path)
+        stream = audio_stream(self._track.path, self._container, self._track.number)
+        assert stream is not None, "this track was found when the clip was opened"
+        self.stream = stream
+
+    def close(self) -> None:
+        self._container.close()
+
+    def packets(self) -> Iterator[AudioPacket | None]:
+        yield from self._round(0)
+        for number in count(1) if self._track.lap else ():
+            while self._lap() is None:
+                yield None
+            self.close()
+            self._open()
+            silent = True
+            for packet in self._round(number):
+                silent = False
+                yield packet
+            if silent:
+                return
+
+    def _lap(self) -> Lap | None:
+        return self._track.lap() if self._track.lap else None
+
+    def _round(self, number: int) -> Iterator[AudioPacket]:
+        start = self._track.start or Fraction(0)
+        for packet in self._demuxed():
+            at = None if packet.pts is None else packet.pts * packet.time_base
+            lap = self._lap()
+            if at is not None and self._is_over(at, lap, start):
+                return
+            if at is not None and self._is_early(at, lap if number else None, start):
+                continue
+            _move(packet, (number * lap.period if lap else 0) - start)
+            yield packet
+
+    def _is_over(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
+        return (self._track.end is not None and at >= self._track.end) or (
+            lap is not None and at - start >= lap.begin + lap.period
+        )
+
+    def _is_early(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
+        return (self._track.start is not None and at < start) or (lap is not None and at - start < lap.begin)
+
+    def _demuxed(self) -> Iterator[AudioPacket]:
+        container, start = self._container, self._track.start
+        if start is not None and start > LEAD and not SEARCHABLE.isdisjoint(container.format.name.split(",")):
+            container.seek(int((start - LEAD) * av.time_base))
+        # Where the file is damaged the audio ends; the reader of the video says so.
+        with suppress(av.error.InvalidDataError):
+            yield from (packet for packet in container.demux(self.stream) if packet.size)
+
+
+def _move(packet: AudioPacket, seconds: Fraction) -> None:
+    ticks = round(seconds / packet.time_base) if seconds else 0
+    if packet.pts is not None:
+        packet.pts += ticks
+    if packet.dts is not None:
+        packet.dts += ticks
+
+
+class PipedAudio:
+    """Audio that comes with the video through one pipe, where nothing can be opened a second time.
+
+    Args:
+        stream: the track.
+        start, end: as those of `FileAudio`.
+    """
+
+    endless = False
+
+    def __init__(self, stream: AudioStream, start: Fraction | None, end: Fraction | None) -> None:
+        self.stream, self.rate = stream, stream.rate
+        self._start, self._end = start, end
+        self._waiting: deque[AudioPacket] = deque()
+        self._wanted = self._complete = False
+
+    def open(self) -> AudioReading:
+        """From now on what comes is kept until it is taken."""
+        self._wanted = True
+        return self
+
+    def put(self, packet: AudioPacket) -> None:
+        """Hand over what the demuxer of the video came across."""
+        at = None if packet.pts is None else packet.pts * packet.time_base
+        late = self._end is not None and at is not None and at >= self._end
+        early = self._start is not None and at is not None and at < self._start
+        if self._wanted and packet.size and not (early or late):
+            _move(packet, -(self._start or Fraction(0)))
+            self._waiting.append(packet)
+
+    def complete(self) -> None:
+        """No more packets will come."""
+        self._complete = True
+
+    def packets(self) -> Iterator[AudioPacket | None]:
+        """See `AudioReading`."""
+        while self._waiting or not self._complete:
+            yield self._waiting.popleft() if self._waiting else None
+
+    def close(self) -> None:
+        """Keep nothing that comes later."""
+        self._wanted = False
+        self._waiting.clear()

@@ -1,0 +1,84 @@
+"""Files in FFmpeg's hands: opening them, and the streams in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import av.container
+from av.audio.stream import AudioStream
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from maskanim.errors import MaskanimError
+from maskanim.video.picture import brand, require_size
+
+DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
+
+
+def open_container(path: Path) -> av.container.InputContainer:
+    """The file, or one clear refusal.
+
+    Raises:
+        MaskanimError: FFmpeg does not know it, or it is incomplete.
+    """
+    try:
+        # FFmpeg would take the name "10:30.mp4" for a protocol, and "face%02d.png" for a series of files.
+        name, options = str(path.absolute()), {"pattern_type": "none"}
+        return av.open(name, container_options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, av.error.InvalidDataError) and brand(path):
+            raise unreadable(path, "an incomplete mp4 or mov, whose index (moov) is missing") from error
+        next_step = "Check that it is a video and plays"
+        received = f"not a video that FFmpeg can open ({error.strerror})"
+        raise MaskanimError(str(path), received, DRIVING_KINDS, next_step) from error
+
+
+def holds_picture(container: av.container.InputContainer) -> bool:
+    """Whether FFmpeg took a picture for a video of one frame."""
+    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+
+
+def unreadable(path: Path, received: str) -> MaskanimError:
+    """The refusal of a video that is not all there."""
+    return MaskanimError(str(path), received, "a complete video", "Copy, download or record it again")
+
+
+def video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+    """The moving picture of an opened file.
+
+    Raises:
+        MaskanimError: there is none.
+    """
+    # FFmpeg would play a text file as ANSI art, and calls a cover picture a video.
+    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not moving or container.format.name == "tty":
+        raise MaskanimError(str(path), "a file without video", DRIVING_KINDS, "Check that it plays with a picture")
+    if moving[0].codec_context is None:
+        next_step = "Convert it to H.264, for example with ffmpeg"
+        raise MaskanimError(str(path), "a video that FFmpeg cannot decode", "a codec it knows", next_step)
+    require_size(path, moving[0].width, moving[0].height)
+    return moving[0]
+
+
+def audio_stream(path: Path, container: av.container.InputContainer, number: int | None = None) -> AudioStream | None:
+    """An audio track of an opened file.
+
+    Args:
+        number: which, counted from 1; None takes the one that the file calls the default, else the first.
+
+    Returns:
+        The track; None where there is none, or none by default that FFmpeg can decode.
+
+    Raises:
+        MaskanimError: there is no track of this number, or FFmpeg cannot decode it.
+    """
+    tracks = container.streams.audio
+    if number is not None:
+        if not 1 <= number <= len(tracks) or tracks[number - 1].codec_context is None:
+            received = f"no audio track {number} that FFmpeg can decode"
+            raise MaskanimError(str(path), received, f"one of its {len(tracks)} audio tracks, counted from 1")
+        return tracks[number - 1]
+    heard = [stream for stream in tracks if stream.codec_context is not None]
+    default = (stream for stream in heard if stream.disposition & Disposition.default)
+    return next(default, heard[0] if heard else None)

@@ -1,0 +1,245 @@
+"""Videos, decoded by FFmpeg: every frame upright, with its own time, as far as the file is whole."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.container
+import numpy as np
+from av.video.stream import VideoStream
+
+from maskanim.ops import Frame
+from maskanim.video.audio import SEARCHABLE, PipedAudio
+from maskanim.video.clip import Footage, ShownFrame
+from maskanim.video.container import unreadable, video_stream
+
+if TYPE_CHECKING:
+    VideoPacket = av.Packet[VideoStream]
+    AnyPacket = av.Packet[Any]
+
+STILLS_RATE = 25  # frames per second of what states no rate: strips, folders, and some streams
+STATING = frozenset({"avi", "matroska", "mov"})  # formats that state how long they are; for others FFmpeg guesses
+# With these, a packet's time is its frame's time and decoding can begin at any key frame.
+SEARCHABLE_CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"})
+
+
+class Film(Footage):
+    """A video that FFmpeg decodes.
+
+    Args:
+        path: the file, or what messages call it.
+        opener: opens it; called again when it is read again.
+        container: the file, if it is open already.
+        whole: refuse a video of which anything is missing, when its end is reached, instead of keeping the rest.
+        once: it can be read only once, as it comes.
+        live: as `once`, and the time of its first frame becomes zero.
+        draw: makes the pixels of a decoded frame.
+
+    Raises:
+        MaskanimError: it cannot be opened, there is no video in it, or it is smaller than 64x64.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        opener: Callable[[], av.container.InputContainer],
+        container: av.container.InputContainer | None = None,
+        *,
+        whole: bool = False,
+        once: bool = False,
+        live: bool = False,
+        draw: Callable[[av.VideoFrame], Frame] | None = None,
+    ) -> None:
+        self.path, self.once = path, once or live
+        self.audio: PipedAudio | None = None
+        self._open, self._whole, self._live, self._draw = opener, whole, live, draw or upright
+        self._begun = False
+        self.container = container or opener()
+        try:
+            self._describe(video_stream(path, self.container))
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _describe(self, stream: VideoStream) -> None:
+        if stream.time_base is None:
+            raise unreadable(self.path, "a video without a time base")
+        self.time_base = stream.time_base
+        self.rate = stream.average_rate or stream.guessed_rate or Fraction(STILLS_RATE)
+        self.first = 0 if self._live else stream.start_time or 0
+        self._step = max(1, round(1 / (self.rate * self.time_base)))
+        self.frame_count = stream.frames or None
+        if not self.frame_count and self.container.duration:
+            self.frame_count = round(Fraction(self.container.duration, av.time_base) * self.rate)
+
+    def shown(self, since: int | None = None) -> Iterator[ShownFrame]:
+        """See `Footage`. Timestamps are the file's own; a frame without one, or with one that does not come after the
+        frame before, directly follows that frame.
+
+        Raises:
+            MaskanimError: no frame can be decoded, or, of a video that has to be whole, not every frame.
+        """
+        if self._begun and not self.once:
+            self._reopen()
+        self._begun = True
+        decoding = _Decoding(self.path, self.container, self.audio)
+        frames = decoding.frames()
+        if since is not None and since > self.first and not self.once and decoding.searchable:
+            found = decoding.frames_from_key(since)
+            if found is None:  # without an index in the file, the search may end behind what it was for
+                self._reopen()
+                decoding = _Decoding(self.path, self.container, self.audio)
+            frames = found or decoding.frames()
+        yield from self._timed(decoding, frames)
+        self._tell(decoding)
+
+    def _timed(self, decoding: _Decoding, frames: Iterator[av.VideoFrame]) -> Iterator[ShownFrame]:
+        last, end, zero = None, self.first, 0
+        for frame in frames:
+            pts = decoding.time(frame)
+            if last is None and self._live:
+                zero = pts or 0
+            pts = None if pts is None else pts - zero
+            last = end if pts is None or (last is not None and pts <= last) else pts
+            duration = frame.duration or self._step
+            end = last + duration
+            yield ShownFrame(partial(self._draw, frame), last, duration)
+        if last is None:
+            raise unreadable(self.path, "a video of which no frame could be decoded")
+
+    def _tell(self, decoding: _Decoding) -> None:
+        missing = decoding.missing(self._step)
+        if missing and self._whole:
+            raise unreadable(self.path, missing)
+        if missing:
+            self.warning = f"{self.path}: {missing}; what could be read is kept"
+
+    def _reopen(self) -> None:
+        self.container.close()
+        self.container = self._open()
+
+    def close(self) -> None:
+        """See `Footage`."""
+        self.container.close()
+
+
+class _Decoding:
+    """One pass through a video, and what went wrong on the way."""
+
+    def __init__(self, path: Path, container: av.container.InputContainer, audio: PipedAudio | None) -> None:
+        self._container, self._stream, self._audio = container, video_stream(path, container), audio
+        self._formats = set(container.format.name.split(","))
+        self._packet_times: deque[int] = deque()
+        self._whole = 0  # packets decoded without an error
+        self._reached: float = -math.inf  # the end of the last of them, in ticks
+        self._damaged = self._sought = self._seen = False
+
+    @property
+    def searchable(self) -> bool:
+        """Whether decoding can begin at a key frame, with the same result as from the beginning."""
+        return not SEARCHABLE.isdisjoint(self._formats) and self._stream.codec.canonical_name in SEARCHABLE_CODECS
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """Every frame that can be decoded."""
+        return self._decoded(self._demuxed())
+
+    def frames_from_key(self, since: int) -> Iterator[av.VideoFrame] | None:
+        """Those from a key frame on that is shown at a time, in ticks, or before; None if none can be decoded first."""
+        self._container.seek(since, stream=self._stream)
+        packets = self._demuxed()
+        first = next((packet for packet in packets if packet.size), None)
+        if first is None or not first.is_keyframe or first.pts is None or first.pts > since:
+            return None
+        self._sought, key = True, first.pts
+        # What is shown before the key frame is made from frames that were not decoded.
+        decoded = (frame for frame in self._decoded(chain([first], packets)) if frame.pts is None or frame.pts >= key)
+        begin = next(decoded, None)
+        return None if begin is None or begin.pts != key else chain([begin], decoded)
+
+    def _demuxed(self) -> Iterator[VideoPacket]:
+        streams = (self._stream, self._audio.stream) if self._audio else (self._stream,)
+        packets = self._container.demux(*streams)
+        while (packet := self._next(packets)) is not None:
+            if self._audio and packet.stream_index == self._audio.stream.index:
+                self._audio.put(packet)
+            else:
+                yield packet
+        if self._audio:
+            self._audio.complete()
+
+    def _next(self, packets: Iterator[AnyPacket]) -> AnyPacket | None:
+        try:
+            return next(packets, None)
+        except (av.FFmpegError, OSError):  # a broken tail, or a pipe or a disk that failed
+            self._damaged = True
+            return None
+
+    def _decoded(self, packets: Iterator[VideoPacket]) -> Iterator[av.VideoFrame]:
+        for packet in packets:
+            if packet.size:  # an empty packet would end the decoding
+                yield from self._decode(packet)
+        try:
+            yield from self._stream.decode(None)
+        except av.FFmpegError:
+            self._damaged = True
+
+    def _decode(self, packet: VideoPacket) -> list[av.VideoFrame]:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            self._damaged |= self._seen or packet.is_keyframe  # a broadcast may well start before its first key frame
+            return []
+        self._seen |= bool(frames)
+        self._damaged |= packet.is_corrupt
+        self._whole += not packet.is_corrupt
+        at = packet.dts if packet.pts is None else packet.pts
+        self._reached = max(self._reached, (at or 0) + (packet.duration or 0))
+        if "avi" in self._formats and packet.dts is not None:
+            self._packet_times.append(packet.dts)
+        return frames
+
+    def time(self, frame: av.VideoFrame) -> int | None:
+        """When a decoded frame is shown, in ticks; None if the file does not say."""
+        # An AVI has one time per packet, in decoding order, and that is no B-frame's own.
+        return self._packet_times.popleft() if self._packet_times else frame.pts
+
+    def missing(self, step: int) -> str:
+        """What of the file could not be read, now that its end is reached; empty if nothing is known to be missing.
+
+        Args:
+            step: ticks for which a frame is usually shown.
+        """
+        duration, promised = self._promised_end(), self._stream.frames
+        counted = bool(promised) and not self._sought and "mov" in self._formats
+        # A clip trimmed without encoding still lists every frame, but its duration is that of what is left.
+        short = duration is not None and self._reached + step <= (self._stream.start_time or 0) + duration
+        short = short and not STATING.isdisjoint(self._formats)
+        if counted and (self._damaged or (short and self._whole < promised)):
+            return f"damaged or cut short: {self._whole} of {promised} frames could be read"
+        if short and not counted and duration and self._stream.time_base:
+            read, said = ((ticks * self._stream.time_base) for ticks in (Fraction(self._reached), duration))
+            return f"cut short: it ends after {float(read):.2f} of {float(said):.2f} s"
+        return "damaged: not every frame could be read" if self._damaged else ""
+
+    def _promised_end(self) -> int | None:
+        """The duration in ticks that the file states for its video."""
+        stated = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
+        if self._stream.duration is None and stated and self._stream.time_base:
+            hours, minutes, seconds = (Fraction(part) for part in stated.groups())
+            return round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
+        return self._stream.duration
+
+
+def upright(frame: av.VideoFrame, pixels: str = "rgb24") -> Frame:
+    """A decoded frame as (H, W, 3) uint8 RGB, or as its file's pixels are named, turned as the file says."""
+    image = frame.to_ndarray(format=pixels)
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)), np.uint8)
