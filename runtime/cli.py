@@ -1,11 +1,11 @@
-"""maskanim-run: a picture and a driving video to a video."""
+"""maskanim-run: a picture and a driving video to a video, or many of them."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,72 +14,200 @@ from maskanim.progress import ProgressBar
 
 if TYPE_CHECKING:
     from maskanim.runtime.animator import Animator
+    from maskanim.runtime.jobs import Job, Pair, RenderSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+TIMES, FRAMING, SEEING, KEEPING, ENGINE = "Which part, and when", "Framing", "Seeing", "Keeping", "Model and engine"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
 @app.command()
 @one_line_errors
 def run(
-    source: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
-    driving: Annotated[Path | None, typer.Option(help="The clip that drives it: video, strip or folder.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The picture to animate, or a video; a folder of them, or a quoted pattern. May be repeated."
+        ),
+    ] = None,
+    driving: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What drives it: a video, a folder of frames, a strip, a picture, a motion file, 'camera:0', or '-', "
+            "standard input; a folder of clips, or a quoted pattern. May be repeated."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Instead of both: a CSV file with the columns source, driving and maybe output.")
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The mp4 to write. (default: <source>-<driving>.mp4 in this folder)"),
-    ] = None,
-    engine: Annotated[
-        str,
         typer.Option(
-            help="'trt' or 'rtx' (TensorRT and TensorRT-RTX; plans are built where they are missing), 'ort-cuda', "
-            "'openvino', 'ort', or 'auto': the first of them that works."
+            "--output",
+            "-o",
+            help="The .mp4, .mov or .webm to write; for several pairs a folder. (default: <source>-<driving>.mp4 here)",
         ),
-    ] = "auto",
-    model: Annotated[
-        str | None,
-        typer.Option(help="A bundle's folder, or 'demo'. (default: the one exported last, else the demo)"),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Frames that go through the networks together, for throughput.")] = 1,
-    precision: Annotated[str, typer.Option(help="Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
-    cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
-    grid: Annotated[bool, typer.Option("--grid", help="Show all steps side by side, as the paper's Figure 4.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Run the embedded demo; what is given above replaces that part of it.")
     ] = False,
+    frame: Annotated[int, _option(TIMES, "Which frame of a source that is a video, from 0.", min=0)] = 0,
+    start: Annotated[str | None, _option(TIMES, "Where the driver begins: seconds or hh:mm:ss.")] = None,
+    end: Annotated[str | None, _option(TIMES, "Where it ends.")] = None,
+    fps: Annotated[str | None, _option(TIMES, "A constant rate instead of the driver's own times.")] = None,
+    loop: Annotated[int, _option(TIMES, "How often the driver is shown.", min=1)] = 1,
+    duration: Annotated[str | None, _option(TIMES, "How long it is shown, over and over, instead of --loop.")] = None,
+    audio_track: Annotated[int | None, _option(TIMES, "The driver's audio track, from 1; else the default.")] = None,
+    crop: Annotated[
+        str, _option(FRAMING, "'center', 'auto' (the model's own mask finds the object), or x,y,width,height.")
+    ] = "center",
+    crop_driving: Annotated[
+        str | None, _option(FRAMING, "The same for the driver. (default: 'auto' with --crop auto, else 'center')")
+    ] = None,
+    paste_back: Annotated[bool, _option(FRAMING, "Put the result back into the picture.", "--paste-back")] = False,
+    keep_alpha: Annotated[
+        bool, _option(FRAMING, "A transparent source gives a transparent .mov or .webm.", "--keep-alpha")
+    ] = False,
+    background: Annotated[str, _option(FRAMING, "Else this colour comes below it.")] = "white",
+    grid: Annotated[bool, _option(SEEING, "All steps side by side, as the paper's Figure 4.", "--grid")] = False,
+    side_by_side: Annotated[bool, _option(SEEING, "Source, driver and result in a row.", "--side-by-side")] = False,
+    save_masks: Annotated[Path | None, _option(SEEING, "A folder for the masks as PNGs.")] = None,
+    save_motion: Annotated[Path | None, _option(SEEING, "A motion file (.mmot), which drives other sources.")] = None,
+    preview: Annotated[Path | None, _option(SEEING, "A contact sheet of the result, a picture.")] = None,
+    label: Annotated[str | None, _option(SEEING, "A text to write into every frame, e.g. 'synthetic'.")] = None,
+    resume: Annotated[bool, _option(KEEPING, "Go on with a render that was stopped.", "--resume")] = False,
+    provenance: Annotated[
+        bool | None,
+        _option(
+            KEEPING,
+            "Sign the video as synthetic (C2PA). (default: where the extra 'provenance' is installed)",
+            "--provenance/--no-provenance",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        _option(
+            ENGINE,
+            "'trt' or 'rtx' (TensorRT and TensorRT-RTX; plans are built where they are missing), 'ort-cuda', "
+            "'openvino', 'ort', or 'auto': the first of them that works.",
+        ),
+    ] = "auto",
+    model: Annotated[
+        str | None, _option(ENGINE, "A bundle's folder, or 'demo'. (default: the one exported last, else the demo)")
+    ] = None,
+    batch: Annotated[int, _option(ENGINE, "Frames that go through the networks together, for throughput.")] = 1,
+    precision: Annotated[str, _option(ENGINE, "Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    cuda_binding: Annotated[str, _option(ENGINE, "What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
 ) -> None:
     """Animate a picture by a driving video, with the video's timestamps and audio."""
-    from maskanim.video import check_output, open_clip, read_picture
+    from maskanim.runtime.jobs import Extras, Places, RenderSettings, several, single
+    from maskanim.video import parse_rate, parse_time
 
-    source, driving, output = _places(source, driving, output, demo)
-    check_output(output, [source, driving])
-    image = read_picture(source)
-    with open_clip(driving) as clip:
-        from maskanim.runtime.animator import Animator
-        from maskanim.runtime.engines import RunOptions
-        from maskanim.runtime.stream import animate_opened
+    if grid and side_by_side:
+        raise MaskanimError("--grid", "together with --side-by-side", "one of the two")
+    from maskanim.runtime.framing import parse_crop
 
-        options = RunOptions(batch, precision, cuda_binding, tell=typer.echo)
-        with Animator.open(model or ("demo" if demo else None), engine, options) as animator:
-            _tell(animator)
-            with ProgressBar("frame") as bar:
-                start = monotonic()
+    crop_driving = crop_driving or ("auto" if crop == "auto" else "center")
+    how = RenderSettings(
+        crop=parse_crop(crop),
+        driving_crop=parse_crop(crop_driving),
+        source_frame=frame,
+        background=background,
+        keep_alpha=keep_alpha,
+        paste_back=paste_back,
+        start=None if start is None else parse_time(start, "--start"),
+        end=None if end is None else parse_time(end, "--end"),
+        fps=None if fps is None else parse_rate(fps, "--fps"),
+        loop=loop,
+        duration=None if duration is None else parse_time(duration, "--duration"),
+        audio=audio_track,
+        view="grid" if grid else "side-by-side" if side_by_side else "frame",
+        label=label,
+        provenance=provenance,
+        resume=resume,
+    )
+    listed = _pairs(source, driving, pairs, demo)
+    if demo and output is None and len(listed) == 1:
+        output = Path("maskanim-demo.mp4")
+    places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
+    many = pairs is not None or len(listed) > 1
+    jobs = several(listed, places) if many else [single(listed[0], places)]
+    _render(jobs, how, model or ("demo" if demo else None), (engine, batch, precision, cuda_binding), many)
 
-                def progress(done: int, total: int | None) -> None:
-                    bar.update(done, total, f"{done / (monotonic() - start):.1f} frames/s")
 
-                result = animate_opened(animator, image, clip, output, grid=grid, progress=progress)
-    typer.echo(f"{output}: {result.frames} frames in {result.seconds:.1f} s, {result.rate:.1f} frames/s end to end")
+def _pairs(source: list[str] | None, driving: list[str] | None, pairs: Path | None, demo: bool) -> list[Pair]:
+    from maskanim.runtime.jobs import cross, read_pairs
 
-
-def _places(source: Path | None, driving: Path | None, output: Path | None, demo: bool) -> tuple[Path, Path, Path]:
-    """The source, the driving clip and the output."""
+    if pairs:
+        if source or driving:
+            raise MaskanimError("--pairs", "together with --source or --driving", "the pairs alone")
+        return read_pairs(pairs)
     if demo:
         from maskanim.models import DEMO
 
-        return source or DEMO / "source.png", driving or DEMO / "driving.mp4", output or Path("maskanim-demo.mp4")
-    if source is None or driving is None:
-        missing = " and ".join(flag for flag, value in (("--source", source), ("--driving", driving)) if value is None)
+        source, driving = source or [str(DEMO / "source.png")], driving or [str(DEMO / "driving.mp4")]
+    if not source or not driving:
+        missing = " and ".join(flag for flag, value in (("--source", source), ("--driving", driving)) if not value)
         raise MaskanimError("maskanim-run", f"no {missing}", "both --source and --driving", "Or try it with --demo")
-    return source, driving, output or Path(f"{source.resolve().stem}-{driving.resolve().stem}.mp4")
+    return cross(source, driving)
+
+
+def _render(
+    jobs: list[Job], how: RenderSettings, model: str | None, engine: tuple[str, int, str, str], many: bool
+) -> None:
+    from contextlib import ExitStack
+
+    from maskanim.runtime.jobs import open_inputs
+
+    with ExitStack() as opened:
+        inputs = None if many else opened.enter_context(open_inputs(jobs[0], how))  # before a model is loaded
+        from maskanim.runtime.animator import Animator
+        from maskanim.runtime.engines import RunOptions
+        from maskanim.runtime.jobs import Interrupts, render, render_all
+
+        name, batch, precision, binding = engine
+        options = RunOptions(batch, precision, binding, tell=typer.echo)
+        animator = opened.enter_context(Animator.open(model, name, options))
+        _tell(animator)
+        bar = opened.enter_context(ProgressBar("frame"))
+
+        def note(line: str) -> None:
+            bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        interrupts, progress = Interrupts(note, several=many), _Pace(bar)
+        with interrupts.heard():
+            if inputs:
+                done = render(animator, jobs[0], how, inputs, note, progress, interrupts)
+            else:
+                summary = render_all(animator, jobs, how, interrupts, note, progress)
+    if inputs:
+        kept = f" behind {done.kept} that were whole" if done.kept else ""
+        told = f"{done.frames} frames{kept} in {done.seconds:.1f} s, {done.rate:.1f} frames/s end to end"
+        typer.echo(f"{done.output}: {told}")
+        return
+    for line in summary.lines():
+        typer.echo(line)
+    if summary.failed or summary.left:
+        raise typer.Exit(1)
+
+
+class _Pace:
+    """Shows the frames of one render after the other."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._last = 0
+        self._first, self._began = 0, monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if done <= self._last or not self._last:
+            self._first, self._began = done - 1, monotonic()
+        self._last = done
+        passed = max(monotonic() - self._began, 1e-9)
+        self._bar.update(done, total, f"{(done - self._first) / passed:.1f} frames/s")
 
 
 def _tell(animator: Animator) -> None:

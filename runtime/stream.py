@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from maskanim.grid import draw_grid
-from maskanim.ops import Frame
+from maskanim.ops import Array, Frame, postprocess
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.overlap import ahead, behind
-from maskanim.runtime.runner import Runner
+from maskanim.runtime.runner import Runner, Steps
 from maskanim.video import Clip, ClipWriter, check_output, open_clip, read_picture
 
 Progress = Callable[[int, int | None], object]
+# What is wanted of a frame beside the picture: nothing, m_dp, or every step; or m_dp is what goes in.
+Wanted = Literal["frame", "perturbed", "steps", "replay"]
+
+
+class Fed(NamedTuple):
+    """What goes into the runner for one frame.
+
+    Attributes:
+        prepared: by `Runner.prepare`; for ``replay`` a perturbed mask, (1, 1, 64, 64) float32 in [0, 1].
+        pts: when the frame is shown, in ticks of its clip.
+        driving: the driving frame, where somebody wants to see it.
+    """
+
+    prepared: Any
+    pts: int
+    driving: Frame | None = None
+
+
+class Shown(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        fed: what went in.
+        finish: to be called once, from any thread: (256, 256, 3) uint8 RGB.
+        perturbed: m_dp, where it was wanted.
+        steps: every step, where they were.
+    """
+
+    fed: Fed
+    finish: Callable[[], Frame]
+    perturbed: Array | None = None
+    steps: Steps | None = None
 
 
 class Result(NamedTuple):
@@ -38,6 +71,45 @@ class Result(NamedTuple):
         return self.frames / self.seconds
 
 
+def overlapped(
+    runner: Runner, source: Any, feed: Iterable[Fed], wanted: Wanted, take: Callable[[Shown], object]
+) -> Generator[None, None, None]:
+    """Animate what is fed, while one thread decodes ahead and another takes the frames; yields once for each frame.
+
+    Args:
+        source: encoded by the runner.
+        feed: runs in a thread of its own.
+        wanted: of each frame.
+        take: called for each frame in order, in a thread of its own.
+    """
+    with ahead(feed) as fed, behind(take) as hand_over:
+        for shown in animated(runner, source, fed, wanted):
+            hand_over(shown)
+            yield
+
+
+def animated(runner: Runner, source: Any, feed: Iterable[Fed], wanted: Wanted) -> Iterator[Shown]:
+    """What comes of each frame, in order; several may be taken before the first comes out."""
+    waiting: deque[Fed] = deque()
+
+    def entering() -> Iterator[Any]:
+        for fed in feed:
+            waiting.append(fed)
+            yield fed.prepared
+
+    if wanted == "steps":
+        for steps in runner.steps(source, entering()):
+            image = steps.animation.frame[0]
+            yield Shown(waiting.popleft(), partial(postprocess, image), steps.animation.perturbed, steps)
+    elif wanted == "perturbed":
+        for finish, perturbed in runner.recorded(source, entering()):
+            yield Shown(waiting.popleft(), finish, perturbed)
+    else:
+        run = runner.replayed if wanted == "replay" else runner.frames
+        for finish in run(source, entering()):
+            yield Shown(waiting.popleft(), finish)
+
+
 def animate_clip(
     animator: Animator,
     source: str | Path,
@@ -53,7 +125,7 @@ def animate_clip(
         animator: stays open.
         source: the picture; see `video.read_picture`.
         driving: the clip; see `video.open_clip`.
-        output: the mp4 to write, with the driving clip's timestamps and audio; an older one is replaced on
+        output: the file to write, with the driving clip's timestamps and audio; an older one is replaced on
             success only.
         grid: write all steps side by side, 2048x256, instead of the frame alone.
         progress: called for each animated frame with their number so far and the estimated total, or None.
@@ -77,36 +149,19 @@ def animate_opened(
     progress: Progress | None = None,
 ) -> Result:
     """As `animate_clip`, for a picture that has been read, (H, W, 3) uint8 RGB, and a clip that is open."""
-    start, done = perf_counter(), 0
+    start, done, runner = perf_counter(), 0, animator.runner
     source = animator.encode_source(image)
-    draw = _draw_steps if grid else _draw_frames
-    times: deque[int] = deque()  # of the frames that the runner has taken and not yet given back
-
-    def untimed(frames: Iterable[tuple[Any, int]]) -> Iterator[Any]:
-        for prepared, pts in frames:
-            times.append(pts)
-            yield prepared
-
+    arrays = runner.source_arrays(source) if grid else None
     with ClipWriter(output, clip) as writer:
 
-        def write(step: tuple[Callable[[], Frame], int]) -> None:
-            finish, pts = step
-            writer.write(finish(), pts)
+        def write(shown: Shown) -> None:
+            steps = shown.steps
+            frame = draw_grid(arrays, *steps) if arrays and steps else shown.finish()
+            writer.write(frame, shown.fed.pts)
 
-        decoded = ((animator.runner.prepare(frame), pts) for frame, pts in clip)
-        with ahead(decoded) as frames, behind(write) as hand_over:
-            for done, finish in enumerate(draw(animator.runner, source, untimed(frames)), 1):
-                hand_over((finish, times.popleft()))
+        feed = (Fed(runner.prepare(frame), pts) for frame, pts in clip)
+        with closing(overlapped(runner, source, feed, "steps" if grid else "frame", write)) as frames:
+            for done, _ in enumerate(frames, 1):
                 if progress:
                     progress(done, clip.frame_count)
     return Result(writer.path, done, perf_counter() - start)
-
-
-def _draw_frames(runner: Runner, source: Any, prepared: Iterable[Any]) -> Iterator[Callable[[], Frame]]:
-    return runner.frames(source, prepared)
-
-
-def _draw_steps(runner: Runner, source: Any, prepared: Iterable[Any]) -> Iterator[Callable[[], Frame]]:
-    arrays = runner.source_arrays(source)
-    for driving, animation in runner.steps(source, prepared):
-        yield partial(draw_grid, arrays, driving, animation)

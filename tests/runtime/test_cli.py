@@ -110,6 +110,20 @@ def flipped(bundle: Bundle, place: Path) -> Path:
     return place
 
 
+def two(place: Path) -> str:
+    for name in ("a.mp4", "b.mp4"):
+        written(place / name)
+    return str(place / "?.mp4")
+
+
+def clear(place: Path) -> Path:
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(os.fspath(place), np.zeros((96, 96, 4), np.uint8))
+    return place
+
+
 def small_picture(place: Path) -> Path:
     import cv2
     import numpy as np
@@ -131,7 +145,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
     "text as video": (lambda t, b, c: {"driving": written(t / "t.mp4", b"just a text\n" * 50)}, "t.mp4"),
     "text as picture": (lambda t, b, c: {"source": written(t / "t.jpg", b"just a text\n" * 50)}, "t.jpg"),
     "empty video": (lambda t, b, c: {"driving": written(t / "e.mp4")}, "0 bytes"),
-    "cut video": (lambda t, b, c: {"driving": c}, "cut.mp4"),
+    "a frame that is no picture": (lambda t, b, c: {"driving": c}, "9.png"),
     "small source": (lambda t, b, c: {"source": small_picture(t / "s.png")}, "at least 64x64"),
     "no model": (lambda t, b, c: {"model": t / "no"}, "no such folder"),
     "damaged model": (lambda t, b, c: {"model": flipped(b, t / "flipped")}, "h.onnx: changed since it was written"),
@@ -141,9 +155,23 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
     "unknown binding": (lambda t, b, c: {"cuda-binding": "numba"}, "one of cuda-core, pycuda"),
     "no batch": (lambda t, b, c: {"batch": 0}, "a positive number of frames"),
     "no output folder": (lambda t, b, c: {"output": t / "no" / "out.mp4"}, "not a folder"),
-    "output is a folder": (lambda t, b, c: {"output": t}, "a folder"),
-    "output is an input": (lambda t, b, c: {"output": c, "driving": c}, "same file"),
-    "output is no mp4": (lambda t, b, c: {"output": t / "out.avi"}, "one ending in .mp4"),
+    "output is an input": (
+        lambda t, b, c: {"output": written(t / "in.mp4", b"x"), "source": t / "in.mp4"},
+        "same file",
+    ),
+    "output is no video": (lambda t, b, c: {"output": t / "out.avi"}, "one ending in .mp4, .mov or .webm"),
+    "pairs and a source": (lambda t, b, c: {"pairs": t / "p.csv"}, "the pairs alone"),
+    "a time that is none": (lambda t, b, c: {"start": "soon"}, "--start: 'soon'"),
+    "an end before the start": (lambda t, b, c: {"start": "2", "end": "1"}, "an end behind the start"),
+    "a rate that is none": (lambda t, b, c: {"fps": "0"}, "--fps: '0'"),
+    "a crop that is none": (lambda t, b, c: {"crop": "left"}, "not a crop"),
+    "no such audio track": (lambda t, b, c: {"driving": t / "picture.png", "audio-track": 1}, "no audio track"),
+    "a colour that is none": (
+        lambda t, b, c: {"background": "reddish", "source": clear(t / "c.png")},
+        "a colour such as",
+    ),
+    "a preview that is no picture": (lambda t, b, c: {"preview": t / "sheet.txt"}, "a name ending in '.txt'"),
+    "several into a file": (lambda t, b, c: {"driving": two(t), "output": t / "o.mp4"}, "a folder, for several pairs"),
 }
 
 
@@ -154,11 +182,11 @@ def test_one_line_exit_code_two_and_nothing_written(
     here: Path,
     tmp_path: Path,
     tiny_bundle: Bundle,
-    cut_clip: Path,
+    broken_frames: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     options, told = REFUSED[case]
-    result = invoke(**options(tmp_path, tiny_bundle, cut_clip))
+    result = invoke(**options(tmp_path, tiny_bundle, broken_frames))
     assert result.exit_code == 2, result.output
     assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("error: ") and told in result.stderr
     assert not list(here.iterdir())
@@ -179,10 +207,61 @@ def test_an_output_folder_that_cannot_be_written_to(invoke: Invoke) -> None:
     assert "no file can be created in /proc" in result.stderr
 
 
-def test_a_clip_cut_short_keeps_the_output_that_was_there(invoke: Invoke, here: Path, cut_clip: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--keep-alpha", "-o", "out.mp4"], "no room for alpha"),
+        (["--grid", "--side-by-side"], "one of the two"),
+        (["--grid", "--paste-back"], "one of the two"),
+        (["--resume", "--save-motion", "m.mmot"], "one of the two"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags: list[str], told: str, invoke: Invoke, here: Path) -> None:
+    result = invoke(*flags)
+    assert result.exit_code == 2 and told in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not list(here.iterdir())
+
+
+def test_a_folder_receives_the_video(invoke: Invoke, here: Path) -> None:
+    (here / "out").mkdir()
+    assert invoke(output="out").exit_code == 0
+    assert [path.name for path in (here / "out").iterdir()] == ["picture-clip.mp4"]
+
+
+def test_a_failure_keeps_the_output_that_was_there(invoke: Invoke, here: Path, broken_frames: Path) -> None:
     output = written(here / "out.mp4", b"an older clip")
-    assert invoke(driving=cut_clip, output=output).exit_code == 2
+    assert invoke(driving=broken_frames, output=output).exit_code == 2
     assert output.read_bytes() == b"an older clip" and list(here.iterdir()) == [output]
+
+
+def test_of_a_clip_cut_short_what_decodes_is_kept(invoke: Invoke, here: Path, cut_clip: Path) -> None:
+    result = invoke(driving=cut_clip)
+    assert result.exit_code == 0 and "warning: " in result.stderr and "what could be read is kept" in result.stderr
+    assert len(timestamps(here / "picture-cut.mp4")) > 0
+
+
+def test_a_clip_through_standard_input(here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle) -> None:
+    code = "from maskanim.runtime import cli; cli.main()"
+    options = [f"--source={picture}", "--driving=-", f"--model={tiny_bundle.path}", "--engine=ort"]
+    with tiny_clip.open("rb") as clip:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *options], cwd=here, stdin=clip, capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert timestamps(here / "picture-stdin.mp4") == timestamps(tiny_clip)
+
+
+def test_everything_beside_the_video(invoke: Invoke, here: Path, tiny_clip: Path) -> None:
+    extras = {"save-motion": "m.mmot", "save-masks": "masks", "preview": "sheet.png", "label": "synthetic"}
+    result = invoke("--side-by-side", "--crop=auto", **extras)
+    assert result.exit_code in (0, 2), result.output
+    if result.exit_code:  # random networks may see no object
+        assert "object" in result.stderr and not list(here.iterdir())
+        result = invoke("--side-by-side", **extras)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in here.iterdir()} == {"picture-clip.mp4", "m.mmot", "masks", "sheet.png"}
+    replayed = invoke(driving="m.mmot", output="again.mp4")
+    assert replayed.exit_code == 0 and timestamps(here / "again.mp4") == timestamps(tiny_clip)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between processes")

@@ -96,10 +96,10 @@ def test_the_source_is_encoded_once(
     assert len(encoded) == 1
 
 
-def test_a_failure_while_decoding(animator: Animator, picture: Path, cut_clip: Path, output: Path) -> None:
+def test_a_failure_while_decoding(animator: Animator, picture: Path, broken_frames: Path, output: Path) -> None:
     output.write_bytes(b"what was there")
-    with pytest.raises(MaskanimError, match=r"cut\.mp4"):
-        animate_clip(animator, picture, cut_clip, output)
+    with pytest.raises(MaskanimError, match=r"9\.png"):
+        animate_clip(animator, picture, broken_frames, output)
     assert_untouched(output)
 
 

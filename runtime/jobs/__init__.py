@@ -1,0 +1,26 @@
+"""Rendering whole pairs, one or many: any input, exact times, and nothing lost."""
+
+from maskanim.runtime.jobs.batch import Summary, render_all
+from maskanim.runtime.jobs.interrupts import Interrupts
+from maskanim.runtime.jobs.pairs import Pair, Places, cross, read_pairs, several, single
+from maskanim.runtime.jobs.render import Inputs, Rendered, open_inputs, render
+from maskanim.runtime.jobs.settings import Extras, Job, RenderSettings
+
+__all__ = [
+    "Extras",
+    "Inputs",
+    "Interrupts",
+    "Job",
+    "Pair",
+    "Places",
+    "RenderSettings",
+    "Rendered",
+    "Summary",
+    "cross",
+    "open_inputs",
+    "read_pairs",
+    "render",
+    "render_all",
+    "several",
+    "single",
+]

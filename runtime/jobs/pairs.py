@@ -1,0 +1,188 @@
+"""Which source is animated by which driver, and what each result is called."""
+
+from __future__ import annotations
+
+import csv
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from maskanim.errors import MaskanimError
+from maskanim.runtime.jobs.settings import MOTION_SUFFIX, Extras, Job
+from maskanim.video.feeds import is_feed
+from maskanim.video.picture import PICTURE_SUFFIXES
+from maskanim.video.stills import natural_order
+
+VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+CSV_COLUMNS = ("source", "driving")
+
+
+class Pair(NamedTuple):
+    """A source and a driver, and the name of the result where a list gives it."""
+
+    source: Path
+    driving: str
+    output: str = ""
+
+
+class Places(NamedTuple):
+    """Where results go.
+
+    Attributes:
+        output: a file for one pair, a folder for several; None: this folder.
+        suffix: of results that are named here.
+        extras: for several pairs, each of them a folder.
+    """
+
+    output: Path | None = None
+    suffix: str = ".mp4"
+    extras: Extras = Extras()
+
+
+def cross(sources: Sequence[str], drivings: Sequence[str]) -> list[Pair]:
+    """Every source with every driver.
+
+    Args:
+        sources: pictures and videos; folders of them, and patterns such as ``faces/*.png``.
+        drivings: clips, motion files, ``camera:N``, ``-``; folders of them, and patterns. A folder of pictures is one
+            clip.
+
+    Raises:
+        MaskanimError: a folder or a pattern that holds nothing of the kind.
+    """
+    found = [path for given in sources for path in _sources(given)]
+    return [Pair(source, driving) for source in found for given in drivings for driving in _drivings(given)]
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a CSV file with the columns ``source`` and ``driving``, and perhaps ``output``, a file name.
+
+    Paths are relative to the file's folder. Other columns are ignored.
+
+    Raises:
+        MaskanimError: no such file, not UTF-8, without the two columns or without rows, or a row that lacks one.
+    """
+    subject, columns = f"--pairs {path}", "the columns source and driving"
+    if not path.is_file():
+        raise MaskanimError(subject, "there is no such file", f"a CSV file with {columns}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error):
+        raise MaskanimError(subject, "not a CSV file in UTF-8", columns) from None
+    if not set(CSV_COLUMNS) <= set(names):
+        raise MaskanimError(subject, f"the columns {', '.join(names) or '(none)'}", columns)
+    if not rows:
+        raise MaskanimError(subject, "no rows", "one for each pair")
+    return [_row(subject, path.parent, line, row) for line, row in rows]
+
+
+def _row(subject: str, folder: Path, line: int, row: dict[str, str | None]) -> Pair:
+    source, driving, output = ((row.get(name) or "").strip() for name in (*CSV_COLUMNS, "output"))
+    if not source or not driving:
+        raise MaskanimError(f"{subject}, line {line}", "an empty cell", "a source and a driver")
+    if Path(output).name != output:
+        raise MaskanimError(f"{subject}, line {line}", f"the output '{output}'", "a file name without a folder")
+    return Pair(folder / source, driving if is_feed(driving) else str(folder / driving), output)
+
+
+def single(pair: Pair, places: Places) -> Job:
+    """The job of one pair, whose output is a file, or goes into an existing folder."""
+    output = places.output
+    if output is None or output.is_dir():
+        output = (output or Path()) / (pair.output or f"{_name(pair)}{places.suffix}")
+    return Job(pair.source, pair.driving, output, places.extras)
+
+
+def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
+    """The jobs of several pairs, each with a name of its own in the output's folder.
+
+    Two pairs that would have one name, such as ``a.png`` and ``a.jpg`` with one driver, get numbers, in their order.
+
+    Raises:
+        MaskanimError: the output, or an extra, is a file; or a list names one output twice.
+    """
+    folder = places.output or Path()
+    for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
+        if place is not None and (place.is_file() or (place.suffix and not place.is_dir())):
+            raise MaskanimError(str(place), "the name of a file", "a folder, for several pairs")
+    named = [pair.output for pair in pairs if pair.output]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice:
+        raise MaskanimError("--pairs", f"the output {twice} twice", "a name of its own for each pair")
+    names = _names(pairs, places.suffix)
+    return [
+        Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem))
+        for pair, name in zip(pairs, names, strict=True)
+    ]
+
+
+def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:
+    taken = {pair.output for pair in pairs}
+    names = []
+    for pair in pairs:
+        name, number = pair.output or f"{_name(pair)}{suffix}", 1
+        while not pair.output and name in taken:
+            number += 1
+            name = f"{_name(pair)}-{number}{suffix}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _name(pair: Pair) -> str:
+    driving = "stdin" if pair.driving == "-" else Path(pair.driving).resolve().stem.replace(":", "-")
+    return f"{pair.source.resolve().stem}-{driving}"
+
+
+def _extras(folders: Extras, stem: str) -> Extras:
+    return Extras(
+        folders.motion and folders.motion / f"{stem}{MOTION_SUFFIX}",
+        folders.masks and folders.masks / stem,
+        folders.preview and folders.preview / f"{stem}.png",
+    )
+
+
+def _sources(given: str) -> list[Path]:
+    path = Path(given)
+    if path.is_dir():
+        return _some(given, path.iterdir(), PICTURE_SUFFIXES, "pictures")
+    return _matched(given) or [path]
+
+
+def _drivings(given: str) -> list[str]:
+    if is_feed(given):
+        return [given]
+    path = Path(given)
+    if path.is_dir():
+        inside = list(path.iterdir())
+        kinds = {entry.suffix.lower() for entry in inside if entry.is_file()}
+        if kinds & PICTURE_SUFFIXES and not kinds & (VIDEO_SUFFIXES | {MOTION_SUFFIX}):
+            return [given]
+        clips = [entry for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
+        return [str(clip) for clip in _some(given, inside, VIDEO_SUFFIXES | {MOTION_SUFFIX}, "clips", clips)]
+    return [str(found) for found in _matched(given)] or [given]
+
+
+def _some(
+    given: str, entries: Iterable[Path], suffixes: frozenset[str], noun: str, others: Sequence[Path] = ()
+) -> list[Path]:
+    files = [entry for entry in entries if entry.suffix.lower() in suffixes and not entry.name.startswith(".")]
+    found = sorted({*files, *others}, key=lambda entry: natural_order(entry.name))
+    if not found:
+        raise MaskanimError(given, f"a folder without {noun}", f"{noun} in it: {', '.join(sorted(suffixes))}")
+    return found
+
+
+def _matched(given: str) -> list[Path]:
+    """The files of a pattern; none for a name that is no pattern, or that exists as it is."""
+    if Path(given).exists() or not glob.has_magic(given):
+        return []
+    matched = map(Path, glob.glob(given, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    found = sorted(matched, key=lambda path: natural_order(str(path)))
+    if not found:
+        raise MaskanimError(given, "a pattern that no file matches", "files", "Check it, and its quotes")
+    return found

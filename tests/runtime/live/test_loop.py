@@ -1,0 +1,181 @@
+"""The live loop on a simulated camera: freshest frames, their age, flat memory, and every way it can end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.runtime import Animator
+from maskanim.runtime.live import Captured, ClipCamera, FileOutput, LiveReport, Output, PacedClip, go_live
+from maskanim.video import Clip
+
+CAMERA = 1 / 30
+MakeAnimator = Callable[[float], Animator]
+MakeClip = Callable[..., Clip]
+
+
+class Seen(Output):
+    """Remembers how old every picture is when it is handed over."""
+
+    place = "a test"
+
+    def __init__(self) -> None:
+        self.ages: list[float] = []
+        self.greys: list[int] = []
+        self.lines: list[str] = []
+        self.closed: list[BaseException | None] = []
+
+    def show(self, frame: Frame, captured: float) -> None:
+        self.ages.append(time.monotonic() - captured)
+        self.greys.append(int(frame[0, 0, 0]))
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)
+
+    def close(self, error: BaseException | None) -> None:
+        self.closed.append(error)
+
+
+def test_late_frames_are_dropped_and_what_is_shown_is_fresh(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
+) -> None:
+    animator, seen = slow_animator(0.08), Seen()
+    report = go_live(animator, black, PacedClip(numbered_clip(90)), [seen])
+    # A thread may be woken late on a busy machine, which is no part of the loop's promise.
+    allowed = 2 * animator.runner.slowest + CAMERA + 0.02  # type: ignore[attr-defined]
+    assert max(seen.ages) < allowed
+    assert report.captured == 90 and report.shown + report.dropped == 90 and report.shown == len(seen.ages)
+    assert 20 <= report.shown <= 40 and report.lost is None
+    assert seen.greys == sorted(set(seen.greys)) and seen.greys[-1] == 89
+    assert report.latency and 0.08 <= report.latency.p50 <= report.latency.p95 <= allowed
+    assert "latency" in seen.lines[-1] and "dropped" in seen.lines[-1] and seen.closed == [None]
+
+
+def test_a_model_faster_than_the_camera_shows_every_frame(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
+) -> None:
+    seen = Seen()
+    report = go_live(slow_animator(0.001), black, PacedClip(numbered_clip(20), rate=15), [seen])
+    assert (report.shown, report.dropped) == (20, 0) and seen.greys == list(range(20))
+
+
+def test_memory_is_flat(slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame) -> None:
+    """Were every frame kept, a few hundred of 256x256 would take a hundred megabytes."""
+    held: list[int] = []
+
+    def tell(report: LiveReport) -> None:
+        held.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        go_live(slow_animator(0.004), black, PacedClip(numbered_clip(450), rate=200), [Seen()], tell=tell)
+    finally:
+        tracemalloc.stop()
+    assert len(held) > 5 and max(held[3:]) - held[2] < 2**20
+
+
+def test_a_camera_that_is_unplugged_ends_the_run_and_keeps_the_recording(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
+) -> None:
+    unplugged = MaskanimError("camera:0", "reading it failed (No such device)", "a camera")
+    recording = FileOutput(tmp_path / "live.mp4", CAMERA)
+    report = go_live(
+        slow_animator(0.05), black, PacedClip(numbered_clip(30, then=unplugged)), [recording, seen := Seen()]
+    )
+    assert report.lost is unplugged and seen.closed == [None]
+    with av.open(os.fspath(tmp_path / "live.mp4")) as written:
+        times = [frame.time for frame in written.decode(video=0) if frame.time is not None]
+    steps = np.diff(times)
+    assert len(times) == report.shown and times[0] == 0
+    # What is written is when frames were captured: whole steps of the camera, two of which fit into the model's time.
+    assert np.allclose(steps / CAMERA, np.round(steps / CAMERA), atol=1e-3) and steps.min() > 0.9 * CAMERA
+    assert [path.name for path in tmp_path.iterdir()] == ["live.mp4"]
+
+
+def test_an_error_of_the_system_becomes_one_line(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
+) -> None:
+    report = go_live(slow_animator(0.01), black, PacedClip(numbered_clip(3, then=OSError("gone"))), [Seen()])
+    assert report.lost and str(report.lost).startswith("numbers.mp4: it failed (gone); expected")
+
+
+class Stuck:
+    """A camera that stops delivering without a word."""
+
+    name, interval = "camera:7", CAMERA
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Captured]:
+        yield Captured(np.zeros((64, 64, 3), np.uint8), time.monotonic())
+        self.closed.wait(20)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator, black: Frame) -> None:
+    report = go_live(slow_animator(0.01), black, Stuck(), [seen := Seen()], silence=0.3)
+    assert report.shown == 1 and report.lost and "no frame for 0.3 s" in str(report.lost) and seen.closed == [None]
+
+
+def test_a_failing_output_ends_the_run_and_leaves_no_recording(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
+) -> None:
+    class Full(Seen):
+        def show(self, frame: Frame, captured: float) -> None:
+            raise MaskanimError("live.mp4", "the disk is full", "room on it")
+
+    recording = FileOutput(tmp_path / "live.mp4", CAMERA)
+    with pytest.raises(MaskanimError, match="the disk is full"):
+        go_live(slow_animator(0.01), black, PacedClip(numbered_clip(30)), [recording, Full()])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between threads")
+def test_an_interrupt_is_the_usual_end(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
+    try:
+        timer.start()
+        recording = FileOutput(tmp_path / "live.mp4", CAMERA)
+        report = go_live(slow_animator(0.02), black, PacedClip(numbered_clip(600)), [recording])
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+    assert report.lost is None and 0 < report.captured < 60 and (tmp_path / "live.mp4").stat().st_size
+
+
+def test_a_cameras_own_clock_tells_what_waited(numbered_clip: MakeClip) -> None:
+    """A frame that lay in a buffer for 0.2 s was captured when its timestamp says, not when it was read."""
+    clip = numbered_clip(8)
+    camera = ClipCamera(clip)
+    ages, start = [], time.monotonic()
+    for i, (_, at) in enumerate(camera):
+        ages.append(time.monotonic() - at)
+        # The next frame is read as soon as the camera has it, the fifth 0.2 s later.
+        time.sleep(max(0.0, start + (i + 1) * CAMERA + (0.2 if i == 3 else 0) - time.monotonic()))
+    assert max(ages[:4]) < 0.1 and ages[4] > 0.15
+
+
+def test_a_clip_that_cannot_be_decoded_in_time_plays_slower(numbered_clip: MakeClip) -> None:
+    played = []
+    for _, at in PacedClip(numbered_clip(6), rate=Fraction(100)):
+        played.append(time.monotonic() - at)
+        time.sleep(0.05)
+    assert max(played) < 0.04
