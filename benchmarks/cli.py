@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskanim.benchmarks.scoring.cli import quality
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ def bench() -> None:
     """Measure a model (the named bundle, else the current model, else the embedded demo), or data and training."""
 
 
-@app.command()
+app.add_typer(quality, name="quality")
+
+
+@quality.command()
 @one_line_errors
-def quality(
+def puppets(
     model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
     engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
     identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,

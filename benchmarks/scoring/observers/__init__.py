@@ -1,0 +1,1 @@
+"""From frames to features, by the networks of `nets` or by what is known of drawn puppets."""

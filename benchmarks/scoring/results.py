@@ -1,0 +1,141 @@
+"""What scoring found: per-frame sums of every metric, for every video and method, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from maskanim.benchmarks.quality.estimates import Estimate, ratio
+from maskanim.benchmarks.scoring.metrics import METRICS, Metric, PerFrame
+from maskanim.benchmarks.scoring.perception import Perception
+from maskanim.benchmarks.scoring.strips import Strip
+
+THIRDS = ("easy", "middle", "hard")
+BY_THIRDS = ("AKD", "MKR", "FES")  # Table 6
+NO_SIDE = {"source": "no source was given", "target": "no target was given"}
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """One video as one method made it.
+
+    Attributes:
+        video, method: their names.
+        frames: how many were scored.
+        scores: by metric; only those that could be computed.
+        difficulty: AKD between the source and each driving frame, by which Table 6 splits; None if it is not known.
+        problems: what was not as it should be, in words.
+        strip: a few of the frames, where they were kept.
+    """
+
+    video: str
+    method: str
+    frames: int
+    scores: Mapping[str, PerFrame]
+    difficulty: PerFrame | None = None
+    problems: tuple[str, ...] = ()
+    strip: Strip | None = None
+
+    def figure(self, metric: str) -> float | None:
+        """A metric over the video; None if it was not computed or no frame could be judged."""
+        found = self.scores.get(metric)
+        if found is None or not found.counts.sum():
+            return None
+        return float(found.totals.sum() / found.counts.sum())
+
+    def judged(self, metric: str) -> int:
+        """How many frames had something to judge."""
+        return int((self.scores[metric].counts > 0).sum()) if metric in self.scores else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "video": self.video,
+            "method": self.method,
+            "frames": self.frames,
+            "scores": {name: self.figure(name) for name in self.scores},
+            "frames_judged": {name: self.judged(name) for name in self.scores},
+            "problems": list(self.problems),
+        }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All videos of a run.
+
+    Attributes:
+        perception: what judged them.
+        methods: in the order of the tables.
+        videos: one for each video and method that could be scored.
+        failures: videos that could not, and why.
+        about: what was run: the protocol and its options.
+        notes: further lines for people.
+    """
+
+    perception: Perception
+    methods: tuple[str, ...]
+    videos: Sequence[VideoScores]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def of(self, method: str) -> list[VideoScores]:
+        return [each for each in self.videos if each.method == method]
+
+    def estimate(self, method: str, metric: str) -> Estimate | None:
+        """A metric over all videos, their frames alike, with its 95 % bootstrap interval over videos."""
+        sums = [
+            (each.scores[metric].totals.sum(), each.scores[metric].counts.sum()) for each in self._with(method, metric)
+        ]
+        return ratio([total for total, _ in sums], [count for _, count in sums]) if sums else None
+
+    def why_not(self, metric: Metric) -> str:
+        """Why there is no figure of a metric; empty if there is."""
+        if any(self._with(method, metric.name) for method in self.methods):
+            return ""
+        if told := self.perception.why_not(metric):
+            return told
+        if any(metric.name in each.scores for each in self.videos):
+            return f"there was no {self.perception.words.get(metric.feature, 'frame')} to judge"
+        return NO_SIDE.get(metric.against, "no video could be scored")
+
+    def shown(self) -> list[Metric]:
+        """The metrics with a figure."""
+        return [metric for metric in METRICS if not self.why_not(metric)]
+
+    def thirds(self, method: str, metric: str) -> list[Estimate | None]:
+        """Table 6: a metric over the easy, middle and hard third of all driving frames, by `VideoScores.difficulty`.
+
+        The thirds are those of the method's frames; frames whose difficulty could not be told are in none.
+        """
+        low, high = self._limits(method)
+        found: list[Estimate | None] = []
+        for i in range(len(THIRDS)):
+            sums = []
+            for each in self._with(method, metric):
+                hard = _per_frame(each.difficulty)
+                within = np.isfinite(hard) & ((hard > low).astype(int) + (hard > high) == i)
+                sums.append((each.scores[metric].totals[within].sum(), each.scores[metric].counts[within].sum()))
+            sums = [(total, count) for total, count in sums if count]
+            found.append(ratio([total for total, _ in sums], [count for _, count in sums]) if sums else None)
+        return found
+
+    def has_thirds(self) -> bool:
+        return any(each.difficulty is not None and each.difficulty.counts.any() for each in self.videos)
+
+    def _limits(self, method: str) -> tuple[float, float]:
+        hard = np.concatenate([_per_frame(each.difficulty) for each in self.of(method)] or [np.zeros(0)])
+        hard = hard[np.isfinite(hard)]
+        low, high = np.quantile(hard, (1 / 3, 2 / 3)) if len(hard) else (np.inf, np.inf)
+        return float(low), float(high)
+
+    def _with(self, method: str, metric: str) -> list[VideoScores]:
+        return [each for each in self.of(method) if each.figure(metric) is not None]
+
+
+def _per_frame(difficulty: PerFrame | None) -> Any:
+    if difficulty is None:
+        return np.zeros(0)
+    return np.where(difficulty.counts > 0, difficulty.totals / np.maximum(difficulty.counts, 1), np.nan)
