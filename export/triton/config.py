@@ -1,0 +1,117 @@
+"""How Triton serves a model: its config.pbtxt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from maskanim.bundle import MANIFEST, Bundle
+from maskanim.errors import MaskanimError
+from maskanim.runtime.engines import AUTO, RunOptions, check_engine
+from maskanim.spec import IMAGE_SIZE
+
+NAMES = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a model is served.
+
+    Attributes:
+        name: of the model in the repository.
+        engine, precision, batch: as of `maskanim-run`; the batch is of frames in one request.
+        sequences: how many are animated at a time by each instance; more wait until one ends.
+        idle_seconds: after which a sequence without requests is taken for abandoned.
+        instances: of the model on each GPU, or on the processor where there is none.
+
+    Raises:
+        MaskanimError: a value that cannot be.
+    """
+
+    name: str = "maskanim"
+    engine: str = AUTO
+    precision: str = "fp16"
+    batch: int = 1
+    sequences: int = 8
+    idle_seconds: float = 10.0
+    instances: int = 1
+
+    def __post_init__(self) -> None:
+        if not NAMES.fullmatch(self.name):
+            raise MaskanimError(f"Triton model {self.name!r}", "no name for a folder", "letters, digits, '-', '_', '.'")
+        check_engine(self.engine, RunOptions(self.batch, self.precision))
+        for what, count in (("sequences", self.sequences), ("instances", self.instances)):
+            if count < 1:
+                raise MaskanimError(f"Triton {what}", str(count), "a positive number")
+        if not 0.1 <= self.idle_seconds <= 86400:
+            raise MaskanimError("Triton idle time", f"{self.idle_seconds:g} s", "from a tenth of a second to a day")
+
+
+def config_pbtxt(serving: Serving, bundle: Bundle) -> str:
+    """The model's configuration, in the text format of Triton's ModelConfig.
+
+    Requests of one sequence run in order and one at a time; those of different sequences may come to one instance
+    together, whatever the sizes of their frames. The parameters tell clients what to write into a `Claim`.
+    """
+    parameters = {
+        "engine": serving.engine,
+        "precision": serving.precision,
+        "batch": str(serving.batch),
+        "model": bundle.manifest.name,
+        "model_sha256": hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest(),
+    }
+    return _scheduling(serving) + "".join(map(_parameter, parameters, parameters.values()))
+
+
+def _parameter(key: str, value: str) -> str:
+    quoted = json.dumps(value, ensure_ascii=False)
+    return f'parameters {{ key: "{key}", value: {{ string_value: {quoted} }} }}\n'
+
+
+def _scheduling(serving: Serving) -> str:
+    return f"""\
+name: "{serving.name}"
+backend: "python"
+max_batch_size: {serving.sequences}
+input [
+  {{
+    name: "source" # RGB, height x width x 3; with the first request of a sequence, and with any that changes it
+    data_type: TYPE_UINT8
+    dims: [ -1, -1, 3 ]
+    optional: true
+    allow_ragged_batch: true
+  }},
+  {{
+    name: "driving" # frames x height x width x 3
+    data_type: TYPE_UINT8
+    dims: [ -1, -1, -1, 3 ]
+    allow_ragged_batch: true
+  }}
+]
+output [
+  {{
+    name: "frames" # one for each driving frame
+    data_type: TYPE_UINT8
+    dims: [ -1, {IMAGE_SIZE}, {IMAGE_SIZE}, 3 ]
+  }}
+]
+sequence_batching {{
+  max_sequence_idle_microseconds: {round(serving.idle_seconds * 1e6)}
+  control_input [
+    {{
+      name: "START"
+      control [ {{ kind: CONTROL_SEQUENCE_START, bool_false_true: [ false, true ] }} ]
+    }},
+    {{
+      name: "END"
+      control [ {{ kind: CONTROL_SEQUENCE_END, bool_false_true: [ false, true ] }} ]
+    }}
+  ]
+  oldest {{
+    max_candidate_sequences: {serving.sequences}
+  }}
+}}
+instance_group [ {{ count: {serving.instances}, kind: KIND_AUTO }} ] # on each GPU, or on the processor
+"""
