@@ -10,8 +10,9 @@ import typer
 
 from maskanim import models
 from maskanim.bundle import Bundle, HalfParity
-from maskanim.errors import needs_extra, one_line_errors
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 from maskanim.export.engines import EngineRequest, build_engines, parse_engine
+from maskanim.export.triton import Serving, check_repository, write_repository
 from maskanim.plans.callbacks import shown_on
 from maskanim.plans.store import Plans
 from maskanim.progress import ProgressBar
@@ -23,7 +24,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @one_line_errors
 def export(
-    ckpt: Annotated[Path, typer.Option(help="last.pt of maskanim-train, or the released code's *-checkpoint.pth.tar.")],
+    ckpt: Annotated[
+        Path | None, typer.Option(help="last.pt of maskanim-train, or the released code's *-checkpoint.pth.tar.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The bundle's folder; an older bundle there is replaced. (default: <ckpt>.bundle beside it)"),
@@ -56,8 +59,28 @@ def export(
     opt_level: Annotated[
         int | None, typer.Option(help="How hard the builder looks for fast kernels, 0 to 5. (default: 3)")
     ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(help="Also write a model repository for NVIDIA's Triton Inference Server; needs no --ckpt."),
+    ] = None,
+    triton_engine: Annotated[str, typer.Option(help="What runs the networks there.")] = "auto",
+    triton_sequences: Annotated[int, typer.Option(help="Clips at a time, for each GPU.")] = 8,
+    triton_idle: Annotated[float, typer.Option(help="Seconds after which a silent client's clip has ended.")] = 10.0,
+    model: Annotated[
+        str | None, typer.Option(help="For --triton without --ckpt: a bundle or 'demo'. (default: the current model)")
+    ] = None,
 ) -> None:
     """Export a checkpoint to a bundle that maskanim-run takes, verified against PyTorch."""
+    serving = Serving(engine=triton_engine, sequences=triton_sequences, idle_seconds=triton_idle)
+    if triton:
+        check_repository(triton, serving)
+    if ckpt is None:
+        if triton is None:
+            raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", "Or --triton DIR, for a model you have")
+        typer.echo(f"triton: {write_repository(models.choose(model).bundle, triton, serving)}")
+        return
+    if model:
+        raise MaskanimError("--model", "together with --ckpt", "one of the two")
     request = parse_engine(engine, precision=precision, batch=batch, targets=targets, opt_level=opt_level)
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
@@ -78,8 +101,10 @@ def export(
     _tell(bundle)
     if request is not None:
         _tell_plans(_build_engines(bundle, request))
-    model = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
-    typer.echo(f"Next: maskanim-run{model} --source PICTURE --driving CLIP")
+    if triton:
+        typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
+    named = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
+    typer.echo(f"Next: maskanim-run{named} --source PICTURE --driving CLIP")
 
 
 def _build_engines(bundle: Bundle, request: EngineRequest) -> Plans:

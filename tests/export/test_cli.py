@@ -35,6 +35,16 @@ def test_no_register(exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not models.home().exists()
 
 
+def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a model that is exported, and of one that is there."""
+    monkeypatch.setattr(build, "export_bundle", lambda *_, **__: exported.bundle)
+    for arguments in (["--ckpt", "any.pt", "--no-register"], ["--model", str(exported.bundle.path)]):
+        place = tmp_path / f"repository{len(arguments[0])}"
+        result = CliRunner().invoke(app, [*arguments, "--triton", str(place)])
+        assert result.exit_code == 0 and f"triton: {place / 'maskanim'}" in result.stdout
+        assert (place / "maskanim" / "config.pbtxt").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -45,6 +55,11 @@ def test_no_register(exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         (["--ckpt", "good.pt", "--out", "absent/bundle"], "does not exist"),
         (["--ckpt", "good.pt", "--threshold", "100"], "--threshold"),
         (["--ckpt", "good.pt", "--frames", "absent.png"], "absent.png: there is no such file"),
+        ([], "no --ckpt"),
+        (["--ckpt", "good.pt", "--model", "demo"], "one of the two"),
+        (["--ckpt", "good.pt", "--triton", "taken"], "--triton taken: a file"),
+        (["--triton", "repository", "--triton-idle", "0"], "Triton idle time"),
+        (["--triton", "repository", "--model", "absent"], "absent"),
     ],
 )
 def test_one_line_errors(
