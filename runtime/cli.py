@@ -54,11 +54,11 @@ def run(
     demo: Annotated[
         bool, typer.Option("--demo", help="Run the embedded demo; what is given above replaces that part of it.")
     ] = False,
-    frame: Annotated[int, _option(TIMES, "Which frame of a source that is a video, from 0.", min=0)] = 0,
+    frame: Annotated[int, _option(TIMES, "Which frame of a source that is a video, from 0.")] = 0,
     start: Annotated[str | None, _option(TIMES, "Where the driver begins: seconds or hh:mm:ss.")] = None,
     end: Annotated[str | None, _option(TIMES, "Where it ends.")] = None,
     fps: Annotated[str | None, _option(TIMES, "A constant rate instead of the driver's own times.")] = None,
-    loop: Annotated[int, _option(TIMES, "How often the driver is shown.", min=1)] = 1,
+    loop: Annotated[int, _option(TIMES, "How often the driver is shown.")] = 1,
     duration: Annotated[str | None, _option(TIMES, "How long it is shown, over and over, instead of --loop.")] = None,
     audio_track: Annotated[int | None, _option(TIMES, "The driver's audio track, from 1; else the default.")] = None,
     crop: Annotated[
