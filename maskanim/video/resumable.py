@@ -74,6 +74,11 @@ class ResumableWriter(FrameWriter):
         self._segment: _Segment | None = None
         self._joined: OutputFile | None = None
 
+    @property
+    def frames_kept(self) -> int:
+        """How many frames are in whole segments by now, which the next render with `resume` finds."""
+        return self._folder.frames
+
     def _describe(self, fingerprint: str) -> dict[str, Any]:
         return {
             "fingerprint": fingerprint,

@@ -92,16 +92,19 @@ class Matte:
 
     Args:
         picture: with alpha.
+        replays: the driver is a motion file.
     """
 
-    def __init__(self, animator: Animator, picture: Picture, box: Box | None, how: RenderSettings) -> None:
-        self._runner = animator.runner
+    def __init__(
+        self, animator: Animator, picture: Picture, box: Box | None, how: RenderSettings, *, replays: bool = False
+    ) -> None:
+        self._run = animator.runner.replayed if replays else animator.runner.frames
         self._sides = [canvas(animator, over(picture, colour).image, box, how) for colour in (BLACK, WHITE)]
 
     def frames(self, feed: Iterable[Fed]) -> Iterator[Matted]:
         """What comes of each frame, one by one: each source in turn is the runner's."""
         for fed in feed:
-            finished = [next(self._runner.frames(source, [fed.prepared])) for source, _ in self._sides]
+            finished = [next(self._run(source, [fed.prepared])) for source, _ in self._sides]
             yield Matted(fed.pts, partial(self._joined, fed, finished))
 
     def _joined(self, fed: Fed, finished: list[Callable[[], Frame]]) -> NDArray[np.uint8]:

@@ -122,13 +122,18 @@ def render(
         clip = inputs.driver.clip
         if interrupts:
             interrupts.recording = clip if clip.once else None
-        claim = Claim.of(animator.model, composite=how.view != "frame" or clip.audio is not None)
+        composite = how.view != "frame" or how.paste_back or clip.audio is not None
+        claim = Claim.of(animator.model, composite=composite)
         signed = claim_by_default(claim, job.output, how.provenance, tell)
         output = _unsigned(job.output) if signed else job.output
         driver = framed(inputs.driver, how.driving_crop, animator)
         with _writer(output, clip, job, how, animator) as writer:
             kept = _skip(writer, clip, tell)
-            done = _Rendering(animator, job, how, inputs.picture, driver, writer).run(kept, progress)
+            try:
+                done = _Rendering(animator, job, how, inputs.picture, driver, writer).run(kept, progress)
+            except KeyboardInterrupt:
+                _tell_kept(writer, tell)
+                raise
         if clip.warning:
             tell(f"warning: {clip.warning}")
     if signed:
@@ -197,6 +202,11 @@ def _skip(writer: FrameWriter, clip: Clip, tell: Tell) -> int:
     return writer.frames_done
 
 
+def _tell_kept(writer: FrameWriter, tell: Tell) -> None:
+    if isinstance(writer, ResumableWriter) and writer.frames_kept:
+        tell(f"stopped; {writer.frames_kept} frames are whole: the same command with --resume goes on behind them")
+
+
 @dataclass(frozen=True)
 class _Rendering:
     """A job whose files are open."""
@@ -226,7 +236,7 @@ class _Rendering:
         yield from overlapped(self.animator.runner, source, feed, self._wanted(), take)
 
     def _transparent(self) -> Generator[None, None, None]:
-        matte = Matte(self.animator, self.picture, self._box(), self.how)
+        matte = Matte(self.animator, self.picture, self._box(), self.how, replays=self.job.replays)
 
         def write(frame: Matted) -> None:
             self.writer.write(frame.finish(), frame.pts)

@@ -164,6 +164,33 @@ def test_alpha_moves_with_the_object(do: Do, job: Job, tmp_path: Path) -> None:
     assert image.shape == (256, 256, 4) and len(np.unique(image[..., 3])) > 1
 
 
+def test_alpha_by_a_motion_file(do: Do, job: Job, tmp_path: Path) -> None:
+    motion, how = tmp_path / "m.mmot", replace(PLAIN, keep_alpha=True)
+    do(extras=Extras(motion=motion))
+    first, second = tmp_path / "out" / "first.mov", tmp_path / "out" / "second.mov"
+    do(how, output=first)
+    do(how, output=second, driving=str(motion))
+    assert hashes(first) == hashes(second)
+
+
+def test_an_interrupt_says_what_is_kept(
+    animator: Animator, job: Job, long_clip: Path, told: list[str], tmp_path: Path
+) -> None:
+    def stop(done: int, total: int | None) -> None:
+        if done == 300:
+            raise KeyboardInterrupt
+
+    long = replace(job, driving=str(long_clip))
+    with pytest.raises(KeyboardInterrupt):
+        render(animator, long, PLAIN, open_inputs(long, PLAIN), told.append, stop)
+    assert told == ["stopped; 250 frames are whole: the same command with --resume goes on behind them"]
+    assert not job.output.exists()
+    resumed = replace(PLAIN, resume=True)
+    done = render(animator, long, resumed, open_inputs(long, resumed), told.append)
+    assert (done.kept, done.frames) == (250, 350)
+    assert [path.name for path in job.output.parent.iterdir()] == ["out.mp4"]
+
+
 def test_the_matte_is_exact_where_there_is_one() -> None:
     rng = np.random.default_rng(0)
     rgba = rng.integers(0, 256, (40, 50, 4)).astype(np.float64)

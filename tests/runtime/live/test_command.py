@@ -13,10 +13,17 @@ import pytest
 
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.ops import Frame
+from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
 from maskanim.runtime.live import FileOutput, Page, VirtualCamera
 from maskanim.runtime.live.command import open_output, run_live
 from maskanim.video import Clip
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key is left in the user's folder."""
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path_factory.mktemp("home")))
 
 
 def test_a_run_says_where_to_look_and_how_it_went(
@@ -27,6 +34,22 @@ def test_a_run_says_where_to_look_and_how_it_went(
     report = run_live(slow_animator(0.02), black, numbered_clip(30), ["page:0", str(output)], say=said.append)
     assert said[0].startswith("live: http://127.0.0.1:") and said[1] == f"live: {output} (end it with Ctrl-C)"
     assert said[-1] == f"live: ended; {report}" and "dropped" in said[-1] and output.stat().st_size
+
+
+def test_a_recording_says_that_it_is_generated_unless_told_not_to(
+    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame, tmp_path: Path
+) -> None:
+    pytest.importorskip("c2pa", reason="signing needs the extra provenance")
+
+    def record(name: str, wanted: bool | None) -> Path:
+        output = tmp_path / name
+        to = [str(output)]
+        run_live(slow_animator(0), black, numbered_clip(5), to, provenance=wanted, say=lambda line: None)
+        return output
+
+    assert read_provenance(record("signed.mp4", None))
+    with pytest.raises(MaskanimError, match="no C2PA manifest"):
+        read_provenance(record("unsigned.mp4", False))
 
 
 def test_a_lost_camera_is_raised_after_everything_was_finished(
