@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from maskanim.runtime.jobs import Job, Pair, RenderSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-TIMES, FRAMING, SEEING, KEEPING, ENGINE = "Which part, and when", "Framing", "Seeing", "Keeping", "Model and engine"
+TIMES, FRAMING, SEEING, LIVE = "Which part, and when", "Framing", "Seeing", "Live"
+KEEPING, ENGINE = "Keeping", "Model and engine"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -78,6 +79,15 @@ def run(
     save_motion: Annotated[Path | None, _option(SEEING, "A motion file (.mmot), which drives other sources.")] = None,
     preview: Annotated[Path | None, _option(SEEING, "A contact sheet of the result, a picture.")] = None,
     label: Annotated[str | None, _option(SEEING, "A text to write into every frame, e.g. 'synthetic'.")] = None,
+    live: Annotated[
+        bool,
+        _option(LIVE, "The freshest frame at once, of a camera or a clip; late frames are dropped.", "--live"),
+    ] = False,
+    to: Annotated[
+        list[str] | None,
+        _option(LIVE, "'page', 'page:PORT', 'camera' (a virtual one), or a video file. (default: page)"),
+    ] = None,
+    host: Annotated[str | None, _option(LIVE, "The address that the page listens on. (default: 127.0.0.1)")] = None,
     resume: Annotated[bool, _option(KEEPING, "Go on with a render that was stopped.", "--resume")] = False,
     provenance: Annotated[
         bool | None,
@@ -110,7 +120,7 @@ def run(
         raise MaskanimError("--grid", "together with --side-by-side", "one of the two")
     from maskanim.runtime.framing import parse_crop
 
-    crop_driving = crop_driving or ("auto" if crop == "auto" else "center")
+    crop_driving = crop_driving or ("auto" if crop == "auto" and not live else "center")
     how = RenderSettings(
         crop=parse_crop(crop),
         driving_crop=parse_crop(crop_driving),
@@ -130,12 +140,20 @@ def run(
         resume=resume,
     )
     listed = _pairs(source, driving, pairs, demo)
+    named = model or ("demo" if demo else None)
+    if live:
+        unlike = {"--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid, "--resume": resume}
+        unlike |= {"--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
+        _live(listed, how, unlike, named, (engine, precision, cuda_binding), to or [], host)
+        return
+    if to or host:
+        raise MaskanimError("--to" if to else "--host", "without --live", "both")
     if demo and output is None and len(listed) == 1:
         output = Path("maskanim-demo.mp4")
     places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
     many = pairs is not None or len(listed) > 1
     jobs = several(listed, places) if many else [single(listed[0], places)]
-    _render(jobs, how, model or ("demo" if demo else None), (engine, batch, precision, cuda_binding), many)
+    _render(jobs, how, named, (engine, batch, precision, cuda_binding), many)
 
 
 def _pairs(source: list[str] | None, driving: list[str] | None, pairs: Path | None, demo: bool) -> list[Pair]:
@@ -192,6 +210,36 @@ def _render(
         typer.echo(line)
     if summary.failed or summary.left:
         raise typer.Exit(1)
+
+
+def _live(
+    listed: list[Pair],
+    how: RenderSettings,
+    unlike: dict[str, object],
+    model: str | None,
+    engine: tuple[str, str, str],
+    to: list[str],
+    host: str | None,
+) -> None:
+    from contextlib import ExitStack
+
+    from maskanim.runtime.jobs import Job
+    from maskanim.runtime.jobs.live import animate_live, open_live
+
+    given = [flag for flag, value in unlike.items() if value]
+    if given or len(listed) != 1:
+        found = f"together with {given[0]}" if given else f"{len(listed)} pairs"
+        raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
+    with ExitStack() as opened:
+        inputs = opened.enter_context(open_live(Job(listed[0].source, listed[0].driving, Path()), how))
+        from maskanim.runtime.animator import Animator
+        from maskanim.runtime.engines import RunOptions
+
+        name, precision, binding = engine
+        options = RunOptions(1, precision, binding, tell=typer.echo)
+        animator = opened.enter_context(Animator.open(model, name, options))
+        _tell(animator)
+        animate_live(animator, inputs, how, to, host, typer.echo)
 
 
 class _Pace:

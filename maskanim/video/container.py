@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from maskanim.errors import MaskanimError
 from maskanim.video.picture import brand, require_size
 
+TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays any bytes with such a name as ANSI art
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
 
 
@@ -52,7 +53,7 @@ def video_stream(path: Path, container: av.container.InputContainer) -> VideoStr
     """
     # FFmpeg would play a text file as ANSI art, and calls a cover picture a video.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not moving or container.format.name == "tty":
+    if not moving or container.format.name in TEXT_FORMATS:
         raise MaskanimError(str(path), "a file without video", DRIVING_KINDS, "Check that it plays with a picture")
     if moving[0].codec_context is None:
         next_step = "Convert it to H.264, for example with ffmpeg"

@@ -222,6 +222,33 @@ def test_flags_that_do_not_go_together(flags: list[str], told: str, invoke: Invo
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--live", "--batch", "2"], "together with --batch"),
+        (["--live", "--resume"], "together with --resume"),
+        (["--live", "--preview", "sheet.png"], "together with --preview"),
+        (["--live", "--grid"], "together with --grid"),
+        (["--live", "--keep-alpha"], "together with --keep-alpha"),
+        (["--live", "--to", "out.avi"], "no such output"),
+        (["--to", "page"], "without --live"),
+        (["--host", "0.0.0.0"], "without --live"),
+    ],
+)
+def test_what_live_is_not(flags: list[str], told: str, invoke: Invoke, here: Path) -> None:
+    result = invoke(*flags)
+    assert result.exit_code == 2 and told in result.stderr, result.output
+    assert len(result.stderr.splitlines()) == 1 and not list(here.iterdir())
+
+
+def test_live_to_a_file(invoke: Invoke, here: Path) -> None:
+    result = invoke("--live", "--side-by-side", "--label", "synthetic", "--no-provenance", to="out.mp4")
+    assert result.exit_code == 0, result.output
+    assert "live: ended" in result.stdout and [path.name for path in here.iterdir()] == ["out.mp4"]
+    with av.open("out.mp4") as container:
+        assert container.streams.video[0].width > 2 * 256
+
+
 def test_a_folder_receives_the_video(invoke: Invoke, here: Path) -> None:
     (here / "out").mkdir()
     assert invoke(output="out").exit_code == 0

@@ -273,7 +273,7 @@ def long_clip(tmp_path: Path) -> Path:
 
 def hashes(path: Path) -> list[bytes]:
     with av.open(os.fspath(path)) as container:
-        return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
+        return [frame.to_ndarray(format="rgba").tobytes() for frame in container.decode(video=0)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")

@@ -1,0 +1,76 @@
+"""One frame of a visitor's camera after another to the picture that it makes."""
+
+from __future__ import annotations
+
+import base64
+import time
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from maskanim.app.setting import Setting
+from maskanim.app.stage import Loaded
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.video import read_picture
+
+CAMERA_PIXELS = 4_000_000
+
+
+class BusyError(Exception):
+    """The model is at work for someone else; a camera's frame is worth nothing later."""
+
+
+class Seen(NamedTuple):
+    """A camera's frame, animated.
+
+    Attributes:
+        frame: (256, 256, 3) uint8 RGB.
+        seconds: from the frame's arrival.
+    """
+
+    frame: Frame
+    seconds: float
+
+
+def animate_camera(setting: Setting, frame: Any, picture: Any, model: Any, engine: Any) -> Seen:
+    """Animate the chosen picture by a frame, if the model is free.
+
+    Args:
+        setting: what the page works with.
+        frame: as the page sends it; see `camera_frame`.
+        picture, model, engine: what was chosen.
+
+    Raises:
+        MaskanimError: the frame or a choice is wrong, or the model cannot be opened.
+        BusyError: the model is not free.
+    """
+    start = time.perf_counter()
+    image, path = camera_frame(frame), setting.uploaded(picture, "picture")
+    setting.limits.check_picture(path)
+    if setting.stage.waiting:
+        raise BusyError
+
+    def work(loaded: Loaded) -> Frame:
+        return loaded.animator.animate(loaded.source(path, lambda: read_picture(path)), image)
+
+    animated = setting.stage.submit(setting.model(model), setting.engine(engine), work).result()
+    return Seen(animated, time.perf_counter() - start)
+
+
+def camera_frame(value: Any) -> Frame:
+    """A frame as the page sends it, a data URL: (H, W, 3) uint8 RGB.
+
+    Raises:
+        MaskanimError: it is none, or too large.
+    """
+    head, _, encoded = str((value or {}).get("url") or "").partition(";base64,")
+    # A damaged picture ends in whichever of a dozen types its first bad byte leads to.
+    with suppress(Exception), Image.open(BytesIO(base64.b64decode(encoded, validate=True))) as opened:
+        if head.startswith("data:image/") and opened.width * opened.height <= CAMERA_PIXELS:
+            return np.asarray(opened.convert("RGB"), np.uint8)
+    expected = f"a picture of at most {CAMERA_PIXELS / 1e6:g} million pixels"
+    raise MaskanimError("camera", "a frame that cannot be read", expected)

@@ -1,0 +1,184 @@
+"""What stands in front of the page: only requests meant for it, of the kinds it makes itself, and of bounded size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from maskanim.app.limits import MEGABYTE, Limits, check_uploaded
+from maskanim.errors import MaskanimError
+from maskanim.runtime.live.hosts import host_is_ours, is_loopback
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+# All that the page asks for. Gradio offers more, such as a proxy and a recorder, which nothing here uses.
+READ = ("/", "/config", "/config/", "/favicon.ico", "/manifest.json", "/theme.css", "/pwa_icon")
+READ_BELOW = ("/assets/", "/static/", "/svelte/", f"{API}/heartbeat/")
+READ_API = tuple(f"{API}/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "upload_progress"))
+POSTED = tuple(f"{API}/{name}" for name in ("cancel", "queue/join", "reset", "reset/", "run/predict", "upload"))
+POSTED_BELOW = (f"{API}/stream/",)
+FILE, UPLOAD = f"{API}/file=", f"{API}/upload"
+
+BODY_BYTES = 8 * MEGABYTE  # of a request that is no upload: a picture of a camera, as text
+FORM_BYTES = 64_000  # what the form around an uploaded file takes
+HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+        b"style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'",
+    ),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not an error
+    """An answer without asking the page: a status and a sentence."""
+
+    def __init__(self, status: int, told: str) -> None:
+        super().__init__(told)
+        self.status, self.told = status, told
+
+
+class Guard:
+    """An ASGI application in front of another one.
+
+    Args:
+        page: what answers the requests that pass.
+        host: what the server was told to listen on; where that is this machine alone, other addresses are refused.
+        folder: where uploads are.
+        limits: on what is sent.
+    """
+
+    def __init__(self, page: Asgi, host: str, folder: Path, limits: Limits) -> None:
+        self._page, self._host, self._folder, self._limits = page, host, folder, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # the server's start and end; the page uses no web socket
+            if scope["type"] == "lifespan":
+                await self._page(scope, receive, send)
+            return
+        try:
+            length = self._check(scope)
+            if scope["method"] == "POST" and scope["path"] != UPLOAD:
+                body = await _read(receive, length)
+                self._check_files(body)
+                receive = _again(body, receive)
+        except Refusal as refusal:
+            await _answer(send, refusal)
+            return
+        await self._page(scope, receive, _with_headers(send))
+
+    def _check(self, scope: Scope) -> int:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self._check_origin(scope, headers)
+        method, path = scope["method"], scope["path"]
+        if method in ("GET", "HEAD"):
+            if path.startswith(FILE):
+                self._check_file(path.removeprefix(FILE))
+            elif not (path in READ or path in READ_API or path.startswith(READ_BELOW)):
+                raise Refusal(404, "There is nothing here.")
+            return 0
+        if method != "POST" or not (path in POSTED or path.startswith(POSTED_BELOW)):
+            raise Refusal(405, "The page does not ask for this.")
+        return self._length(path, headers.get("content-length", ""))
+
+    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
+        client = (scope.get("client") or ("",))[0]
+        if is_loopback(self._host) and not is_loopback(client):
+            raise Refusal(403, "This page is for the machine that it runs on.")
+        if not host_is_ours(headers.get("host"), self._host):
+            raise Refusal(403, "This page does not go by that name.")
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
+            raise Refusal(403, "Another site may not use this page.")
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            raise Refusal(403, "Another site may not use this page.")
+
+    def _length(self, path: str, stated: str) -> int:
+        if not stated.isdecimal():
+            raise Refusal(411, "A request has to state its length.")
+        length, most = int(stated), self._limits.bytes + FORM_BYTES if path == UPLOAD else BODY_BYTES
+        if length > most:
+            allowed = f"{self._limits.bytes / MEGABYTE:g} MB" if path == UPLOAD else f"{BODY_BYTES / MEGABYTE:g} MB"
+            raise Refusal(413, f"This is larger than the {allowed} that are allowed.")
+        if path == UPLOAD and length + _size(self._folder) > self._limits.folder_bytes:
+            raise Refusal(507, "There is no more room for uploads; try again later.")
+        return length
+
+    def _check_files(self, body: bytes) -> None:
+        try:
+            paths = list(_paths(json.loads(body or b"null")))
+        except (ValueError, RecursionError):
+            raise Refusal(400, "This is not what the page sends.") from None
+        for path in paths:
+            self._check_file(path)
+
+    def _check_file(self, path: object) -> None:
+        try:
+            check_uploaded(path, self._folder)
+        except MaskanimError:
+            raise Refusal(403, "This is not a file that was uploaded to this page.") from None
+
+
+def _paths(value: object) -> Iterator[object]:
+    """Every path that a request names, however deep."""
+    if isinstance(value, dict):
+        if value.get("path"):
+            yield value["path"]
+        for part in value.values():
+            yield from _paths(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _paths(part)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def _read(receive: Receive, length: int) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    if len(body) > length:
+        raise Refusal(413, "This is longer than it said.")
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, to be read by the next one."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return first.pop() if first else await receive()
+
+    return again
+
+
+def _with_headers(send: Send) -> Send:
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *HEADERS]
+        await send(message)
+
+    return with_headers
+
+
+async def _answer(send: Send, refusal: Refusal) -> None:
+    body = f"{refusal.told}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    # What was not read of the request must not be taken for the next one.
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,112 @@
+"""What the page takes: checked from the files' heads, before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskanim.errors import MaskanimError
+from maskanim.video import Clip
+from maskanim.video.container import open_container, video_stream
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one visitor may ask for.
+
+    Attributes:
+        bytes: of one uploaded file.
+        pixels: of the picture, and of one frame of the clip.
+        seconds: of the clip.
+        waiting: how many requests may wait for their turn.
+        folder_bytes: of everything uploaded and made that is still kept.
+
+    Raises:
+        MaskanimError: one of them is not positive.
+    """
+
+    bytes: int = 200 * MEGABYTE
+    pixels: int = 40_000_000
+    seconds: float = 120.0
+    waiting: int = 8
+    folder_bytes: int = 4000 * MEGABYTE
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise MaskanimError(f"limit of {name.replace('_', ' ')}", f"{value}", "more than zero")
+
+    def check_picture(self, path: Path) -> None:
+        """Refuse a picture of too many pixels; what is no picture is left to the reader.
+
+        Raises:
+            MaskanimError: it is too large.
+        """
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as picture:
+                self._check_pixels(path, *picture.size)
+        except Image.DecompressionBombError as error:
+            raise MaskanimError(path.name, f"a picture of too many pixels ({error})", self._pixels()) from None
+        except (UnidentifiedImageError, OSError, ValueError):
+            return
+
+    def check_clip(self, clip: Clip) -> None:
+        """Refuse a clip that says it is longer than allowed.
+
+        Raises:
+            MaskanimError: it is too long.
+        """
+        if clip.frame_count:
+            self.check_time(clip, clip.frame_count / float(clip.rate))
+
+    def check_time(self, clip: Clip, seconds: float) -> None:
+        """Refuse a clip that turns out to be longer than allowed: the file's own word is not all there is to go by.
+
+        Raises:
+            MaskanimError: it is too long.
+        """
+        if seconds > self.seconds:
+            expected = f"at most {self.seconds:g} s"
+            raise MaskanimError(clip.path.name, f"a clip of {seconds:.1f} s", expected, "Cut it first")
+
+    def check_clip_size(self, path: Path) -> None:
+        """Refuse a clip whose frames have too many pixels.
+
+        Raises:
+            MaskanimError: they are too large, or there is no video in it.
+        """
+        self.check_picture(path)  # a strip is one
+        with open_container(path) as container:
+            stream = video_stream(path, container)
+            self._check_pixels(path, stream.width, stream.height)
+
+    def _check_pixels(self, path: Path, width: int, height: int) -> None:
+        if width * height > self.pixels:
+            raise MaskanimError(path.name, f"{width}x{height} pixels", self._pixels(), "Make it smaller first")
+
+    def _pixels(self) -> str:
+        return f"at most {self.pixels / 1e6:g} million pixels"
+
+
+def check_uploaded(path: object, folder: Path) -> Path:
+    """The file that a request names, if it was uploaded here.
+
+    Args:
+        path: what the request says.
+        folder: where uploads are.
+
+    Returns:
+        The path with symbolic links followed.
+
+    Raises:
+        MaskanimError: it lies elsewhere, or is not there any more.
+    """
+    if isinstance(path, str) and path and "\0" not in path:
+        found = Path(path).resolve()
+        if found.is_relative_to(folder.resolve()) and found.is_file():
+            return found
+    raise MaskanimError("request", "a file that was not uploaded to this page", "an uploaded one", "Choose it again")

@@ -1,0 +1,115 @@
+"""The page, served: behind its guard, with a folder for what is uploaded that goes when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from maskanim.app.guard import Asgi, Guard
+from maskanim.app.keeping import swept
+from maskanim.app.limits import Limits
+from maskanim.app.setting import Setting
+from maskanim.app.stage import Stage, engines, models
+from maskanim.errors import MaskanimError, needs_extra
+from maskanim.runtime.live.hosts import in_url
+
+SUBJECT = "maskanim-app"
+# Gradio reads these when it is imported: no word home, and uploads where they are removed.
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+@contextmanager
+def page(host: str, stage: Stage, limits: Limits, bundles: Path | None = None) -> Iterator[Asgi]:
+    """The guarded page as an ASGI application; what was uploaded and made is gone when the block ends.
+
+    Args:
+        host: what the server listens on.
+        stage: runs the model; closed when the block ends, before the files go that it may be working on.
+        limits: on what is sent.
+        bundles: a folder with models to choose from; see `stage.models`.
+
+    Raises:
+        MissingPackageError: the extra ``app`` is not installed.
+    """
+    with TemporaryDirectory(prefix="maskanim-app-") as place, stage, _environment(GRADIO_TEMP_DIR=place, **QUIET):
+        folder = Path(place).resolve()
+        with needs_extra(SUBJECT, "app"):
+            import fastapi
+            import gradio as gr
+
+            from maskanim.app.page import build
+            from maskanim.app.theme import THEME
+        blocks = build(Setting(stage, models(bundles), engines(), limits, folder))
+        api = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        mounted: Any = gr.mount_gradio_app(
+            api,
+            blocks,
+            "",
+            server_name=host,
+            max_file_size=limits.bytes,
+            theme=THEME,
+            css=files("maskanim.app").joinpath("style.css").read_text("utf-8"),
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            pwa=False,
+        )
+        with swept(folder):
+            yield Guard(mounted, host, folder, limits)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, or one clear line.
+
+    Raises:
+        MaskanimError: nothing can listen there.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        received = f"cannot listen there ({getattr(error, 'strerror', None) or error})"
+        next_step = "Choose another port with --port"
+        raise MaskanimError(f"{in_url(host)}:{port}", received, "a free port", next_step) from error
+
+
+def serve(application: Asgi, listening: socket.socket) -> None:
+    """Answer requests until the process is interrupted or told to end; only in the main thread."""
+    import uvicorn
+
+    settings = uvicorn.Config(
+        application,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,  # a header must not say where a request comes from
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=200,
+    )
+    # uvicorn passes on the signal that ended it: told to end, the process would die before the folder is removed.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)

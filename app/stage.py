@@ -1,0 +1,145 @@
+"""The one model that is loaded, and the one thread that may use it, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, TypeVar
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.runtime.animator import Animator
+from maskanim.runtime.engines import AUTO
+
+T = TypeVar("T")
+
+Open = Callable[[str | Path, str], Animator]
+
+
+class Loaded:
+    """An open model, and the source it encoded last: a camera's frames all want the same one.
+
+    Attributes:
+        animator: the model.
+        stopping: set when the stage closes; work that takes long looks at it.
+    """
+
+    def __init__(self, animator: Animator, stopping: Event) -> None:
+        self.animator, self.stopping = animator, stopping
+        self._key: object = None
+        self._source: Any = None
+
+    def source(self, key: object, image: Callable[[], Frame]) -> Any:
+        """The encoded source of a picture; the picture is only read if it is another one than before.
+
+        Args:
+            key: what is the same for the same picture.
+            image: gives it, (H, W, 3) uint8 RGB.
+        """
+        if self._key is None or key != self._key:
+            self._source, self._key = self.animator.encode_source(image()), key
+        return self._source
+
+
+class Stage:
+    """Runs work with a model, in order, in one thread; a context manager.
+
+    An engine on a GPU belongs to the thread that opened it, and two models may not fit into memory: so there is one of
+    each, shared by all visitors. Asking for another model or engine closes the one before.
+
+    Args:
+        open_model: opens a model on an engine.
+    """
+
+    def __init__(self, open_model: Open = Animator.open) -> None:
+        self._open_model = open_model
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="maskanim-stage")
+        self._key: tuple[str | Path, str] | None = None
+        self._loaded: Loaded | None = None
+        self._asked, self._asking, self._stopping = set[Future[Any]](), Lock(), Event()
+
+    @property
+    def waiting(self) -> int:
+        """How much work is being done or waits."""
+        return len(self._asked)
+
+    def submit(self, model: str | Path, engine: str, work: Callable[[Loaded], T]) -> Future[T]:
+        """Queue work.
+
+        Args:
+            model: as for `Animator.open`.
+            engine: as for `Animator.open`.
+            work: is given the open model.
+
+        Returns:
+            Its future; it holds a MaskanimError where the model cannot be opened.
+        """
+        future = self._thread.submit(lambda: work(self._load(model, engine)))
+        with self._asking:
+            self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future
+
+    def _load(self, model: str | Path, engine: str) -> Loaded:
+        if self._loaded is None or self._key != (model, engine):
+            self._unload()
+            self._loaded, self._key = Loaded(self._open_model(model, engine), self._stopping), (model, engine)
+        return self._loaded
+
+    def _unload(self) -> None:
+        if self._loaded:
+            self._loaded.animator.close()
+        self._loaded = self._key = None
+
+    def close(self) -> None:
+        """Stop the work that is being done, drop what waits, close the model. Again does nothing."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        with self._asking:
+            waiting = list(self._asked)
+        for future in waiting:
+            future.cancel()
+        self._thread.submit(self._unload)
+        self._thread.shutdown()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def engines() -> list[str]:
+    """The engines whose packages are installed here, ``auto`` first."""
+    from importlib.util import find_spec
+
+    from maskanim.runtime.engines import ENGINES
+
+    return [AUTO, *(name for name, engine in ENGINES.items() if find_spec(engine.package))]
+
+
+def models(folder: Path | None = None) -> dict[str, str | Path]:
+    """The models to choose from, by what they are called on the page.
+
+    Args:
+        folder: bundles are looked for in it; None means ``models`` in maskanim's folder.
+
+    Returns:
+        The one exported last, if any, those in the folder, and the demo.
+    """
+    from maskanim.bundle import MANIFEST
+    from maskanim.models import DEMO, choose, home
+
+    found: dict[str, str | Path] = {}
+    try:
+        current = choose(None).bundle
+        if current.path != DEMO / "bundle":
+            found[f"{current.manifest.name} (exported last)"] = current.path
+    except MaskanimError:  # gone or damaged: the others can still be chosen
+        pass
+    for bundle in sorted((folder or home() / "models").glob(f"*/{MANIFEST}")):
+        found[bundle.parent.name] = bundle.parent
+    return found | {"demo": "demo"}

@@ -1,0 +1,19 @@
+"""Live animation: the freshest frame of a camera, animated and shown at once, with its latency measured."""
+
+from maskanim.runtime.live.loop import LiveReport, go_live
+from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
+from maskanim.runtime.live.page import Page
+from maskanim.runtime.live.sources import Captured, ClipCamera, LiveSource, PacedClip
+
+__all__ = [
+    "Captured",
+    "ClipCamera",
+    "FileOutput",
+    "LiveReport",
+    "LiveSource",
+    "Output",
+    "PacedClip",
+    "Page",
+    "VirtualCamera",
+    "go_live",
+]

@@ -1,0 +1,109 @@
+"""A camera's frames, and what a request may choose, without the page."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from maskanim.app.camera import BusyError, animate_camera, camera_frame
+from maskanim.app.limits import Limits
+from maskanim.app.setting import Setting
+from maskanim.app.stage import Stage
+from maskanim.app.words import progress, still, told, without_folders
+from maskanim.errors import MaskanimError
+from maskanim.models import DEMO
+from maskanim.ops import Frame
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Iterator[Setting]:
+    shutil.copy(DEMO / "source.png", tmp_path / "cat.png")
+    with Stage() as stage:
+        yield Setting(stage, {"demo": "demo"}, ["auto", "ort"], Limits(), tmp_path)
+
+
+def sent(image: Frame, kind: str = "png") -> dict[str, Any]:
+    encoded = base64.b64encode(cv2.imencode(f".{kind}", image[..., ::-1])[1].tobytes()).decode()
+    return {"path": None, "url": f"data:image/{kind};base64,{encoded}"}
+
+
+def test_a_frame_is_animated_as_by_the_model(setting: Setting) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    picture = {"path": str(setting.folder / "cat.png")}
+    seen = animate_camera(setting, sent(image), picture, "demo", "ort")
+    expected = setting.stage.submit(
+        "demo",
+        "ort",
+        lambda loaded: loaded.animator.animate(loaded.source(setting.folder / "cat.png", lambda: image), image),
+    ).result()
+    assert np.array_equal(seen.frame, expected) and seen.seconds > 0
+
+
+def test_colours_come_through() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[..., 0] = 200
+    assert np.array_equal(camera_frame(sent(image)), image)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"url": "data:image/png;base64,AAAA"},
+        {"url": "data:image/png;base64,@@"},
+        {"url": "data:text/html;base64,AAAA"},
+        {"url": "https://example.org/cat.png"},
+        sent(np.zeros((2001, 2000, 3), np.uint8)),
+    ],
+)
+def test_what_is_no_frame_is_refused(value: Any) -> None:
+    with pytest.raises(MaskanimError, match="a frame that cannot be read"):
+        camera_frame(value)
+
+
+def test_a_frame_does_not_wait_behind_a_clip(setting: Setting) -> None:
+    go_on = Event()
+    future = setting.stage.submit("demo", "ort", lambda loaded: go_on.wait(10))
+    try:
+        with pytest.raises(BusyError):
+            animate_camera(
+                setting, sent(np.zeros((64, 64, 3), np.uint8)), {"path": str(setting.folder / "cat.png")}, "demo", "ort"
+            )
+    finally:
+        go_on.set()
+    assert future.result(10)
+
+
+def test_only_what_is_offered_can_be_chosen(setting: Setting) -> None:
+    for name in ("/etc", None, ["demo"], ""):
+        with pytest.raises(MaskanimError, match="expected one of demo"):
+            setting.model(name)
+        with pytest.raises(MaskanimError, match="expected one of auto, ort"):
+            setting.engine(name)
+    path = str(setting.folder / "cat.png")
+    assert (
+        setting.uploaded({"path": path}, "picture") == setting.uploaded({"video": {"path": path}}, "clip") == Path(path)
+    )
+    for value in (None, {}, ""):
+        with pytest.raises(MaskanimError, match="picture: none was chosen"):
+            setting.uploaded(value, "picture")
+    for value in ({"path": "/etc/passwd"}, {"video": None}, ["x"], 7):
+        with pytest.raises(MaskanimError, match="not uploaded"):
+            setting.uploaded(value, "picture")
+
+
+def test_what_is_said_shows_no_folder_and_no_markup() -> None:
+    error = MaskanimError("/tmp/uploads/<b>.png", "not a picture", "one")
+    assert without_folders(error) == "<b>.png: not a picture; expected one."
+    assert "&lt;b&gt;.png" in told(without_folders(error), wrong=True) and 'role="alert"' in told("x", wrong=True)
+    assert 'max="10" value="4"' in progress(4, 10) and 'max="1" value="0"' in progress(0, None)
+    assert "data:image/jpeg;base64," in still(np.zeros((256, 256, 3), np.uint8)) and "empty" in still(None)

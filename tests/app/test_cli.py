@@ -1,0 +1,51 @@
+"""maskanim-app: what it says and refuses."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from maskanim.app import server
+from maskanim.app.cli import app
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def test_no_gradio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "maskanim.app.page", raising=False)
+    monkeypatch.delitem(sys.modules, "maskanim.app.theme", raising=False)
+    result = CliRunner().invoke(app, ["--port=0"])
+    assert result.exit_code == 2 and "pip install 'maskanim[app]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = CliRunner().invoke(app, [f"--port={port}"])
+    assert result.exit_code == 2 and f"127.0.0.1:{port}: cannot listen there" in result.stderr
+
+
+@pytest.mark.parametrize(("flag", "told"), [("--max-seconds=0", "limit of seconds"), ("--port=99999", "free port")])
+def test_impossible_settings(flag: str, told: str) -> None:
+    result = CliRunner().invoke(app, [flag])
+    assert result.exit_code == 2 and told in result.stderr
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_everyone_is_a_warning(host: str, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio", reason="the page needs the extra app")
+    monkeypatch.setattr(server, "serve", lambda application, listening: None)
+    result = CliRunner().invoke(app, [f"--host={host}", "--port=0"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"maskanim-app: http://{host}:")
+    assert (f"warning: everyone who reaches {host} can use this page" in result.stdout) is warned

@@ -1,0 +1,113 @@
+"""One model at a time, one thread, in order."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskanim import models as chosen
+from maskanim.app.stage import Loaded, Stage, engines, models
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
+from maskanim.models import DEMO, demo_bundle, register
+
+
+class Opened:
+    """Stands for an open model; remembers what was done to it and where."""
+
+    def __init__(self, model: object, engine: str) -> None:
+        if model == "broken":
+            raise MaskanimError("model broken", "damaged", "a whole one")
+        self.told = (model, engine)
+        self.threads = {threading.current_thread().name}
+        self.sources: list[object] = []
+        self.closed = False
+        OPENED.append(self)
+
+    def encode_source(self, image: object) -> object:
+        self.sources.append(image)
+        return ("encoded", image)
+
+    def close(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.closed = True
+
+
+OPENED: list[Opened] = []
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    OPENED.clear()
+    opener: Any = Opened
+    with Stage(opener) as stage:
+        yield stage
+
+
+def test_one_model_is_shared_until_another_is_asked_for(stage: Stage) -> None:
+    seen = [stage.submit("a", "ort", lambda loaded: loaded.animator).result(10) for _ in range(3)]
+    assert len(set(map(id, seen))) == len(OPENED) == 1
+    stage.submit("a", "openvino", lambda loaded: None).result(10)
+    assert [model.closed for model in OPENED] == [True, False]
+    stage.close()
+    assert all(model.closed and len(model.threads) == 1 for model in OPENED)
+
+
+def test_a_model_that_cannot_be_opened_leaves_the_stage_alive(stage: Stage) -> None:
+    with pytest.raises(MaskanimError, match="damaged"):
+        stage.submit("broken", "ort", lambda loaded: None).result(10)
+    assert stage.submit("a", "ort", lambda loaded: 7).result(10) == 7
+
+
+def test_a_source_is_encoded_once_per_picture(stage: Stage) -> None:
+    for key in ("cat", "cat", "dog"):
+        result = stage.submit("a", "ort", lambda loaded, key=key: loaded.source(key, lambda: key))  # type: ignore[misc]
+        assert result.result(10) == ("encoded", key)
+    assert OPENED[0].sources == ["cat", "dog"]
+
+
+def test_closing_stops_what_runs_and_drops_what_waits(stage: Stage) -> None:
+    begun = threading.Event()
+
+    def slow(loaded: Loaded) -> str:
+        begun.set()
+        return "stopped" if loaded.stopping.wait(10) else "done"
+
+    first, second = stage.submit("a", "ort", slow), stage.submit("a", "ort", slow)
+    assert begun.wait(10) and stage.waiting == 2
+    stage.close()
+    assert first.result(10) == "stopped"
+    with pytest.raises(CancelledError):
+        second.result(10)
+
+
+def test_models_to_choose_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(chosen.HOME_VARIABLE, str(tmp_path))
+    assert models() == {"demo": "demo"}
+    for name in ("beta", "alpha"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "manifest.json").write_text("{}")
+    (tmp_path / "models" / "empty").mkdir()
+    assert list(models()) == ["alpha", "beta", "demo"]
+    (tmp_path / "current").write_text(str(tmp_path / "gone"))
+    assert list(models()) == ["alpha", "beta", "demo"]
+
+
+def test_the_model_exported_last_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(chosen.HOME_VARIABLE, str(tmp_path))
+    register(demo_bundle())
+    assert models() == {"demo": "demo"}
+    shutil.copytree(DEMO / "bundle", tmp_path / "mine")
+    bundle = Bundle.open(tmp_path / "mine")
+    register(bundle)
+    assert models() == {f"{bundle.manifest.name} (exported last)": bundle.path, "demo": "demo"}
+
+
+def test_engines_that_are_installed() -> None:
+    assert engines()[0] == "auto" and {"openvino", "ort"} & set(engines())
