@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -215,7 +216,7 @@ def _render(
 def _live(
     listed: list[Pair],
     how: RenderSettings,
-    unlike: dict[str, object],
+    unlike: Mapping[str, object],
     model: str | None,
     engine: tuple[str, str, str],
     to: list[str],
