@@ -35,7 +35,7 @@ class SlowRunner(Runner):
         return "source"
 
     def source_arrays(self, source: Any) -> Source:
-        raise NotImplementedError
+        raise AssertionError("live animation asks for frames only")
 
     def prepare(self, frame: Frame) -> Frame:
         return frame
@@ -49,7 +49,7 @@ class SlowRunner(Runner):
             yield partial(np.full, (IMAGE_SIZE, IMAGE_SIZE, 3), frame[0, 0, 0], np.uint8)
 
     def steps(self, source: Any, prepared: Iterable[Frame]) -> Iterator[Steps]:
-        raise NotImplementedError
+        raise AssertionError("live animation asks for frames only")
 
     def close(self) -> None:
         return
