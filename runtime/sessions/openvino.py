@@ -18,6 +18,10 @@ from maskanim.runtime.sessions.session import Session, check_names, loading, pro
 from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName, NetworkSpec
 
 DEVICE = "CPU"
+# One for the whole process, and never given up. A core gives the thread that first compiles with it another signal
+# stack, and unmaps that stack at its own end; of two cores that end in the order in which they began, the second puts
+# the first one's stack back, and the next signal with a handler in Python is a segmentation fault (2026.4).
+CORE = ov.Core()
 
 
 class OpenVinoSession(Session):
@@ -57,15 +61,14 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     Raises:
         MaskanimError: OpenVINO cannot load a network.
     """
-    core = ov.Core()
-    bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and _survives_bf16(bundle)
+    bf16 = "BF16" in CORE.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and _survives_bf16(bundle)
     with ThreadPoolExecutor(len(NETWORKS)) as threads:  # compiling uses one core each
         opening = {
-            name: threads.submit(_open, core, bundle, spec, bf16 and name in BF16_NETWORKS)
+            name: threads.submit(_open, bundle, spec, bf16 and name in BF16_NETWORKS)
             for name, spec in NETWORKS.items()
         }
         sessions: dict[NetworkName, Session] = {name: opened.result() for name, opened in opening.items()}
-    version, processor = ov.__version__.split("-")[0], core.get_property(DEVICE, "FULL_DEVICE_NAME")
+    version, processor = ov.__version__.split("-")[0], CORE.get_property(DEVICE, "FULL_DEVICE_NAME")
     precision = f"{' and '.join(BF16_NETWORKS)} in BF16" if bf16 else "FP32"
     return sessions, f"OpenVINO {version}, {processor}, threads: {processors()}, {precision}"
 
@@ -76,11 +79,11 @@ def _survives_bf16(bundle: Bundle) -> bool:
     return parity is None or parity.bf16_frame_psnr is None or parity.bf16_frame_psnr >= REDUCED_FRAME_PSNR
 
 
-def _open(core: ov.Core, bundle: Bundle, spec: NetworkSpec, bf16: bool) -> OpenVinoSession:
+def _open(bundle: Bundle, spec: NetworkSpec, bf16: bool) -> OpenVinoSession:
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": processors(),
     }
     with loading(spec, bundle.network(spec.name), OpenVinoSession.backend):
-        return OpenVinoSession(spec, core.compile_model(bundle.network(spec.name), DEVICE, config))
+        return OpenVinoSession(spec, CORE.compile_model(bundle.network(spec.name), DEVICE, config))

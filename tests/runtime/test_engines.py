@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -71,6 +72,24 @@ def test_auto_passes_over_an_engine_that_opens_and_does_not_run(
     with opened(tiny_bundle) as used:
         assert used.name == "ort"
         assert "running network m: OpenVINO failed (instruction)" in used.passed_over["openvino"]
+
+
+def test_signals_are_heard_after_openvino_was_closed_twice(tiny_bundle: Bundle) -> None:
+    # A core of its own for each would leave the main thread with a signal stack that is no longer mapped.
+    code = f"""
+import gc, os, signal
+from pathlib import Path
+from maskanim.bundle import Bundle
+from maskanim.runtime.engines import open_runner
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+first, second = (open_runner(Bundle.open(Path({str(tiny_bundle.path)!r})), "openvino")[0] for _ in range(2))
+for runner in (first, second):
+    runner.close()
+    gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_a_named_engine_is_never_replaced(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

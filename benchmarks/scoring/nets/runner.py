@@ -33,10 +33,11 @@ class OpenVinoNet:
     def __init__(self, model: Any) -> None:
         with needs_extra(SUBJECT, "bench"):
             import openvino
+            from maskanim.runtime.sessions.openvino import CORE, DEVICE
 
         # Without the hint, processors with BF16 would round the scores to three digits.
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._compiled = CORE.compile_model(model, DEVICE, settings)
         self._queue = openvino.AsyncInferQueue(self._compiled)
         self._names = [output.any_name for output in self._compiled.outputs]
 
@@ -56,8 +57,8 @@ class OpenVinoNet:
 def read(path: str) -> OpenVinoNet:
     """A network in a file that OpenVINO reads: ONNX or TFLite."""
     with needs_extra(SUBJECT, "bench"):
-        import openvino
-    return OpenVinoNet(openvino.Core().read_model(path))
+        from maskanim.runtime.sessions.openvino import CORE
+    return OpenVinoNet(CORE.read_model(path))
 
 
 def build(make: Callable[[], Any]) -> OpenVinoNet:
