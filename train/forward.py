@@ -82,7 +82,7 @@ class Losses:
 
     def __call__(self, prediction: Prediction, target: Tensor, now: During) -> dict[str, Tensor]:
         """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
-        targets = self.perceptual.targets(target) if self.perceptual else []
+        targets = self.perceptual.targets(target) if self.perceptual and now.lambda_reconstruct else []
         terms = {}
         if now.low_res:
             terms["coarse"] = self._reconstruct(prediction.coarse, target, targets, now)
@@ -95,7 +95,7 @@ class Losses:
     def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]], now: During) -> Tensor:
         settings = self.settings
         loss = image.new_zeros(())
-        if self.perceptual:
+        if self.perceptual and now.lambda_reconstruct:
             loss = loss + now.lambda_reconstruct * self.perceptual(image, targets)
         if now.lambda_pixel:
             loss = loss + now.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur)

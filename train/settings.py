@@ -103,6 +103,9 @@ class Stage(Record):
         lambda_reconstruct, lambda_pixel: the weights of these terms.
         trains: what learns. ``low_res``: m, r and l, while h rests: it gives nothing back to them, so their epochs may
             be had without its cost. ``high_res``: h, while m, r and l rest, in the state in which they animate.
+        norm: what batch norm normalises by: ``batch``, each batch's own mean and variance; or ``running``, those that
+            are remembered, and stay as they are, as when the networks animate. Towards the end that takes away the
+            noise of small batches, which colours drown in.
     """
 
     from_epoch: NonNegativeInt
@@ -110,6 +113,7 @@ class Stage(Record):
     lambda_reconstruct: NonNegativeFloat | None = None
     lambda_pixel: NonNegativeFloat | None = None
     trains: Literal["all", "low_res", "high_res"] = "all"
+    norm: Literal["batch", "running"] = "batch"
 
 
 class During(NamedTuple):
@@ -120,6 +124,7 @@ class During(NamedTuple):
         low_res: whether m and l learn.
         refine: whether r does.
         high_res: whether h does.
+        batch_norm: whether batch norm takes its statistics from the batch.
     """
 
     learning_rate: float
@@ -128,6 +133,7 @@ class During(NamedTuple):
     low_res: bool
     refine: bool
     high_res: bool
+    batch_norm: bool
 
 
 class TrainSettings(Record):
@@ -237,6 +243,7 @@ class TrainSettings(Record):
             low_res,
             low_res and epoch >= self.refine_from_epoch,
             stage.trains != "low_res" and epoch >= self.high_res_from_epoch,
+            stage.norm == "batch",
         )
 
     def changed_from(self, other: TrainSettings, step: int) -> list[str]:

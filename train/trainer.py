@@ -117,7 +117,7 @@ class Trainer:
         place = self.place()
         torch.manual_seed(self.settings.seed * 1_000_003 + place.step)
         self._set_rates(place)
-        self._let_rest(place)
+        self._set_modes(place)
         batch = Pair(*(tensor.to(self.fabric.device, non_blocking=True) for tensor in batch))
         terms, masks = self._step(batch, place)
         self._stepper.zero_grad(set_to_none=True)
@@ -180,11 +180,13 @@ class Trainer:
         self.nets.m.gain = _ramp(place.step, warmup.gain_steps)
         self.nets.r.gain = _ramp(place.step - start_of_r, warmup.gain_steps)
 
-    def _let_rest(self, place: Place) -> None:
-        """Where h learns alone, the others normalise by what they have seen, as they do when they animate."""
-        learn = place.epoch is None or self.settings.during(place.epoch).low_res
+    def _set_modes(self, place: Place) -> None:
+        """What rests normalises by what it remembers, as it does when it animates; in some stages, everything does."""
+        now = None if place.epoch is None else self.settings.during(place.epoch)
+        batch_norm = now is None or now.batch_norm
         for network in (self.nets.m, self.nets.r, self.nets.l):
-            network.train(learn)
+            network.train(batch_norm and (now is None or now.low_res))
+        self.nets.h.train(batch_norm)
 
 
 def compile_bodies(nets: Networks, backend: str = "inductor") -> None:

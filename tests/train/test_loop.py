@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from maskanim.errors import MaskanimError
+from maskanim.networks import Networks
 from maskanim.train.settings import MaskWatch, TrainSettings
+from maskanim.train.step import floats
 from maskanim.train.trainer import Trainer, compile_bodies
 
 Train = Callable[..., Trainer]
@@ -212,3 +214,25 @@ def test_stages_let_networks_rest(settings: TrainSettings, make_trainer: MakeTra
             {"coarse", "mask"}, {"frame"}, {"coarse", "mask", "frame"}
         )[len(learned) - 1]  # fmt: skip
     assert learned == [set("mrl"), set("h"), set("mrlh")]
+
+
+def test_a_stage_that_normalises_by_what_is_remembered(settings: TrainSettings, make_trainer: MakeTrainer) -> None:
+    """Weights learn, statistics stay to the bit, and the gradient is that of the networks as they animate."""
+    stages = ({"from_epoch": 0, "norm": "running"}, {"from_epoch": 1})
+    changes = {"stages": stages, "warmup": {}, "steps_per_epoch": 1, "refine_from_epoch": 0, "high_res_from_epoch": 0}
+    same_colours = {"colour_scale": 0, "colour_hue": 0}
+    trainer = make_trainer(TrainSettings(**settings.model_dump() | changes | same_colours))
+    animating, kinds = Networks(trainer.settings.model).eval(), []
+    animating.load_state_dict(trainer.nets.state_dict())
+    for i, batch in enumerate(trainer.data(2, 0)):
+        before = {name: value.clone() for name, value in trainer.nets.state_dict().items()}
+        figures = trainer.train_step(batch)
+        after = trainer.nets.state_dict()
+        kinds.append({"running" in name for name in before if not torch.equal(before[name], after[name])})
+        if i == 0:
+            source, driving = floats(batch.source), floats(batch.driving)
+            animating.m.gain = trainer.nets.m.gain
+            with torch.no_grad():
+                masks = animating.m(torch.cat((source, driving))).chunk(2)
+            assert figures["mask_mean"] == pytest.approx(torch.cat(masks)[..., 3:-3, 3:-3].mean().item(), abs=1e-3)
+    assert kinds == [{False}, {False, True}]
