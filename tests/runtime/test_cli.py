@@ -297,7 +297,10 @@ def test_an_interrupt_leaves_nothing(here: Path, picture: Path, tiny_clip: Path,
         "import signal, time; from maskanim.runtime import cli\n"
         # A runner in the background of a shell ignores SIGINT, and its children with it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def wait(*_): print('running', flush=True); time.sleep(60)\n"
+        # Many short sleeps: a signal that comes just before a sleep begins is heard when it ends.
+        "def wait(*_):\n"
+        "    print('running', flush=True)\n"
+        "    for _ in range(600): time.sleep(0.1)\n"
         "cli.ProgressBar.update = wait; cli.main()"
     )
     options = [f"--source={picture}", f"--driving={tiny_clip}", f"--model={tiny_bundle.path}", "--output=out.mp4"]
