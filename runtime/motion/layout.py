@@ -119,13 +119,13 @@ def read_blocks(file: BinaryIO, subject: str) -> Iterator[Block]:
         MaskanimError: it is not a motion file, of another version, damaged, cut short, or followed by something else.
     """
     _read_prefix(file, subject)
-    chain, frames = Chain(), 0
+    chain, frames, where = Chain(), 0, "damaged at its beginning"
     while True:
-        where = f"damaged behind frame {frames}" if frames else "damaged at its beginning"
         block = _read_block(file, chain, subject, where)
         yield block
         if block.kind == FRAMES:
             frames += COUNT.unpack_from(block.content)[0]
+        where = f"damaged behind {frames} whole frames"
         if block.kind == END:
             if file.read(1):
                 raise damaged(subject, "something behind its end")

@@ -65,13 +65,14 @@ def test_the_demo_sees_nothing_on_an_empty_background(demo: Animator) -> None:
         find_object(Puppet(0, "test").background, demo.mask)
 
 
-@pytest.mark.parametrize("size", [(256, 256), (384, 512)])
-def test_held_out_puppets_off_centre_at_half_size(demo: Animator, placed: Any, size: tuple[int, int]) -> None:
-    """Of 64 in four sizes of picture every one: overlap 0.64 or more, 0.83 in the median."""
+def test_held_out_puppets_off_centre_at_half_size(demo: Animator, placed: Any) -> None:
+    """64 of them, in four sizes of picture."""
     overlaps = []
-    for number in range(10):
+    for number in range(64):
+        size = ((256, 256), (384, 512), (720, 405), (600, 900))[number % 4]
         shown = placed(number, *size, time=0.37 * number)
         overlaps.append(find_object(shown.picture, demo.mask).box.overlap(shown.frame))
+    print(f"overlap: median {np.median(overlaps):.3f}, least {min(overlaps):.3f}")
     assert np.mean(np.array(overlaps) >= 0.5) >= 0.9 and np.median(overlaps) >= 0.7
 
 

@@ -86,7 +86,7 @@ def test_it_says_where_it_is_damaged(motion_file: Path) -> None:
     content = bytearray(motion_file.read_bytes())
     content[len(content) // 2] ^= 255
     motion_file.write_bytes(content)
-    with pytest.raises(MaskanimError, match="damaged behind frame 64; expected a whole motion file"):
+    with pytest.raises(MaskanimError, match="damaged behind 64 whole frames; expected a whole motion file"):
         open_motion(motion_file)
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_changes_under_the_reader(motion_file: Path) -> None:
     content = bytearray(motion_file.read_bytes())
     content[-500] ^= 1
     motion_file.write_bytes(content)
-    with pytest.raises(MaskanimError, match="damaged behind frame 128"):
+    with pytest.raises(MaskanimError, match="damaged behind 128 whole frames"):
         list(motion)
 
 
