@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskanim.networks import Networks
-from maskanim.networks.ops import downscale, upscale
+from maskanim.networks.ops import downscale, perturb, upscale
 from maskanim.train.losses import Perceptual, pixel_loss
 from maskanim.train.settings import Ablations, During, TrainSettings
 
@@ -43,21 +43,36 @@ class TrainingPass:
     ablations: Ablations = field(default_factory=Ablations)
 
     def __call__(
-        self, source: Tensor, driving: Tensor, *, low_res: bool = True, refine: bool = True, high_res: bool = True
+        self,
+        source: Tensor,
+        driving: Tensor,
+        *,
+        low_res: bool = True,
+        refine: bool = True,
+        high_res: bool = True,
+        restored: bool = False,
     ) -> Prediction:
-        """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs."""
+        """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs.
+
+        With `restored`, they do see r's, of what P_test leaves of the driver's mask, as when they animate; m rests.
+        """
         nets = self.nets
         small = downscale(source)
-        with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(low_res and not restored and torch.is_grad_enabled()):
             # One batch through m, so that its batch norm sees sources and drivers alike.
             source_mask, driving_mask = nets.m(torch.cat((source, self.augment(driving)))).chunk(2)
-            coarse = nets.l(small, source_mask, driving_mask)
+        given = driving_mask
+        if restored:
+            with torch.no_grad():
+                given = nets.r(small, source_mask, perturb(driving_mask, nets.spec.perturbation))
+        with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
+            coarse = nets.l(small, source_mask, given)
         perturbed = refined = frame = None
         if refine:
             perturbed = self.perturb(driving_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
         if high_res:
-            masks = torch.cat((source_mask, driving_mask))
+            masks = torch.cat((source_mask, given))
             up = upscale(masks if self.ablations.h_update_m else masks.detach())
             frame = nets.h(source, *up.chunk(2), self._coarse_for_h(small, masks, coarse))
         return Prediction(source_mask, driving_mask, perturbed, refined, coarse, frame)

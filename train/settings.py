@@ -106,6 +106,9 @@ class Stage(Record):
         norm: what batch norm normalises by: ``batch``, each batch's own mean and variance; or ``running``, those that
             are remembered, and stay as they are, as when the networks animate. Towards the end that takes away the
             noise of small batches, which colours drown in.
+        masks: which masks of the driver l and h are given: ``true``, m's, as in the paper; or ``restored``, r's of what
+            P_test leaves of them, as they are given when the networks animate. m rests then: it would learn from
+            sources only. This needs ``norm: running``.
     """
 
     from_epoch: NonNegativeInt
@@ -114,6 +117,13 @@ class Stage(Record):
     lambda_pixel: NonNegativeFloat | None = None
     trains: Literal["all", "low_res", "high_res"] = "all"
     norm: Literal["batch", "running"] = "batch"
+    masks: Literal["true", "restored"] = "true"
+
+    @model_validator(mode="after")
+    def _restored_by_what_r_remembers(self) -> Stage:
+        if self.masks == "restored" and self.norm == "batch":
+            raise ValueError("masks: restored needs norm: running")
+        return self
 
 
 class During(NamedTuple):
@@ -125,6 +135,7 @@ class During(NamedTuple):
         refine: whether r does.
         high_res: whether h does.
         batch_norm: whether batch norm takes its statistics from the batch.
+        restored: whether l and h are given the masks that r restored, while m rests.
     """
 
     learning_rate: float
@@ -134,6 +145,7 @@ class During(NamedTuple):
     refine: bool
     high_res: bool
     batch_norm: bool
+    restored: bool
 
 
 class TrainSettings(Record):
@@ -244,6 +256,7 @@ class TrainSettings(Record):
             low_res and epoch >= self.refine_from_epoch,
             stage.trains != "low_res" and epoch >= self.high_res_from_epoch,
             stage.norm == "batch",
+            stage.masks == "restored",
         )
 
     def changed_from(self, other: TrainSettings, step: int) -> list[str]:

@@ -72,11 +72,12 @@ class Step(nn.Module):
             low_res=now.low_res,
             refine=now.refine,
             high_res=now.high_res,
+            restored=now.restored,
         )
         terms = self.losses(prediction, target, now)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
-        if settings.warmup.weight and fade > 0 and now.low_res:
+        if settings.warmup.weight and fade > 0 and now.low_res and not now.restored:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
             terms["figure"] = settings.warmup.weight * fade * _mask_entropy(masks, figures)
         return terms, masks

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from maskanim.networks import Networks
+from maskanim import pipeline
+from maskanim.networks import Networks, TorchOps
 from maskanim.networks.ops import downscale, upscale
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.forward import Losses, Prediction, TrainingPass
@@ -92,6 +93,21 @@ def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor])
     assert found.keys() == wanted.keys() and all(name.startswith("h.") for name in found)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, wanted[name], msg=name)
+
+
+def test_l_and_h_learn_with_the_masks_that_r_restores(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """What they are given is what `pipeline` gives them; m gets no gradient, and r that of its own loss alone."""
+    nets.eval()
+    source, driving = pair
+    out = TrainingPass(nets, lambda image: image, lambda mask: mask * 0.5)(source, driving, restored=True)
+    ops = TorchOps(nets.spec.perturbation)
+    animated = pipeline.animate_frame(nets, ops, pipeline.encode_source(nets, ops, source), driving)
+    torch.testing.assert_close(out.frame, animated.frame)
+    terms = Losses(SETTINGS, None)(out, driving, NOW)
+    reached = {name: {key[0] for key in gradients(nets, term)} for name, term in terms.items()}
+    assert reached == {"coarse": {"l"}, "mask": {"r"}, "frame": {"h"}}
 
 
 def gradients(nets: Networks, loss: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -93,7 +93,7 @@ def test_stages() -> None:
     """A warm restart, a term that weighs more, and one after the other at rest."""
     stages = [
         {"from_epoch": 3, "learning_rate": 5e-4, "trains": "low_res"},
-        {"from_epoch": 5, "lambda_pixel": 500.0, "trains": "high_res", "norm": "running"},
+        {"from_epoch": 5, "lambda_pixel": 500.0, "trains": "high_res", "norm": "running", "masks": "restored"},
         {"from_epoch": 7},
     ]
     settings = TrainSettings(
@@ -113,6 +113,7 @@ def test_stages() -> None:
     assert [now.refine for now in during] == [False] * 2 + [True] * 3 + [False] * 2 + [True]
     assert [now.high_res for now in during] == [False] + [True] * 2 + [False] * 2 + [True] * 3
     assert [now.batch_norm for now in during] == [True] * 5 + [False] * 2 + [True]
+    assert [now.restored for now in during] == [False] * 5 + [True] * 2 + [False]
     assert all(now.lambda_reconstruct == settings.lambda_reconstruct for now in during)
 
 
