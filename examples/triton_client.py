@@ -27,6 +27,11 @@ from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.video import ClipWriter, check_output, open_clip, read_picture
 
 PORTS = {"http": 8000, "grpc": 8001}
+LOST = "must specify the START flag"  # how Triton answers to a sequence that it does not know
+
+
+class SequenceLostError(MaskanimError):
+    """The server gave a sequence up, because nothing came from its client for a while."""
 
 
 class Connection:
@@ -57,6 +62,8 @@ class Connection:
     def animate(self, source: Frame, driving: Iterable[Frame], together: int = 1) -> Iterator[Frame]:
         """Animate a picture by driving frames; on the server they are one sequence.
 
+        Where a pause was too long for the server, the sequence is begun anew: a frame needs the source, and no other.
+
         Args:
             source: (H, W, 3) uint8 RGB, both sides at least 64.
             driving: frames of that kind; those sent together are of one size.
@@ -73,8 +80,14 @@ class Connection:
         frames, first = list(islice(remaining, together)), True
         while frames:
             following = list(islice(remaining, together))
-            inputs = {"driving": np.stack(frames)} | ({"source": source} if first else {})
-            yield from self._infer(inputs, sequence_id=sequence, sequence_start=first, sequence_end=not following)
+            of = {"sequence_id": sequence, "sequence_end": not following}
+            inputs = {"driving": np.stack(frames)}
+            begins = inputs | {"source": source}
+            try:
+                shown = self._infer(begins if first else inputs, **of, sequence_start=first)
+            except SequenceLostError:
+                shown = self._infer(begins, **of, sequence_start=True)
+            yield from shown
             frames, first = following, False
 
     def claim(self, *, composite: bool) -> Claim:
@@ -94,7 +107,8 @@ class Connection:
         try:
             return self.client.infer(self.model, tensors, **sequence).as_numpy("frames")[0]
         except (OSError, self.library.InferenceServerException) as error:
-            raise MaskanimError(f"the server at {self.url}", str(error), "animated frames") from None
+            kind = SequenceLostError if LOST in str(error) else MaskanimError
+            raise kind(f"the server at {self.url}", str(error), "animated frames") from None
 
     def __enter__(self) -> Connection:
         return self

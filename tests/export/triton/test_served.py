@@ -134,6 +134,27 @@ def test_what_is_refused_leaves_the_server_up(
     assert equal(frames + list(under_way), animated["forwards"])
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_client_that_pauses_goes_on(
+    request: pytest.FixtureRequest,
+    server: Any,
+    protocol: str,
+    source: Frame,
+    driving: list[Frame],
+    animated: dict[str, list[Frame]],
+) -> None:
+    """For longer than the server keeps a sequence."""
+
+    def slowly() -> Iterator[Frame]:
+        for i, frame in enumerate(driving):
+            if i == 2:  # one frame is read ahead
+                time.sleep(2 * server.serving.idle_seconds)
+            yield frame
+
+    connection = request.getfixturevalue(protocol)
+    assert equal(list(connection.animate(source, slowly())), animated["forwards"])
+
+
 ABANDON = """
 import importlib.util, itertools, sys, numpy as np
 spec = importlib.util.spec_from_file_location("triton_client", sys.argv[1])
