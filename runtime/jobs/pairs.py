@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from maskanim.errors import MaskanimError
 from maskanim.runtime.jobs.settings import MOTION_SUFFIX, Extras, Job
+from maskanim.table import Row, read_table
 from maskanim.video.feeds import is_feed
 from maskanim.video.picture import PICTURE_SUFFIXES
 from maskanim.video.stills import natural_order
@@ -63,29 +63,19 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         MaskanimError: no such file, not UTF-8, without the two columns or without rows, or a row that lacks one.
     """
-    subject, columns = f"--pairs {path}", "the columns source and driving"
-    if not path.is_file():
-        raise MaskanimError(subject, "there is no such file", f"a CSV file with {columns}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error):
-        raise MaskanimError(subject, "not a CSV file in UTF-8", columns) from None
-    if not set(CSV_COLUMNS) <= set(names):
-        raise MaskanimError(subject, f"the columns {', '.join(names) or '(none)'}", columns)
+    subject = f"--pairs {path}"
+    rows = read_table(path, CSV_COLUMNS, subject)
     if not rows:
         raise MaskanimError(subject, "no rows", "one for each pair")
-    return [_row(subject, path.parent, line, row) for line, row in rows]
+    return [_pair(subject, path.parent, row) for row in rows]
 
 
-def _row(subject: str, folder: Path, line: int, row: dict[str, str | None]) -> Pair:
-    source, driving, output = ((row.get(name) or "").strip() for name in (*CSV_COLUMNS, "output"))
+def _pair(subject: str, folder: Path, row: Row) -> Pair:
+    source, driving, output = (row.cells.get(name, "") for name in (*CSV_COLUMNS, "output"))
     if not source or not driving:
-        raise MaskanimError(f"{subject}, line {line}", "an empty cell", "a source and a driver")
+        raise MaskanimError(f"{subject}, line {row.line}", "an empty cell", "a source and a driver")
     if Path(output).name != output:
-        raise MaskanimError(f"{subject}, line {line}", f"the output '{output}'", "a file name without a folder")
+        raise MaskanimError(f"{subject}, line {row.line}", f"the output '{output}'", "a file name without a folder")
     return Pair(folder / source, driving if is_feed(driving) else str(folder / driving), output)
 
 

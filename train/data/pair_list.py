@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
 from maskanim.errors import MaskanimError
+from maskanim.table import read_table
 from maskanim.train.data.layouts import ClipFile, ClipList
 
 COLUMNS = ("source", "driving")
@@ -43,8 +43,8 @@ def read_pair_list(path: Path, clips: ClipList) -> PairList:
     """
     known = {clip.name: clip for clip in clips.clips}
     pairs, missing = [], []
-    for line, row in _rows(path):
-        names = [(row[column] or "").strip() for column in COLUMNS]
+    for line, cells in read_table(path, COLUMNS, str(path)):
+        names = [cells[column] for column in COLUMNS]
         absent = [name for name in names if name not in known]
         if absent:
             missing.append(f"{path.name}, line {line}: there is no clip '{absent[0]}' in {clips.folder}")
@@ -55,17 +55,3 @@ def read_pair_list(path: Path, clips: ClipList) -> PairList:
         raise MaskanimError(str(path), told, f"rows that name clips in {clips.folder}")
     return PairList(tuple(pairs), tuple(missing))
 
-
-def _rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
-    if not path.is_file():
-        raise MaskanimError(str(path), "there is no such file", "a CSV file with the columns source and driving")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error):
-        raise MaskanimError(str(path), "not a CSV file in UTF-8", "the columns source and driving") from None
-    if not set(COLUMNS) <= set(columns):
-        raise MaskanimError(str(path), f"the columns {', '.join(columns) or '(none)'}", "source and driving")
-    return rows

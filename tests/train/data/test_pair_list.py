@@ -43,7 +43,7 @@ def test_rows_that_name_nothing_are_told(tmp_path: Path, clips: ClipList) -> Non
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("source,driver\na.mp4,b.mp4\n", "the columns source, driver; expected source and driving"),
+        ("source,driver\na.mp4,b.mp4\n", "the columns source, driver; expected the columns source and driving"),
         ("", r"the columns \(none\)"),
         ("source,driving\n", "no rows"),
         ("source,driving\nx.mp4,a.mp4\n", "line 2: there is no clip 'x.mp4'"),
