@@ -40,7 +40,8 @@ def test_picture_of_any_kind_becomes_rgb(tmp_path: Path, draw: Draw, name: str, 
         stored = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     else:
         stored = image
-    cv2.imwrite(str(tmp_path / name), stored, [cv2.IMWRITE_WEBP_QUALITY, 101])
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if name.endswith(".webp") else []
+    cv2.imwrite(str(tmp_path / name), stored, lossless)
     expected = draw() if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     got = read_picture(tmp_path / name)
     assert got.dtype == np.uint8 and got.flags.c_contiguous
