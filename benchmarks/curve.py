@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -74,15 +75,16 @@ def draw_curve(path: Path, points: Iterable[Point], title: str) -> None:
     """
     with needs_extra("--plot", "bench"):
         from matplotlib.figure import Figure
-    lines: dict[str, list[Point]] = defaultdict(list)
+    lines: dict[str, dict[int, float]] = defaultdict(dict)
     for point in points:
-        lines[point.name].append(point)
+        lines[point.name][point.step] = point.value
+    steps = sorted({step for line in lines.values() for step in line})
     figure: Any = Figure(figsize=(9, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     for name in LOSSES:
-        _draw_line(above, lines.get(name, []), COLOURS[name])
+        _draw_line(above, name, steps, lines[name], COLOURS[name])
     above.set(yscale="log", ylabel="weighted loss")
-    _draw_line(below, lines.get("learning_rate", []), INK)
+    _draw_line(below, "learning_rate", steps, lines["learning_rate"], INK)
     below.set(yscale="log", ylabel="learning rate", xlabel="step")
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
@@ -91,10 +93,9 @@ def draw_curve(path: Path, points: Iterable[Point], title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_line(axes: Any, points: list[Point], colour: str) -> None:
-    """A line with its name at its right end."""
-    if points:
-        axes.plot([point.step for point in points], [point.value for point in points], color=colour, linewidth=1.2)
-        axes.annotate(
-            points[-1].name, (points[-1].step, points[-1].value), (4, 0), textcoords="offset points", color=colour
-        )
+def _draw_line(axes: Any, name: str, steps: list[int], values: dict[int, float], colour: str) -> None:
+    """A line with its name at its right end, and a gap where its network rests."""
+    if values:
+        axes.plot(steps, [values.get(step, nan) for step in steps], color=colour, linewidth=1.2)
+        last = max(values)
+        axes.annotate(name, (last, values[last]), (4, 0), textcoords="offset points", color=colour)
