@@ -80,13 +80,13 @@ class Connection:
         frames, first = list(islice(remaining, together)), True
         while frames:
             following = list(islice(remaining, together))
-            of = {"sequence_id": sequence, "sequence_end": not following}
+            about = {"sequence_id": sequence, "sequence_end": not following}
             inputs = {"driving": np.stack(frames)}
             begins = inputs | {"source": source}
             try:
-                shown = self._infer(begins if first else inputs, **of, sequence_start=first)
+                shown = self._infer(begins if first else inputs, **about, sequence_start=first)
             except SequenceLostError:
-                shown = self._infer(begins, **of, sequence_start=True)
+                shown = self._infer(begins, **about, sequence_start=True)
             yield from shown
             frames, first = following, False
 

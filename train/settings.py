@@ -224,12 +224,6 @@ class TrainSettings(Record):
     watch: MaskWatch = MaskWatch()
 
     @model_validator(mode="after")
-    def _something_is_reconstructed(self) -> TrainSettings:
-        if self.perceptual == "none" and self.lambda_pixel == 0:
-            raise ValueError("perceptual 'none' leaves nothing to learn from: set lambda_pixel")
-        return self
-
-    @model_validator(mode="after")
     def _layers_exist(self) -> TrainSettings:
         least, most = (1, 5) if self.perceptual == "vgg19" else (3, 3)
         if not least <= len(self.layer_weights) <= most:
@@ -241,6 +235,14 @@ class TrainSettings(Record):
         epochs = [stage.from_epoch for stage in self.stages]
         if epochs != sorted(set(epochs)):
             raise ValueError("the epochs of stages must rise")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_reconstructed(self) -> TrainSettings:
+        for epoch in (0, *(stage.from_epoch for stage in self.stages)):
+            now = self.during(epoch)
+            if not now.lambda_pixel and (self.perceptual == "none" or not now.lambda_reconstruct):
+                raise ValueError(f"nothing to learn from in epoch {epoch}: set lambda_pixel or a perceptual network")
         return self
 
     def during(self, epoch: int) -> During:

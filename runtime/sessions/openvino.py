@@ -64,8 +64,7 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     bf16 = "BF16" in CORE.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and _survives_bf16(bundle)
     with ThreadPoolExecutor(len(NETWORKS)) as threads:  # compiling uses one core each
         opening = {
-            name: threads.submit(_open, bundle, spec, bf16 and name in BF16_NETWORKS)
-            for name, spec in NETWORKS.items()
+            name: threads.submit(_open, bundle, spec, bf16 and name in BF16_NETWORKS) for name, spec in NETWORKS.items()
         }
         sessions: dict[NetworkName, Session] = {name: opened.result() for name, opened in opening.items()}
     version, processor = ov.__version__.split("-")[0], CORE.get_property(DEVICE, "FULL_DEVICE_NAME")

@@ -95,9 +95,7 @@ def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor])
         torch.testing.assert_close(gradient, wanted[name], msg=name)
 
 
-def test_l_and_h_learn_with_the_masks_that_r_restores(
-    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_l_and_h_learn_with_the_masks_that_r_restores(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     """What they are given is what `pipeline` gives them; m gets no gradient, and r that of its own loss alone."""
     nets.eval()
     source, driving = pair

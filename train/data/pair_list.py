@@ -54,4 +54,3 @@ def read_pair_list(path: Path, clips: ClipList) -> PairList:
         told = missing[0] if missing else "no rows"
         raise MaskanimError(str(path), told, f"rows that name clips in {clips.folder}")
     return PairList(tuple(pairs), tuple(missing))
-

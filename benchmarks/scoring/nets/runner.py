@@ -33,6 +33,7 @@ class OpenVinoNet:
     def __init__(self, model: Any) -> None:
         with needs_extra(SUBJECT, "bench"):
             import openvino
+
             from maskanim.runtime.sessions.openvino import CORE, DEVICE
 
         # Without the hint, processors with BF16 would round the scores to three digits.
