@@ -75,16 +75,16 @@ class Perception:
 
     def why_not(self, metric: Metric) -> str:
         """Why a metric cannot be computed of this subject; empty if it can."""
-        if metric.library and not _version(metric.library):
-            return f"{metric.library} is not installed: pip install 'maskanim[bench]'"
+        if metric.package and not _version(metric.package):
+            return f"{metric.package} is not installed: pip install 'maskanim[bench]'"
         if metric.feature == "frames" or metric.feature in self.observers:
             return ""
         return self.missing.get(metric.feature, f"not defined for the subject {self.subject}")
 
     def behind(self, metric: Metric) -> str:
-        """The network or library behind a metric, with its version; empty for plain arithmetic."""
-        if metric.library:
-            return f"{metric.library} {_version(metric.library)}".strip()
+        """The network or package behind a metric, with its version; empty for plain arithmetic."""
+        if metric.package:
+            return f"{metric.package} {_version(metric.package)}".strip()
         return self.networks.get(metric.feature, "")
 
     def available(self) -> list[Metric]:

@@ -38,7 +38,7 @@ class Metric:
         judge: from the feature of the generated frames and of the others (None if there are none) to the figure; the
             others may be one for all of them.
         told: what it says, in a line.
-        library: the package that computes it, where that is not this one.
+        package: that computes it, where that is not this one.
     """
 
     name: str
@@ -48,4 +48,4 @@ class Metric:
     against: Side
     judge: Callable[[Any, Any], PerFrame]
     told: str
-    library: str = ""
+    package: str = ""

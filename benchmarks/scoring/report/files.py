@@ -48,7 +48,7 @@ def as_dict(scored: Scored) -> dict[str, Any]:
             "unit": metric.unit,
             "better": metric.better,
             "judged_by": None if why else scored.perception.behind(metric) or "arithmetic",
-            "instead_of": None if why or metric.library else scored.perception.instead_of.get(metric.feature),
+            "instead_of": None if why or metric.package else scored.perception.instead_of.get(metric.feature),
             "not_available": why or None,
         }
     return {

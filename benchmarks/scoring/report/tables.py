@@ -77,7 +77,7 @@ def judges(scored: Scored) -> list[tuple[str, str, str, str]]:
     for metric in METRICS:
         why = scored.why_not(metric)
         behind = f"{NOT_AVAILABLE}: {why}" if why else scored.perception.behind(metric) or "arithmetic"
-        instead = "" if why else scored.perception.instead_of.get(metric.feature, "") if not metric.library else ""
+        instead = "" if why else scored.perception.instead_of.get(metric.feature, "") if not metric.package else ""
         rows.append((metric.name, metric.told, behind, instead and f"instead of {instead}"))
     return rows
 
