@@ -49,12 +49,12 @@ class Connection:
 
     def __init__(self, protocol: str, url: str, model: str = "maskanim") -> None:
         with needs_extra("the Triton client", "triton"):
-            self.library = import_module(f"tritonclient.{protocol}")
+            self.tritonclient = import_module(f"tritonclient.{protocol}")
         self.url, self.model = url, model
-        self.client: Any = self.library.InferenceServerClient(url)
+        self.client: Any = self.tritonclient.InferenceServerClient(url)
         try:
             ready = self.client.is_model_ready(model)
-        except (OSError, self.library.InferenceServerException) as error:
+        except (OSError, self.tritonclient.InferenceServerException) as error:
             raise MaskanimError(f"the server at {url}", str(error), "a Triton server", "Check --url") from None
         if not ready:
             raise MaskanimError(f"the server at {url}", f"no model {model}", "one that is ready", "Check its log")
@@ -92,7 +92,7 @@ class Connection:
 
     def claim(self, *, composite: bool) -> Claim:
         """What to say of the videos that the model makes; see `maskanim.provenance.Claim`."""
-        kwargs = {"as_json": True} if self.library.__name__.endswith("grpc") else {}
+        kwargs = {"as_json": True} if self.tritonclient.__name__.endswith("grpc") else {}
         config = self.client.get_model_config(self.model, **kwargs)
         parameters = config.get("config", config)["parameters"]
         name, digest = (parameters[key]["string_value"] for key in ("model", "model_sha256"))
@@ -102,11 +102,11 @@ class Connection:
         tensors = []
         for name, array in inputs.items():
             batch = np.ascontiguousarray(array[None])  # sequences are batched by the server, one of each at a time
-            tensors.append(self.library.InferInput(name, batch.shape, "UINT8"))
+            tensors.append(self.tritonclient.InferInput(name, batch.shape, "UINT8"))
             tensors[-1].set_data_from_numpy(batch)
         try:
             return self.client.infer(self.model, tensors, **sequence).as_numpy("frames")[0]
-        except (OSError, self.library.InferenceServerException) as error:
+        except (OSError, self.tritonclient.InferenceServerException) as error:
             kind = SequenceLostError if LOST in str(error) else MaskanimError
             raise kind(f"the server at {self.url}", str(error), "animated frames") from None
 
