@@ -84,7 +84,7 @@ class _Build:
 
     def __init__(self, library: LoadedLibrary, name: NetworkName, progress: Progress) -> None:
         module = self.module = library.module
-        self.library, self.name = library, name
+        self.loaded, self.name = library, name
         self.errors: list[str] = []
         self.phases = Phases(progress)
         self.recorder = error_recorder(module, self.errors)
@@ -117,7 +117,7 @@ class _Build:
         config.clear_flag(module.BuilderFlag.TF32)  # on by default; it would round FP32's factors to 11 bits
         config.builder_optimization_level = options.opt_level
         config.progress_monitor = self.monitor
-        if self.library.library.name == "rtx":
+        if self.loaded.known.name == "rtx":
             config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else a plan may not run in a CUDA graph
             config.num_compute_capabilities = len(options.targets)
             for index, target in enumerate(options.targets):
@@ -142,12 +142,12 @@ class _Build:
         if self.phases.failure is not None:
             raise self.phases.failure
         if plan is None:
-            raise self._refused(f"{self.library.told} cannot build it", "")
+            raise self._refused(f"{self.loaded.told} cannot build it", "")
         return bytes(plan)
 
     def _timing_cache(self, config: Any, path: Path | None) -> Any:
         """Give the builder its earlier measurements, if they are of this GPU; None where there is no use for them."""
-        if path is None or self.library.library.builds_without_gpu:
+        if path is None or self.loaded.known.builds_without_gpu:
             return None
         for content in (_stored(path), b""):
             cache = config.create_timing_cache(content)
@@ -173,7 +173,7 @@ class _Build:
         return PlanTensor(name=tensor.name, dtype=dtype, minimum=minimum, optimum=optimum, maximum=maximum)
 
     def _unparsed(self) -> MaskanimError:
-        subject, wanted = f"network {self.name}", f"an ONNX graph that {self.library.told} takes"
+        subject, wanted = f"network {self.name}", f"an ONNX graph that {self.loaded.told} takes"
         if not self.parser.num_errors:
             return MaskanimError(subject, "not an ONNX graph", wanted, "Export the model again")
         error = self.parser.get_error(0)
@@ -184,7 +184,7 @@ class _Build:
         return MaskanimError(subject, f"{node}: {kind}, {reason}", wanted)
 
     def _refused(self, what: str, next_step: str) -> MaskanimError:
-        messages = [*self.errors, *self.library.logger.errors]
+        messages = [*self.errors, *self.loaded.logger.errors]
         reason = _cleaned(messages[0]) if messages else "it does not say why"
         node = self._node_in(messages)
         told = f"{what}, {f'node {node}: ' if node and node not in reason else ''}{reason}"

@@ -51,14 +51,14 @@ class LoadedLibrary:
     """A library that is imported and new enough.
 
     Attributes:
-        library: what was known of it before.
+        known: what is known of it without importing it.
         module: ``tensorrt`` or ``tensorrt_rtx``.
         version: e.g. ``10.16.1.11``.
         logger: a `Log` that is also the module's ILogger. A process has one for each library, because the library
             keeps the first that it is given and ignores all later ones.
     """
 
-    library: Library
+    known: Library
     module: Any
     version: str
     logger: Any
@@ -66,7 +66,7 @@ class LoadedLibrary:
     @property
     def told(self) -> str:
         """Name and version, e.g. ``TensorRT 10.16.1.11``."""
-        return f"{self.library.title} {self.version}"
+        return f"{self.known.title} {self.version}"
 
 
 class Log:

@@ -123,7 +123,7 @@ def own_targets(library: LoadedLibrary, gpu: Target) -> tuple[str, ...]:
     Raises:
         MaskanimError: a GPU that TensorRT-RTX does not support.
     """
-    if library.library.name != "rtx":
+    if library.known.name != "rtx":
         return ()
     valid = valid_targets(library)
     if gpu.architecture in valid:

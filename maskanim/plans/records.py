@@ -104,8 +104,8 @@ class PlanRequest(Record):
 
 def plan_key(library: LoadedLibrary, options: BuildOptions, gpu: Target | None) -> PlanKey:
     """The key of plans that are built now; TensorRT-RTX's do not depend on the GPU that is here."""
-    name = library.library.name
-    built_on = None if library.library.builds_without_gpu else gpu
+    name = library.known.name
+    built_on = None if library.known.builds_without_gpu else gpu
     return PlanKey(library=name, version=library.version, gpu=built_on, options=options)
 
 

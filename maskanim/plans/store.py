@@ -141,9 +141,9 @@ def build_plans(
     Raises:
         MaskanimError: the library cannot build here, or not one of these networks; nothing is kept then.
     """
-    if gpu is None and not library.library.builds_without_gpu:
-        title = library.library.title
-        raise MaskanimError(f"--engine {library.library.name}", "no GPU", f"the one that {title} shall build for")
+    if gpu is None and not library.known.builds_without_gpu:
+        title = library.known.title
+        raise MaskanimError(f"--engine {library.known.name}", "no GPU", f"the one that {title} shall build for")
     if options.precision == "fp16":
         require_half(bundle.manifest)
     key = plan_key(library, options, gpu)

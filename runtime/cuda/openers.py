@@ -67,7 +67,7 @@ def _open_plans(name: LibraryName, bundle: Bundle, options: RunOptions) -> Opene
 def _plans(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> Plans:
     """The bundle's plans for this GPU; where there are none, says why and builds them."""
     request = PlanRequest(
-        library=library.library.name,
+        library=library.known.name,
         version=library.version,
         gpu=Target(name=gpu.name, capability=gpu.capability),
         precision=parse_precision(options.precision),

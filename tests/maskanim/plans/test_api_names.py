@@ -68,12 +68,12 @@ OBJECTS: dict[Path, dict[str, str]] = {
 }
 # Per file: names, and attributes of self, whose attributes are not the API's; and text that comes from the API.
 OTHERS: dict[Path, str] = {
-    PLANS / "libraries.py": "Log error importlib library re str self self.errors self.library self.warnings",
+    PLANS / "libraries.py": "Log error importlib library re str self self.errors self.known self.warnings",
     PLANS / "options.py": "gpu library name part self targets text",
     PLANS / "callbacks.py": "bar entry messages phase phases self self.codes self.phases signal threading",
     PLANS
     / "builder.py": "SOURCE_PLACE batch build error.code().name error.desc() library options partial path re self "
-    "self.library self.phases spec target",
+    "self.loaded self.phases spec target",
     SESSIONS / "tensorrt.py": "NETWORKS array failing inputs library log memory network np output owned self "
     "self._owned self.library self.network self.spec self.stream spec stream super t tensor",
 }
@@ -239,7 +239,7 @@ def test_every_file_that_touches_the_api_is_read() -> None:
 
 
 def test_tensorrt_rtx(rtx: LoadedLibrary) -> None:
-    version, missing = check(CHECK, rtx.library.module, json.dumps(sorted(all_touched())))
+    version, missing = check(CHECK, rtx.known.module, json.dumps(sorted(all_touched())))
     assert (version, missing) == (rtx.version, [])
 
 

@@ -151,7 +151,7 @@ def test_timing_cache(rtx: LoadedLibrary, make_graph: MakeGraph, tmp_path: Path)
     path = tmp_path / "timings" / "one.cache"
     build_plan(rtx, make_graph("m"), "m", BuildOptions(), timing_cache=path)
     assert not path.exists()
-    measuring = replace(rtx, library=replace(rtx.library, builds_without_gpu=False))
+    measuring = replace(rtx, known=replace(rtx.known, builds_without_gpu=False))
     build_plan(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=path)
     first = path.read_bytes()
     assert first
