@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import Protocol
 
 SECONDS_PER_LINE = 5.0
+
+
+class Progress(Protocol):
+    """What long work calls as it goes on; a `ProgressBar`, or something of the caller's own."""
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Show how many of a total, which may be unknown, are done, and a text of one line."""
+
+
+class NoProgress:
+    """For callers who do not want to see any."""
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Show nothing."""
 
 
 class ProgressBar:
@@ -17,14 +32,15 @@ class ProgressBar:
 
     def __init__(self, noun: str, done: int = 0) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
         self.noun = noun
         self.console = Console(stderr=True)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.bar = RichProgress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("", total=None, completed=done)
-        self.told = monotonic()
+        self.shown = monotonic()
 
     def __enter__(self) -> ProgressBar:
         self.bar.start()
@@ -33,10 +49,10 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def update(self, done: int, total: int | None, told: str) -> None:
+    def update(self, done: int, total: int | None, note: str = "") -> None:
         """Show how many of a total, which may be unknown, are done, and a text of one line."""
-        self.bar.update(self.task, completed=done, total=total, description=told)
-        if not self.console.is_terminal and monotonic() - self.told >= SECONDS_PER_LINE:
-            self.told = monotonic()
-            line = f"{self.noun} {done} of {total or 'unknown'}, {told}"
+        self.bar.update(self.task, completed=done, total=total, description=note)
+        if not self.console.is_terminal and monotonic() - self.shown >= SECONDS_PER_LINE:
+            self.shown = monotonic()
+            line = f"{self.noun} {done} of {total or 'unknown'}" + (f", {note}" if note else "")
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)

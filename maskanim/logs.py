@@ -1,0 +1,35 @@
+"""One logger, ``maskanim``: quiet in a program of yours, shown on standard error by our commands.
+
+Modules log through ``logging.getLogger(__name__)``. INFO is what a person wants to know of a run that goes well, such
+as the engine in use; WARNING is what he would do something about.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from rich.console import Console
+
+LOGGER = logging.getLogger("maskanim")
+
+
+class _ConsoleHandler(logging.Handler):
+    """Plain lines, above the progress bar where there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.console.print(self.format(record), soft_wrap=True, highlight=False, markup=False)
+        except Exception:
+            self.handleError(record)
+
+
+def show_logs(console: Console | None = None, level: int = logging.INFO) -> None:
+    """Show the log on a console, standard error unless another is given; replaces an earlier one."""
+    for handler in [handler for handler in LOGGER.handlers if isinstance(handler, _ConsoleHandler)]:
+        LOGGER.removeHandler(handler)
+    LOGGER.addHandler(_ConsoleHandler(console or Console(stderr=True)))
+    LOGGER.setLevel(level)
