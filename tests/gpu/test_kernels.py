@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from maskanim import ops
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.device import Device, open_device
-from maskanim.runtime.cuda.kernels import ADDRESS, KERNELS, SOURCE
+from maskanim.runtime.cuda.kernels import ADDRESS, KERNELS, compile_cubin
 from maskanim.spec import Perturbation
 
 RNG = np.random.default_rng(0)
@@ -54,10 +55,12 @@ def through(device: Device) -> Launch:
     return launch
 
 
-def through_cupy() -> Launch:
-    """The same by CuPy, which compiles the source by itself."""
+def through_cupy(device: Device, folder: Path) -> Launch:
+    """The same cubin, launched by CuPy. CuPy must not compile it: it adds -ftz=true, and subnormal masks become 0."""
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    module = cupy.RawModule(code=SOURCE.read_text("utf-8"), options=("-std=c++17",))
+    cubin = folder / "kernels.cubin"
+    cubin.write_bytes(compile_cubin("sm_{}{}".format(*device.compute_capability)))
+    module = cupy.RawModule(path=str(cubin))
 
     def launch(name: str, output: AnyArray, *arguments: Any) -> AnyArray:
         kernel, kept = KERNELS[name], [cupy.asarray(output)]
@@ -83,9 +86,10 @@ def _value(argument: Any, address: Callable[[AnyArray], int], output: int) -> An
 
 
 @pytest.fixture(scope="module", params=["maskanim", "cupy"])
-def launch(request: pytest.FixtureRequest, device: Device) -> Launch:
+def launch(request: pytest.FixtureRequest, device: Device, tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """A kernel by name, the shape and dtype of its output, and its arguments, ``...`` for the output."""
-    launch = through(device) if request.param == "maskanim" else through_cupy()
+    own = request.param == "maskanim"
+    launch = through(device) if own else through_cupy(device, tmp_path_factory.mktemp("cubin"))
 
     def filled(name: str, shape: tuple[int, ...], dtype: Any, *arguments: Any) -> AnyArray:
         results = []
