@@ -21,7 +21,7 @@ from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.device import Stream
-from maskanim.runtime.cuda.sessions import FLOAT, HALF, DeviceNetwork, DeviceSession
+from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
 from maskanim.spec import NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName, NetworkSpec, Perturbation
 
 RGB = 3  # channels of an image; a mask has one

@@ -11,12 +11,12 @@ import typer
 from maskanim import models
 from maskanim.bundle import Bundle, HalfParity
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
-from maskanim.export.engines import EngineRequest, build_engines, parse_engine
+from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
-from maskanim.plans.callbacks import shown_on
-from maskanim.plans.store import Plans
+from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.spec import NetworkName
+from maskanim.trt.store import StoredEngines
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -100,20 +100,17 @@ def export(
         models.register(bundle)
     _tell(bundle)
     if request is not None:
-        _tell_plans(_build_engines(bundle, request))
+        _tell_engines(_build_engines(bundle, request))
     if triton:
         typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
     named = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
     typer.echo(f"Next: maskanim-run{named} --source PICTURE --driving CLIP")
 
 
-def _build_engines(bundle: Bundle, request: EngineRequest) -> Plans:
+def _build_engines(bundle: Bundle, request: BuildRequest) -> StoredEngines:
     with ProgressBar("percent") as bar:
-
-        def report(message: str) -> None:
-            bar.console.print(message, soft_wrap=True, highlight=False, markup=False)
-
-        return build_engines(bundle, request, report=report, progress=shown_on(bar))
+        show_logs(bar.console)
+        return build_requested(bundle, request, bar)
 
 
 def _tell(bundle: Bundle) -> None:
@@ -148,9 +145,9 @@ def _tell_half(half: HalfParity) -> None:
     typer.echo(f"  {half.threshold_flips} of {half.mask_pixels} mask pixels flip{where}; largest activation {largest}")
 
 
-def _tell_plans(plans: Plans) -> None:
-    typer.echo(f"plans: {plans.folder}")
-    for entry in plans.record.networks.values():
+def _tell_engines(engines: StoredEngines) -> None:
+    typer.echo(f"plans: {engines.folder}")
+    for entry in engines.record.networks.values():
         inputs = ", ".join(f"{tensor.name} {tensor.dtype}" for tensor in entry.inputs)
         told = f"{inputs} -> {entry.output.name} {entry.output.dtype}"
         typer.echo(f"  {entry.file}  {entry.size / 1e6:6.2f} MB  in {entry.seconds:.1f} s  {told}")

@@ -20,8 +20,8 @@ from maskanim import pipeline
 from maskanim.bundle import HalfParity
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import ArrayNets, Pair, compare, torch_function
-from maskanim.plans.half import LARGEST_HALF, NEXT_STEP, to_half
 from maskanim.spec import REDUCED_FRAME_PSNR, NetworkName, Perturbation
+from maskanim.trt.half import LARGEST_HALF, NEXT_STEP, to_half
 
 HALF_PAIRS = 4  # a pair takes about five seconds with the full networks on two cores
 

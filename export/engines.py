@@ -1,4 +1,4 @@
-"""Engine plans at export: what is asked for is checked before any work, and built when the bundle is whole."""
+"""TensorRT engines at export: what is asked for is checked before any work, and built when the bundle is whole."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import get_args
 from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, MissingPackageError
-from maskanim.plans.callbacks import Progress
-from maskanim.plans.libraries import LIBRARIES, LibraryName, LoadedLibrary, load_library
-from maskanim.plans.options import BatchRange, BuildOptions, Target, parse_opt_level, parse_precision, parse_targets
-from maskanim.plans.store import Plans, Report, build_plans
+from maskanim.progress import NO_PROGRESS, Progress
+from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary, load_library
+from maskanim.trt.records import BatchRange, BuildOptions, Target, parse_opt_level, parse_precision, parse_targets
+from maskanim.trt.store import StoredEngines, build_engines
 
 ENGINES: tuple[LibraryName, ...] = get_args(LibraryName)
 
 
 @dataclass(frozen=True)
-class EngineRequest:
-    """Plans that shall be built.
+class BuildRequest:
+    """Engines that shall be built.
 
     Attributes:
         engine: by which library.
@@ -32,7 +32,7 @@ class EngineRequest:
 
 def parse_engine(
     engine: str | None, *, precision: str | None, batch: str | None, targets: str | None, opt_level: int | None
-) -> EngineRequest | None:
+) -> BuildRequest | None:
     """Check the flags that belong to ``--engine``; None where no engine is asked for.
 
     TensorRT-RTX is loaded here, as it can build on any machine. TensorRT is not: a machine without it or without a GPU
@@ -55,26 +55,20 @@ def parse_engine(
         opt_level=default.opt_level if opt_level is None else parse_opt_level(opt_level),
         targets=_targets(name, targets),
     )
-    return EngineRequest(name, options)
+    return BuildRequest(name, options)
 
 
-def build_engines(
-    bundle: Bundle,
-    request: EngineRequest,
-    *,
-    report: Report = lambda message: None,
-    progress: Progress = lambda part, phase: None,
-) -> Plans:
-    """Build a whole bundle's plans into it, or use again those that fit.
+def build_requested(bundle: Bundle, request: BuildRequest, progress: Progress = NO_PROGRESS) -> StoredEngines:
+    """Build a whole bundle's engines into it, or use again those that fit.
 
     Raises:
         MaskanimError: TensorRT or its GPU is missing, and the bundle has to be built on another machine; or a network
             that cannot be built.
     """
     if LIBRARIES[request.engine].builds_without_gpu:
-        return build_plans(bundle, load_library(request.engine), request.options, report=report, progress=progress)
+        return build_engines(bundle, load_library(request.engine), request.options, progress=progress)
     library, gpu = _here(bundle, request.engine)
-    return build_plans(bundle, library, request.options, gpu, report=report, progress=progress)
+    return build_engines(bundle, library, request.options, gpu, progress)
 
 
 def _engine(text: str) -> LibraryName:
@@ -95,7 +89,7 @@ def _targets(engine: LibraryName, text: str | None) -> tuple[str, ...]:
 
 
 def _here(bundle: Bundle, engine: LibraryName) -> tuple[LoadedLibrary, Target]:
-    """A library that only builds on the GPU that will run the plans, and this machine's GPU."""
+    """A library that only builds on the GPU that will run the engines, and this machine's GPU."""
     missing, library = [], None
     try:
         library = load_library(engine)

@@ -22,6 +22,9 @@ class NoProgress:
         """Show nothing."""
 
 
+NO_PROGRESS: Progress = NoProgress()
+
+
 class ProgressBar:
     """Counts what is done, with the time left; a context manager.
 

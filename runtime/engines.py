@@ -38,9 +38,9 @@ class Engine(NamedTuple):
 
 # In the order in which `auto` tries them.
 ENGINES: dict[str, Engine] = {
-    "trt": Engine("tensorrt", "trt", "maskanim.runtime.cuda.openers", "open_trt"),
-    "rtx": Engine("tensorrt_rtx", "rtx", "maskanim.runtime.cuda.openers", "open_rtx"),
-    "ort-cuda": Engine("onnxruntime", "gpu", "maskanim.runtime.cuda.openers", "open_ort"),
+    "trt": Engine("tensorrt", "trt", "maskanim.runtime.cuda.backends", "open_trt"),
+    "rtx": Engine("tensorrt_rtx", "rtx", "maskanim.runtime.cuda.backends", "open_rtx"),
+    "ort-cuda": Engine("onnxruntime", "gpu", "maskanim.runtime.cuda.backends", "open_ort"),
     "openvino": Engine("openvino", "cpu", "maskanim.runtime.sessions.openvino"),
     "ort": Engine("onnxruntime", "cpu", "maskanim.runtime.sessions.ort"),
 }

@@ -15,7 +15,7 @@ from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.driver import Gpu
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.cuda import openers
+from maskanim.runtime.cuda import backends
 from maskanim.spec import NETWORKS, ModelSpec, Widths
 
 TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
@@ -33,7 +33,7 @@ def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     def refuse() -> Gpu:
         raise MaskanimError("the GPU", "no NVIDIA driver", "an NVIDIA GPU with its driver")
 
-    monkeypatch.setattr(openers, "first_gpu", refuse)
+    monkeypatch.setattr(backends, "first_gpu", refuse)
 
 
 @pytest.fixture(scope="session")

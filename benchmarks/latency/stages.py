@@ -11,7 +11,7 @@ import numpy as np
 
 from maskanim import pipeline
 from maskanim.ops import Frame, postprocess
-from maskanim.runtime.cuda.streaming import StreamingRunner
+from maskanim.runtime.cuda.runner import StreamingRunner
 from maskanim.runtime.host import HostRunner
 from maskanim.runtime.runner import Runner
 

@@ -1,7 +1,9 @@
-"""Arrays in device memory, given and taken without a copy through ``__cuda_array_interface__``."""
+"""Arrays in device memory: allocated here, or given and taken without a copy through ``__cuda_array_interface__``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from maskanim.errors import MaskanimError
-from maskanim.ops import centre_square
+from maskanim.ops import Array, centre_square
+from maskanim.runtime.cuda.device import Device, Stream
 
 DType = np.dtype[Any]
 
@@ -118,3 +121,18 @@ class _Described:
             "strides": array.strides,
             "version": 3,
         }
+
+
+def allocate(device: Device, owned: ExitStack, shape: tuple[int, ...], dtype: DType) -> DeviceArray:
+    """A contiguous array in device memory that is freed with `owned`."""
+    memory = owned.enter_context(device.allocate(prod(shape) * dtype.itemsize))
+    return DeviceArray(memory.address, shape, dtype, owner=memory)
+
+
+def to_host(device: Device, stream: Stream, arrays: Mapping[str, DeviceArray]) -> dict[str, Array]:
+    """Device arrays as float32 on the host, after what the stream holds."""
+    copies: dict[str, Any] = {name: np.empty(array.shape, array.dtype) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        device.download(copies[name], array.address, stream)
+    stream.synchronize()
+    return {name: copy.astype(np.float32, copy=False) for name, copy in copies.items()}

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import cycle
+from functools import partial
+from itertools import cycle, groupby
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskanim import pipeline
 from maskanim.errors import MaskanimError
-from maskanim.ops import Array, Frame, centre_square
+from maskanim.ops import Array, Frame, centre_square, preprocess
 from maskanim.runtime.cuda.arrays import DeviceArray, DType, device_square
 from maskanim.runtime.cuda.device import Device
-from maskanim.runtime.cuda.sessions import MASK_CHANNELS, DeviceNetwork
-from maskanim.runtime.cuda.slots import Route, Slot, Ticket
-from maskanim.runtime.cuda.sources import MASKS, DeviceSource, Encoder, allocate_source
+from maskanim.runtime.cuda.graph import GraphKey, Slot, Ticket
+from maskanim.runtime.cuda.networks import MASK_CHANNELS, DeviceNetwork
+from maskanim.runtime.cuda.pipeline import MASKS, DeviceSource, Encoder, allocate_source
+from maskanim.runtime.runner import Animation, Recorded, Runner, Source, Steps, in_batches
 from maskanim.spec import NetworkName, Perturbation
 
-__all__ = ["CudaRunner", "DeviceSource", "Ticket"]
+__all__ = ["CudaRunner", "DeviceSource", "StreamingRunner", "Ticket"]
+
+T = TypeVar("T")
 
 
 class CudaRunner:
@@ -128,7 +134,7 @@ class CudaRunner:
             on_device = [device_square(frame) for frame in frames]
             slot = self._free_slot()
             slot.put_device(on_device)
-        return self._run(slot, len(frames), Route(side, to_host, recorded=record))
+        return self._run(slot, len(frames), GraphKey(side, to_host, recorded=record))
 
     def submit_masks(self, masks: Sequence[Array], *, to_host: bool = True) -> Ticket:
         """Queue a batch of perturbed masks in place of driving frames; otherwise as `submit`.
@@ -145,7 +151,7 @@ class CudaRunner:
                 raise MaskanimError("mask", f"{mask.dtype} of shape {mask.shape}", f"float32 of shape {(1, *MASKS)}")
         slot = self._free_slot()
         slot.put_masks(masks)
-        return self._run(slot, len(masks), Route(None, to_host, replayed=True))
+        return self._run(slot, len(masks), GraphKey(None, to_host, replayed=True))
 
     def collect(self, ticket: Ticket) -> NDArray[np.uint8]:
         """A batch's frames; waits for them.
@@ -173,7 +179,7 @@ class CudaRunner:
         Raises:
             MaskanimError: they were not recorded, or the GPU failed.
         """
-        if not ticket.route.recorded:
+        if not ticket.key.recorded:
             raise MaskanimError("GPU runner", "masks that were not recorded", "a batch submitted with record=True")
         if ticket.masks is None:
             slot = self._slot(ticket)
@@ -223,10 +229,10 @@ class CudaRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, slot: Slot, count: int, route: Route) -> Ticket:
+    def _run(self, slot: Slot, count: int, key: GraphKey) -> Ticket:
         slot.stream.wait(self._used)
-        slot.run(route, self._capture)
-        slot.ticket = Ticket(count, route, slot)
+        slot.run(key, self._capture)
+        slot.ticket = Ticket(count, key, slot)
         return slot.ticket
 
     def _free_slot(self) -> Slot:
@@ -235,7 +241,7 @@ class CudaRunner:
         if slot.ticket:
             if slot.ticket.to_host:
                 self.collect(slot.ticket)
-            if slot.ticket.route.recorded:
+            if slot.ticket.key.recorded:
                 self.collect_masks(slot.ticket)
             slot.done.synchronize()
             slot.ticket.slot = None
@@ -259,6 +265,88 @@ class CudaRunner:
     def _check_open(self) -> None:
         if self._closed:
             raise MaskanimError("GPU runner", "it is closed", "an open one", "Open the model again")
+
+
+class StreamingRunner(Runner):
+    """A CudaRunner fed with pictures in host memory.
+
+    Args:
+        cuda: what runs.
+        resources: what to close with it, the runner itself included.
+    """
+
+    def __init__(self, cuda: CudaRunner, resources: ExitStack) -> None:
+        self.cuda, self._resources = cuda, resources
+        self._in_use: DeviceSource | None = None
+
+    def encode_source(self, image: Frame) -> DeviceSource:
+        return self.cuda.encode_source(image)
+
+    def source_arrays(self, source: DeviceSource) -> Source:
+        return source.arrays()
+
+    def mask(self, image: Frame) -> Array:
+        with self.cuda.encode_source(image) as source:
+            return source.arrays().mask
+
+    def prepare(self, frame: Frame) -> Frame:
+        """The centred square, so that no more is copied to the GPU than is used."""
+        return np.ascontiguousarray(centre_square(frame))
+
+    def frames(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Callable[[], Frame]]:
+        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), self.cuda.submit):
+            yield from self._collected(ticket)
+
+    def recorded(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Recorded]:
+        submit = partial(self.cuda.submit, record=True)
+        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), submit):
+            masks = self.cuda.collect_masks(ticket)
+            for i, finish in enumerate(self._collected(ticket)):
+                yield Recorded(finish, masks[i : i + 1])
+
+    def replayed(self, source: DeviceSource, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
+        for ticket in self._tickets(source, in_batches(masks, self.cuda.batch), self.cuda.submit_masks):
+            yield from self._collected(ticket)
+
+    def _tickets(
+        self, source: DeviceSource, batches: Iterable[list[T]], submit: Callable[[list[T]], Ticket]
+    ) -> Iterator[Ticket]:
+        """Keep all slots busy; each ticket comes out when another batch needs its slot, or at the end."""
+        waiting: deque[Ticket] = deque()
+        self.use(source)
+        for batch in batches:
+            if len(waiting) == self.cuda.slots:
+                yield waiting.popleft()
+            waiting.append(submit(batch))
+        yield from waiting
+
+    def _collected(self, ticket: Ticket) -> Iterator[Callable[[], Frame]]:
+        # Not in the function that finishes a frame: the device belongs to this thread.
+        return (partial(np.asarray, frame) for frame in self.cuda.collect(ticket))
+
+    def steps(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Steps]:
+        self.use(source)
+        for batch in _batches(prepared, self.cuda.batch):
+            arrays: dict[str, Array] = vars(self.cuda.steps(self.cuda.submit(batch)))
+            for i, frame in enumerate(batch):
+                animation = Animation(**{name: value[i : i + 1] for name, value in arrays.items()})
+                yield Steps(preprocess(frame), animation)
+
+    def use(self, source: DeviceSource) -> None:
+        """Copy another source into place; the one that is there already costs nothing."""
+        if source is not self._in_use:
+            self.cuda.use(source)
+            self._in_use = source
+
+    def close(self) -> None:
+        self._in_use = None
+        self._resources.close()
+
+
+def _batches(prepared: Iterable[Frame], size: int) -> Iterator[list[Any]]:
+    """Batches of pictures of one size, as `CudaRunner.submit` takes them."""
+    for _, alike in groupby(prepared, key=len):
+        yield from in_batches(alike, size)
 
 
 def _one_side(squares: Sequence[Frame]) -> int:

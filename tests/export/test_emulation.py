@@ -23,8 +23,8 @@ from maskanim.export.onnx_export import OPSET
 from maskanim.export.parity import ModuleNets, Pair, onnx_function
 from maskanim.models import demo_bundle
 from maskanim.networks import Networks
-from maskanim.plans.half import require_half, to_half
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
+from maskanim.trt.half import require_half, to_half
 
 FACES = Path(__file__).parents[3] / "shared" / "data" / "faces"
 DATA_MISSING = "the faces are not part of the repository"

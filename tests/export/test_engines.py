@@ -1,4 +1,4 @@
-"""Plans at export: built for real by TensorRT-RTX, used again, and what is told where they cannot be built."""
+"""Engines at export: built for real by TensorRT-RTX, used again, and what is told where they cannot be built."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from maskanim.driver import Driver, Gpu
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.export import build, engines
 from maskanim.export.cli import app
-from maskanim.export.engines import EngineRequest, build_engines, parse_engine
+from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.networks import Networks
-from maskanim.plans.libraries import LIBRARIES, LoadedLibrary, load_library
-from maskanim.plans.options import BatchRange, BuildOptions, Target
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.trt.library import LIBRARIES, LoadedLibrary, load_library
+from maskanim.trt.records import BatchRange, BuildOptions, Target
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -60,7 +60,7 @@ def test_four_plans_lie_in_the_bundle(built: Built) -> None:
     folder = built.bundle.path / "plans" / f"rtx-{load_library('rtx').version}-sm86.sm89-fp16-b1.1.4-o2"
     told = built.result.stdout
     assert f"plans: {folder}" in told and told.index("plans: ") < told.index("Next: maskanim-run")
-    plans = build_engines(built.bundle, EngineRequest("rtx", OPTIONS))
+    plans = build_requested(built.bundle, BuildRequest("rtx", OPTIONS))
     assert plans.folder == folder and plans.record.key.options == OPTIONS
     for name, entry in plans.record.networks.items():
         assert f"building {name}.plan" in built.result.stderr and f"  {name}.plan  " in told
@@ -83,19 +83,19 @@ def test_a_second_call_uses_them_again(built: Built) -> None:
     assert {path: path.read_bytes() for path in built.bundle.path.rglob("*") if path.is_file()} == before
 
 
-def test_a_flipped_byte_is_noticed(built: Built, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_noticed(built: Built, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copytree(built.bundle.path, tmp_path / "bundle")
     bundle = Bundle.open(tmp_path / "bundle")
     (damaged,) = bundle.path.glob("plans/*/h.plan")
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    told: list[str] = []
-    request = EngineRequest("rtx", OPTIONS)
-    rebuilt = build_engines(bundle, request, report=told.append)
-    assert told[0] == f"note: {damaged} changed since it was built; building again"
+    caplog.set_level("INFO", "maskanim")
+    request = BuildRequest("rtx", OPTIONS)
+    rebuilt = build_requested(bundle, request)
+    assert caplog.messages[0] == f"note: {damaged} changed since it was built; building again"
     assert rebuilt.contents["h"] == damaged.read_bytes()
-    told.clear()
-    assert build_engines(bundle, request, report=told.append) == rebuilt and "used again" in told[0]
+    caplog.clear()
+    assert build_requested(bundle, request) == rebuilt and "used again" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_flags_are_checked_before_the_export(flags: list[str], told: str, monkey
 
 def test_no_engine_and_defaults() -> None:
     assert parse_engine(None, **NO_FLAGS) is None
-    assert parse_engine("trt", **NO_FLAGS) == EngineRequest("trt", BuildOptions())
-    assert parse_engine("rtx", **NO_FLAGS) == EngineRequest("rtx", BuildOptions())
+    assert parse_engine("trt", **NO_FLAGS) == BuildRequest("trt", BuildOptions())
+    assert parse_engine("rtx", **NO_FLAGS) == BuildRequest("rtx", BuildOptions())
 
 
 def test_without_tensorrt_rtx_the_export_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +165,12 @@ def test_tensorrt_here(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(0, "NVIDIA A10", (8, 6), 24 << 30)
     monkeypatch.setattr(engines, "load_library", lambda name: library)
     monkeypatch.setattr(engines, "read_driver", lambda: Driver(gpus=(gpu,)))
-    monkeypatch.setattr(engines, "build_plans", lambda *arguments, **_: arguments)
-    found = build_engines(built.bundle, EngineRequest("trt", BuildOptions()))
+    monkeypatch.setattr(engines, "build_engines", lambda *arguments: arguments[:-1])
+    found = build_requested(built.bundle, BuildRequest("trt", BuildOptions()))
     assert found == (built.bundle, library, BuildOptions(), Target(name="NVIDIA A10", capability=(8, 6)))
     monkeypatch.setattr(engines, "read_driver", lambda: Driver(trouble="no driver"))
     with pytest.raises(MaskanimError, match=r"--engine trt: there is no GPU here: no driver; expected TensorRT and"):
-        build_engines(built.bundle, EngineRequest("trt", BuildOptions()))
+        build_requested(built.bundle, BuildRequest("trt", BuildOptions()))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -185,7 +185,7 @@ def test_an_unsupported_node_is_named(
     )
     options = BuildOptions.model_validate({"precision": precision})
     with pytest.raises(MaskanimError, match=r"network r.*culprit.*Det") as e:
-        build_engines(bundle, EngineRequest("rtx", options))
+        build_requested(bundle, BuildRequest("rtx", options))
     assert "\n" not in str(e.value)
     assert not list((bundle.path / "plans").iterdir())
 

@@ -17,7 +17,7 @@ from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.device import Device, Event, Graph, Memory, Module, PinnedMemory, Stream
 from maskanim.runtime.cuda.kernels import ADDRESS, Kernel
-from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
+from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
 
 GUARD = 256  # bytes around each allocation, and its alignment
 GUARD_BYTE, FRESH_BYTE = 0xA5, 0xFF  # floats made of 0xFF are NaN

@@ -20,8 +20,8 @@ from maskanim import ops
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.device import Device, open_device
 from maskanim.runtime.cuda.kernels import KERNELS
+from maskanim.runtime.cuda.ort import open_networks
 from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.sessions.ort_cuda import open_networks
 from maskanim.spec import NETWORK_NAMES, Perturbation
 
 # NVRTC asks a driver for more than the stand-in has; it is tested by itself.

@@ -13,8 +13,8 @@ import pytest
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
 from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, Perturbation
 
 

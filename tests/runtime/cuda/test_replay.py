@@ -14,10 +14,9 @@ import toys
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, NumpyOps, lower_median, postprocess, preprocess
 from maskanim.pipeline import animate_frame, encode_source
-from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.cuda.sessions import DeviceNetwork
-from maskanim.runtime.cuda.streaming import StreamingRunner
-from maskanim.runtime.sessions.ort_cuda import open_networks
+from maskanim.runtime.cuda.networks import DeviceNetwork
+from maskanim.runtime.cuda.ort import open_networks
+from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
 from maskanim.spec import NetworkName, Perturbation
 
 ORDERS = ("lazy", "eager", "shuffled")

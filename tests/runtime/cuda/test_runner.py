@@ -17,13 +17,13 @@ from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.ops import Frame
-from maskanim.plans.half import to_half
 from maskanim.runtime import Animator
 from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.networks import DeviceNetwork
+from maskanim.runtime.cuda.ort import open_networks
 from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.cuda.sessions import DeviceNetwork
-from maskanim.runtime.sessions.ort_cuda import open_networks
 from maskanim.spec import NETWORK_NAMES, ModelSpec, NetworkName, Perturbation
+from maskanim.trt.half import to_half
 from maskanim.video import open_clip, read_picture
 
 Networks = dict[NetworkName, DeviceNetwork]

@@ -19,10 +19,9 @@ from maskanim.ops import Frame, preprocess
 from maskanim.runtime import Animator
 from maskanim.runtime.animator import Animator as OpenedAnimator
 from maskanim.runtime.cli import app
-from maskanim.runtime.cuda import openers
+from maskanim.runtime.cuda import backends, ort
 from maskanim.runtime.cuda.device import Device
 from maskanim.runtime.engines import RunOptions
-from maskanim.runtime.sessions import ort_cuda
 from maskanim.runtime.stream import animate_clip
 from maskanim.spec import NETWORK_NAMES
 from maskanim.video import open_clip
@@ -32,7 +31,7 @@ LEVELS = 1  # as in test_runner.py
 
 @pytest.fixture
 def devices(host_kernels: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Device]:
-    """The GPU of this machine, as `openers` see it, is an RTX 4090 in host memory; every device that is opened."""
+    """The GPU of this machine, as `backends` see it, is an RTX 4090 in host memory; every device that is opened."""
     opened: list[Device] = []
 
     def open_device(binding: str) -> Device:
@@ -44,11 +43,11 @@ def devices(host_kernels: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPa
         on_host = original(graphs, "cpu").items()
         return {name: host_device.QueuedNetwork(network) for name, network in on_host}
 
-    original = ort_cuda.open_networks
-    monkeypatch.setattr(openers, "first_gpu", lambda: Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30))
-    monkeypatch.setattr(openers, "open_device", open_device)
-    monkeypatch.setattr(ort_cuda, "open_networks", networks)
-    monkeypatch.setattr("maskanim.runtime.sessions.tensorrt.open_networks", networks)
+    original = ort.open_networks
+    monkeypatch.setattr(backends, "first_gpu", lambda: Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30))
+    monkeypatch.setattr(backends, "open_device", open_device)
+    monkeypatch.setattr(ort, "open_networks", networks)
+    monkeypatch.setattr("maskanim.runtime.cuda.tensorrt.open_networks", networks)
     return opened
 
 

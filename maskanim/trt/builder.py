@@ -1,4 +1,4 @@
-"""An ONNX graph to a plan, by TensorRT or TensorRT-RTX: one code path for both.
+"""An ONNX graph to a serialized engine (a plan), by TensorRT or TensorRT-RTX: one code path for both.
 
 Networks are strongly typed: every precision is the graph's own, as TensorRT 11 has no other way.
 """
@@ -6,64 +6,50 @@ Networks are strongly typed: every precision is the graph's own, as TensorRT 11 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from maskanim.atomic import replacing
 from maskanim.errors import MaskanimError
-from maskanim.plans.callbacks import Phases, Progress, cancelled_by_interrupt, error_recorder, progress_monitor
-from maskanim.plans.libraries import LoadedLibrary
-from maskanim.plans.options import BatchRange, BuildOptions
-from maskanim.spec import NETWORKS, NetworkName, Record, TensorSpec
-
-Dtype = Literal["float32", "float16"]
-Shape = tuple[int, int, int, int]
+from maskanim.progress import NO_PROGRESS, Progress
+from maskanim.spec import NETWORKS, NetworkName, TensorSpec
+from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.records import BatchRange, BuildOptions, Dtype, EngineTensor, Shape
 
 # Where in the library's own sources a message was written, which tells a user nothing.
 SOURCE_PLACE = re.compile(r"\s*\.?\s*In \S+ at \S+:\d+")
 
 
-class PlanTensor(Record):
-    """One input or output of a plan, NCHW.
-
-    Attributes:
-        name: as in the network's signature.
-        dtype: at the plan's boundary.
-        minimum, optimum, maximum: shapes for the smallest, the best and the largest batch.
-    """
-
-    name: str
-    dtype: Dtype
-    minimum: Shape
-    optimum: Shape
-    maximum: Shape
-
-
-class BuiltPlan(NamedTuple):
-    """A plan and what it takes and gives."""
+class BuiltEngine(NamedTuple):
+    """A serialized engine and what it takes and gives."""
 
     content: bytes
-    inputs: tuple[PlanTensor, ...]
-    output: PlanTensor
+    inputs: tuple[EngineTensor, ...]
+    output: EngineTensor
 
 
-def build_plan(
+def build_engine(
     library: LoadedLibrary,
     content: bytes,
     name: NetworkName,
     options: BuildOptions,
     *,
-    progress: Progress = lambda part, phase: None,
+    progress: Progress = NO_PROGRESS,
     timing_cache: Path | None = None,
-) -> BuiltPlan:
-    """Build one network's plan.
+) -> BuiltEngine:
+    """Build one network's engine.
 
     Args:
         library: from `load_library`.
-        content: the ONNX graph, in the precision that the plan shall have.
+        content: the ONNX graph, in the precision that the engine shall have.
         name: whose signature the graph has.
         options: `precision` is not looked at: it is the graph's.
-        progress: called with the part that is done and the phase, from the library's threads.
+        progress: of 100, with the phase as its note; called from the library's threads.
         timing_cache: a file in which TensorRT's measurements are kept from build to build. TensorRT-RTX measures
             nothing when it builds: its cache would stay empty, and none is written.
 
@@ -76,11 +62,11 @@ def build_plan(
     build.parse(content)
     plan = build.run(options, timing_cache)
     inputs, output = build.tensors(options.batch)
-    return BuiltPlan(plan, inputs, output)
+    return BuiltEngine(plan, inputs, output)
 
 
 class _Build:
-    """The library's objects for one plan; each keeps the callbacks that it was given alive."""
+    """The library's objects for one engine; each keeps the callbacks that it was given alive."""
 
     def __init__(self, library: LoadedLibrary, name: NetworkName, progress: Progress) -> None:
         module = self.module = library.module
@@ -118,7 +104,7 @@ class _Build:
         config.builder_optimization_level = options.opt_level
         config.progress_monitor = self.monitor
         if self.loaded.known.name == "rtx":
-            config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else a plan may not run in a CUDA graph
+            config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else an engine may not run in a CUDA graph
             config.num_compute_capabilities = len(options.targets)
             for index, target in enumerate(options.targets):
                 config.set_compute_capability(getattr(module.ComputeCapability, target.upper()), index)
@@ -129,7 +115,7 @@ class _Build:
         return config
 
     def run(self, options: BuildOptions, timing_cache: Path | None) -> bytes:
-        """Build, and return the plan."""
+        """Build, and return the serialized engine."""
         config = self.config(options)
         cache = self._timing_cache(config, timing_cache)
         try:
@@ -155,7 +141,7 @@ class _Build:
                 return cache
         return None
 
-    def tensors(self, batch: BatchRange) -> tuple[tuple[PlanTensor, ...], PlanTensor]:
+    def tensors(self, batch: BatchRange) -> tuple[tuple[EngineTensor, ...], EngineTensor]:
         """What the network takes and gives."""
         (output,) = self._outputs()
         return tuple(self._tensor(tensor, batch) for tensor in self._inputs()), self._tensor(output, batch)
@@ -166,11 +152,11 @@ class _Build:
     def _outputs(self) -> list[Any]:
         return [self.network.get_output(index) for index in range(self.network.num_outputs)]
 
-    def _tensor(self, tensor: Any, batch: BatchRange) -> PlanTensor:
+    def _tensor(self, tensor: Any, batch: BatchRange) -> EngineTensor:
         dtypes: dict[Any, Dtype] = {self.module.DataType.FLOAT: "float32", self.module.DataType.HALF: "float16"}
         minimum, optimum, maximum = _range(tensor, batch)
         dtype = dtypes[tensor.dtype]
-        return PlanTensor(name=tensor.name, dtype=dtype, minimum=minimum, optimum=optimum, maximum=maximum)
+        return EngineTensor(name=tensor.name, dtype=dtype, minimum=minimum, optimum=optimum, maximum=maximum)
 
     def _unparsed(self) -> MaskanimError:
         subject, wanted = f"network {self.name}", f"an ONNX graph that {self.loaded.told} takes"
@@ -224,6 +210,130 @@ def _stored(path: Path) -> bytes:
 def _store(path: Path, content: bytes) -> None:
     with suppress(OSError):  # without it the next build only takes longer
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+
+
+@dataclass
+class _Phase:
+    parent: str | None
+    steps: int
+    done: int = 0
+
+
+class Phases:
+    """The phases under way, which hold one another.
+
+    Attributes:
+        cancelled: set to True to end the build at its next step.
+        failure: what `progress` raised; it cancels the build.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.lock = progress, threading.Lock()
+        self.phases: dict[str, _Phase] = {}
+        self.told = 0.0
+        self.cancelled = False
+        self.failure: BaseException | None = None
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """A phase begins, within another one or by itself."""
+        with self.lock:
+            self.phases[name] = _Phase(parent, max(1, steps))
+        self._tell(name)
+
+    def step(self, name: str) -> bool:
+        """A step of a phase is done; returns whether to go on."""
+        with self.lock:
+            if name in self.phases:
+                self.phases[name].done += 1
+        self._tell(name)
+        return not self.cancelled
+
+    def finish(self, name: str) -> None:
+        """A phase ends, perhaps before its last step."""
+        with self.lock:
+            self.phases.pop(name, None)
+
+    def _tell(self, name: str) -> None:
+        with self.lock:
+            outermost = (phase for phase, entry in self.phases.items() if entry.parent not in self.phases)
+            # A finished inner phase is gone before its parent's step counts: what was told never falls back.
+            part = self.told = max([self.told, *map(self._part, outermost)])
+        try:
+            self.progress.update(round(100 * part), 100, name)
+        except BaseException as error:
+            self.failure, self.cancelled = error, True
+
+    def _part(self, name: str) -> float:
+        inner = (self._part(phase) for phase, entry in self.phases.items() if entry.parent == name)
+        phase = self.phases[name]
+        return min(1.0, (phase.done + max(inner, default=0.0)) / phase.steps)
+
+
+def progress_monitor(module: Any, phases: Phases) -> Any:
+    """An IProgressMonitor that feeds `phases`; must outlive the builder."""
+
+    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            phases.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return phases.step(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            phases.finish(phase_name)
+
+    return Monitor()
+
+
+def error_recorder(module: Any, messages: list[str]) -> Any:
+    """An IErrorRecorder that appends to `messages`; must outlive what it records for."""
+
+    class Recorder(module.IErrorRecorder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.IErrorRecorder.__init__(self)
+            self.codes: list[Any] = []
+
+        def num_errors(self) -> int:
+            return len(messages)
+
+        def get_error_code(self, index: int) -> Any:
+            return self.codes[index]
+
+        def get_error_desc(self, index: int) -> str:
+            return messages[index]
+
+        def has_overflowed(self) -> bool:
+            return False
+
+        def clear(self) -> None:
+            self.codes.clear()
+            messages.clear()
+
+        def report_error(self, code: Any, description: str) -> bool:
+            self.codes.append(code)
+            messages.append(description)
+            return True
+
+    return Recorder()
+
+
+@contextmanager
+def cancelled_by_interrupt(phases: Phases) -> Iterator[None]:
+    """Control-C cancels the build at its next step, and is raised when the library has returned."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def cancel(*_: object) -> None:
+        phases.failure, phases.cancelled = KeyboardInterrupt(), True
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -10,11 +10,16 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
-from maskanim.plans.libraries import LoadedLibrary, load_library
 from maskanim.spec import MASK_SIZE, NETWORKS, ModelSpec, NetworkName, TensorSpec
+from maskanim.trt.library import LoadedLibrary, load_library
 
 MakeGraph = Callable[..., bytes]
 WriteToys = Callable[..., Bundle]
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "maskanim")
 
 
 @pytest.fixture(autouse=True)

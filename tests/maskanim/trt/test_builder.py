@@ -1,4 +1,4 @@
-"""Plans built for real by TensorRT-RTX, which needs no GPU for it; what is told of graphs that it cannot build."""
+"""Engines built for real by TensorRT-RTX, which needs no GPU for it; what is told of graphs that it cannot build."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.models import demo_bundle
-from maskanim.plans.builder import _Build, build_plan
-from maskanim.plans.callbacks import Phases
-from maskanim.plans.libraries import LoadedLibrary
-from maskanim.plans.options import (
+from maskanim.progress import NO_PROGRESS
+from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.trt.builder import Phases, _Build, build_engine
+from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.records import (
     BatchRange,
     BuildOptions,
     Target,
@@ -25,16 +27,25 @@ from maskanim.plans.options import (
     parse_targets,
     valid_targets,
 )
-from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 MakeGraph = Callable[..., bytes]
+
+
+class Calling(NamedTuple):
+    """A progress that hands on how many percent are done, and of what."""
+
+    function: Callable[[int, str], object]
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        assert total == 100
+        self.function(done, note)
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_inputs_and_output(rtx: LoadedLibrary, make_graph: MakeGraph, name: NetworkName) -> None:
     spec = NETWORKS[name]
     options = BuildOptions(batch=BatchRange(minimum=2, optimum=3, maximum=5))
-    plan = build_plan(rtx, make_graph(name), name, options)
+    plan = build_engine(rtx, make_graph(name), name, options)
     assert len(plan.content) > 1000
     assert [tensor.name for tensor in plan.inputs] == [tensor.name for tensor in spec.inputs]
     for tensor, expected in zip((*plan.inputs, plan.output), (*spec.inputs, spec.output), strict=True):
@@ -43,7 +54,7 @@ def test_inputs_and_output(rtx: LoadedLibrary, make_graph: MakeGraph, name: Netw
 
 
 def test_options_reach_the_library(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
-    build = _Build(rtx, "m", lambda part, phase: None)
+    build = _Build(rtx, "m", NO_PROGRESS)
     build.parse(make_graph("m"))
     flags = rtx.module.BuilderFlag
     portable = build.config(BuildOptions())
@@ -56,11 +67,11 @@ def test_options_reach_the_library(rtx: LoadedLibrary, make_graph: MakeGraph) ->
 
 
 def test_weights_stored_as_float16_build_in_float32(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
-    plan = build_plan(rtx, make_graph("m", stored_half=True), "m", BuildOptions(precision="fp32"))
+    plan = build_engine(rtx, make_graph("m", stored_half=True), "m", BuildOptions(precision="fp32"))
     assert {tensor.dtype for tensor in (*plan.inputs, plan.output)} == {"float32"}
     bundle = demo_bundle()
     assert bundle.manifest.weights == "float16"
-    plan = build_plan(rtx, bundle.network("m").read_bytes(), "m", BuildOptions(precision="fp32"))
+    plan = build_engine(rtx, bundle.network("m").read_bytes(), "m", BuildOptions(precision="fp32"))
     # Folded to four bytes a weight: nothing of the arithmetic is in half.
     assert len(plan.content) > 1.9 * bundle.manifest.networks["m"].size
 
@@ -78,37 +89,37 @@ def test_a_graph_that_cannot_be_parsed_names_the_node(
     rtx: LoadedLibrary, make_graph: MakeGraph, wrong: str, told: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(MaskanimError, match=f"network m: {told}") as e:
-        build_plan(rtx, make_graph("m", wrong=wrong), "m", BuildOptions())
+        build_engine(rtx, make_graph("m", wrong=wrong), "m", BuildOptions())
     assert "\n" not in str(e.value) and "_src" not in str(e.value) and rtx.told in str(e.value)
     assert capfd.readouterr() == ("", "")
 
 
 def test_not_the_graph_of_this_network(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
     with pytest.raises(MaskanimError, match="inputs image and outputs mask; expected source_small, source_mask"):
-        build_plan(rtx, make_graph("m"), "r", BuildOptions())
+        build_engine(rtx, make_graph("m"), "r", BuildOptions())
     for content in (b"", b"hello", b"\xff" * 100):
         with pytest.raises(MaskanimError, match="network m: "):
-            build_plan(rtx, content, "m", BuildOptions())
+            build_engine(rtx, content, "m", BuildOptions())
 
 
 def test_a_refused_build_tells_the_first_error(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
     batch = BatchRange.model_construct(minimum=9, optimum=1, maximum=8)  # without validation
     with pytest.raises(MaskanimError, match=r"TensorRT-RTX .* cannot build it, .*MIN<=OPT<=MAX") as e:
-        build_plan(rtx, make_graph("m"), "m", BuildOptions.model_construct(batch=batch))
+        build_engine(rtx, make_graph("m"), "m", BuildOptions.model_construct(batch=batch))
     assert "\n" not in str(e.value) and "_src" not in str(e.value)
 
 
 def test_progress(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
-    told: list[tuple[float, str]] = []
-    build_plan(rtx, make_graph("h"), "h", BuildOptions(), progress=lambda part, phase: told.append((part, phase)))
+    told: list[tuple[int, str]] = []
+    build_engine(rtx, make_graph("h"), "h", BuildOptions(), progress=Calling(lambda *done: told.append(done)))
     parts = [part for part, _ in told]
-    assert len(set(parts)) > 10 and parts == sorted(parts) and parts[0] >= 0 and parts[-1] <= 1
+    assert len(set(parts)) > 10 and parts == sorted(parts) and parts[0] >= 0 and parts[-1] <= 100
     assert len({phase for _, phase in told}) > 3
 
 
 def test_parts_of_phases() -> None:
-    told: list[float] = []
-    phases = Phases(lambda part, phase: told.append(part))
+    told: list[int] = []
+    phases = Phases(Calling(lambda done, note: told.append(done)))
     phases.start("outer", None, 4)
     assert phases.step("outer")
     phases.start("inner", "outer", 2)
@@ -118,49 +129,49 @@ def test_parts_of_phases() -> None:
     phases.step("outer")
     phases.start("second", None, 10)
     phases.step("second")
-    assert told == [0, 0.25, 0.25, 0.375, 0.375, 0.5, 0.5, 0.5]
+    assert told == [0, 25, 25, 38, 38, 50, 50, 50]
 
 
 def test_control_c_cancels(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
     before, told = signal.getsignal(signal.SIGINT), []
 
-    def interrupt(part: float, phase: str) -> None:
+    def interrupt(done: int, phase: str) -> None:
         told.append(phase)
         if len(told) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        build_plan(rtx, make_graph("m"), "m", BuildOptions(), progress=interrupt)
+        build_engine(rtx, make_graph("m"), "m", BuildOptions(), progress=Calling(interrupt))
     assert signal.getsignal(signal.SIGINT) is before
     whole: list[str] = []
-    build_plan(rtx, make_graph("m"), "m", BuildOptions(), progress=lambda part, phase: whole.append(phase))
+    build_engine(rtx, make_graph("m"), "m", BuildOptions(), progress=Calling(lambda done, phase: whole.append(phase)))
     assert len(told) < len(whole) / 2  # it ended early, and building goes on working
 
 
 def test_a_progress_that_raises_ends_the_build_and_is_raised(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:
-    def fail(part: float, phase: str) -> None:
+    def fail(done: int, phase: str) -> None:
         raise BrokenPipeError("no one looks")
 
     with pytest.raises(BrokenPipeError, match="no one looks"):
-        build_plan(rtx, make_graph("m"), "m", BuildOptions(), progress=fail)
+        build_engine(rtx, make_graph("m"), "m", BuildOptions(), progress=Calling(fail))
 
 
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 def test_timing_cache(rtx: LoadedLibrary, make_graph: MakeGraph, tmp_path: Path) -> None:
     """TensorRT's way with it, taken by TensorRT-RTX, whose cache has a header and no measurements."""
     path = tmp_path / "timings" / "one.cache"
-    build_plan(rtx, make_graph("m"), "m", BuildOptions(), timing_cache=path)
+    build_engine(rtx, make_graph("m"), "m", BuildOptions(), timing_cache=path)
     assert not path.exists()
     measuring = replace(rtx, known=replace(rtx.known, builds_without_gpu=False))
-    build_plan(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=path)
+    build_engine(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=path)
     first = path.read_bytes()
     assert first
     for content in (first, b"damaged"):
         path.write_bytes(content)
-        build_plan(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=path)
+        build_engine(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=path)
         assert path.read_bytes() == first and [entry.name for entry in path.parent.iterdir()] == [path.name]
     (tmp_path / "file").touch()
-    build_plan(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=tmp_path / "file" / "one.cache")
+    build_engine(measuring, make_graph("m"), "m", BuildOptions(), timing_cache=tmp_path / "file" / "one.cache")
 
 
 @pytest.mark.parametrize("text", ["", "0:1:1", "2:1:8", "1:9:8", "1:2", "1:2:3:4", "a:b:c", "-1:1:1", "1:1:8:"])

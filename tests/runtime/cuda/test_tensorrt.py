@@ -1,6 +1,6 @@
-"""Plans on a device: through a stand-in for TensorRT that is as strict as TensorRT, and the real library's refusals.
+"""Engines on a device: through a stand-in for TensorRT that is as strict as TensorRT, and the real library's refusals.
 
-That the stand-in has no name that the real libraries lack is tests/maskanim/plans/test_api_names.py's to say.
+That the stand-in has no name that the real libraries lack is tests/maskanim/trt/test_api_names.py's to say.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import toys
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.plans.libraries import LIBRARIES, LoadedLibrary, Log, load_library
 from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.sessions.tensorrt import TensorRTNetwork, open_networks
+from maskanim.runtime.cuda.tensorrt import TensorRTNetwork, open_networks
 from maskanim.spec import NETWORKS, NetworkName, Perturbation
+from maskanim.trt.library import LIBRARIES, LoadedLibrary, Log, load_library
 
 CUDA_TESTS = Path(__file__).parents[1] / "cuda"
 SCRATCH = 4096
@@ -207,7 +207,7 @@ def device(host_kernels: Any) -> Iterator[Any]:
 
 
 def contents(half: bool = False) -> dict[NetworkName, bytes]:
-    from maskanim.plans.half import to_half
+    from maskanim.trt.half import to_half
 
     return {name: to_half(content, name) if half else content for name, content in toys.toys().items()}
 

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 
 from maskanim.errors import MaskanimError
-from maskanim.plans.libraries import LoadedLibrary
 from maskanim.runtime.cuda.arrays import DeviceArray, DType
 from maskanim.runtime.cuda.device import Stream
-from maskanim.runtime.cuda.sessions import DeviceNetwork, DeviceSession
+from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
 from maskanim.runtime.sessions.session import check_names
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, TensorSpec
+from maskanim.trt.library import LoadedLibrary
 
-PROFILE = 0  # plans are built with one
+PROFILE = 0  # engines are built with one
 LARGEST = 2  # of a profile's smallest, best and largest shape
 REBUILD = "Build the plan again"
 
 
 class TensorRTNetwork(DeviceNetwork):
-    """A plan, deserialized.
+    """An engine.
 
     Args:
-        spec: what the plan has to be.
-        plan: its bytes.
+        spec: what the engine has to be.
+        plan: the serialized engine.
         library: which of the two built it.
     """
 
@@ -65,7 +65,7 @@ class TensorRTNetwork(DeviceNetwork):
             return TensorRTSession(self, batch, stream)
 
     def _check(self, spec: NetworkSpec) -> None:
-        """Refuse a plan with other tensors or shapes."""
+        """Refuse an engine with other tensors or shapes."""
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         output = self.library.module.TensorIOMode.OUTPUT
         outputs = [name for name in names if self.engine.get_tensor_mode(name) == output]
@@ -123,10 +123,10 @@ class TensorRTSession(DeviceSession):
 
 
 def open_networks(plans: Mapping[NetworkName, bytes], library: LoadedLibrary) -> dict[NetworkName, DeviceNetwork]:
-    """Deserialize the four plans of a model; to be closed by the caller.
+    """Deserialize the four engines of a model; to be closed by the caller.
 
     Raises:
-        MaskanimError: a plan is of another library, version or GPU, or its tensors are not the network's.
+        MaskanimError: an engine is of another library, version or GPU, or its tensors are not the network's.
     """
     with ExitStack() as failing:
         networks: dict[NetworkName, DeviceNetwork] = {

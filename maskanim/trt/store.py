@@ -1,16 +1,17 @@
-"""Plans on disk: found and verified, or built and kept.
+"""Engines on disk: found and verified, or built and kept.
 
-They lie in a bundle's folder ``plans``, one folder for each key; where the bundle cannot be written, or is the embedded
-demo, in the user's own folder, under the hash of the bundle's networks.
+A serialized engine is a file such as ``m.plan``, as TensorRT calls it. The files lie in a bundle's folder ``plans``,
+one folder for each key; where the bundle cannot be written, or is the embedded demo, in the user's own folder, under
+the hash of the bundle's networks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
-import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,121 +23,105 @@ from maskanim.bundle import PLANS, Bundle
 from maskanim.errors import MaskanimError
 from maskanim.folders import replace_folder, sibling_folder
 from maskanim.models import DEMO, home
-from maskanim.plans.builder import BuiltPlan, build_plan
-from maskanim.plans.callbacks import Progress
-from maskanim.plans.half import require_half, to_half
-from maskanim.plans.libraries import LIBRARIES, LibraryName, LoadedLibrary
-from maskanim.plans.options import BatchRange, BuildOptions, Target, own_targets
-from maskanim.plans.records import PlanFile, PlanKey, PlanRequest, PlanSet, mismatches, plan_key
+from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NetworkName
+from maskanim.trt.builder import BuiltEngine, build_engine
+from maskanim.trt.half import require_half, to_half
+from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary
+from maskanim.trt.records import (
+    BatchRange,
+    BuildOptions,
+    EngineFile,
+    EngineKey,
+    EngineRequest,
+    EngineSet,
+    Target,
+    engine_key,
+    mismatches,
+    own_targets,
+)
 
 RECORD = "plans.json"
 TIMINGS = "timings"  # in the user's own folder: what TensorRT measured on a GPU holds for every model
 
-Report = Callable[[str], object]
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plans:
-    """Verified plans of one bundle.
+class StoredEngines:
+    """Verified engines of one bundle.
 
     Attributes:
         folder: where they lie.
         record: what they are.
-        contents: the plans themselves.
+        contents: the serialized engines.
     """
 
     folder: Path
-    record: PlanSet
+    record: EngineSet
     contents: dict[NetworkName, bytes]
 
 
-@dataclass(frozen=True)
-class NoPlans:
-    """Why there are no plans to run.
-
-    Attributes:
-        reason: a clause, e.g. ``the plans in ... are built for sm86, and this GPU is sm89``.
-        command: what builds them.
-    """
-
-    reason: str
-    command: str
-
-    def error(self, library: LibraryName) -> MaskanimError:
-        """The reason as an error."""
-        received, wanted = self.reason, "plans that fit"
-        return MaskanimError(f"--engine {library}", received, wanted, f"Build them with: {self.command}")
-
-
-def find_plans(bundle: Bundle, request: PlanRequest) -> Plans | NoPlans:
-    """Find the bundle's plans that fit a request best, and verify every byte of them.
+def find_engines(bundle: Bundle, request: EngineRequest) -> StoredEngines | str:
+    """Find the bundle's engines that fit a request best, and verify every byte of them.
 
     Returns:
-        The plans, or why none can be run. Nothing is raised for plans that are old, foreign or damaged.
+        The engines; or why none can be run, e.g. ``the plans in ... are built for sm86, and this GPU is sm89``. Nothing
+        is raised for files that are old, foreign or damaged.
     """
-    command = f"maskanim-run --engine {request.library} --model {shlex.quote(str(bundle.path))}"
     examined = [_examined(folder, bundle, request) for folder in _folders(bundle, request.library)]
     if not examined:
-        return NoPlans(f"the model has no plans for {LIBRARIES[request.library].title} yet", command)
+        return f"the model has no plans for {LIBRARIES[request.library].title} yet"
     examined.sort(key=lambda entry: entry.rank)
     damage = []
     for entry in examined:
         if entry.record is not None and entry.problem is None:
             contents = _contents(entry.folder, entry.record)
             if not isinstance(contents, str):
-                return Plans(entry.folder, entry.record, contents)
+                return StoredEngines(entry.folder, entry.record, contents)
             damage.append(contents)
-    return NoPlans((damage or [f"the plans in {examined[0].folder} are {examined[0].problem}"])[0], command)
+    return (damage or [f"the plans in {examined[0].folder} are {examined[0].problem}"])[0]
 
 
 def find_or_build(
-    bundle: Bundle,
-    library: LoadedLibrary,
-    request: PlanRequest,
-    *,
-    report: Report = lambda message: None,
-    progress: Progress = lambda part, phase: None,
-) -> Plans:
-    """The bundle's plans for a run on this machine; where none fit, say why, build them here and keep them.
+    bundle: Bundle, library: LoadedLibrary, request: EngineRequest, progress: Progress = NO_PROGRESS
+) -> StoredEngines:
+    """The bundle's engines for a run on this machine; where none fit, log why, build them here and keep them.
 
     Args:
         bundle: whose networks.
         library: of the request's name and version.
         request: what will run; what is built takes its batches only, and is fastest at the largest.
-        report, progress: as in `build_plans`.
+        progress: as in `build_engines`.
 
     Raises:
         MaskanimError: the library does not support the GPU, or cannot build.
     """
-    found = find_plans(bundle, request)
-    if isinstance(found, Plans):
+    found = find_engines(bundle, request)
+    if isinstance(found, StoredEngines):
         return found
-    report(f"note: {found.reason}; building them here")
+    LOG.info("note: %s; building them here", found)
     smallest, largest = request.batches
     batch = BatchRange(minimum=smallest, optimum=largest, maximum=largest)
     options = BuildOptions(precision=request.precision, batch=batch, targets=own_targets(library, request.gpu))
-    return build_plans(bundle, library, options, request.gpu, report=report, progress=progress)
+    return build_engines(bundle, library, options, request.gpu, progress)
 
 
-def build_plans(
+def build_engines(
     bundle: Bundle,
     library: LoadedLibrary,
     options: BuildOptions,
     gpu: Target | None = None,
-    *,
-    report: Report = lambda message: None,
-    progress: Progress = lambda part, phase: None,
-) -> Plans:
-    """Build the bundle's four plans and keep them beside those of other keys; or reuse them, if they are there.
+    progress: Progress = NO_PROGRESS,
+) -> StoredEngines:
+    """Build the bundle's four engines and keep them beside those of other keys; or reuse them, if they are there.
 
     Args:
         bundle: whose networks.
         library: that builds.
         options: how.
         gpu: that they are built on; TensorRT needs one, TensorRT-RTX does not.
-        report: called with a line of text as each step begins.
-        progress: see `build_plan`; over all four.
+        progress: in percent, over all four; called from the library's threads.
 
     Raises:
         MaskanimError: the library cannot build here, or not one of these networks; nothing is kept then.
@@ -146,30 +131,43 @@ def build_plans(
         raise MaskanimError(f"--engine {library.known.name}", "no GPU", f"the one that {title} shall build for")
     if options.precision == "fp16":
         require_half(bundle.manifest)
-    key = plan_key(library, options, gpu)
-    reused = _reused(bundle, key, report)
+    key = engine_key(library, options, gpu)
+    reused = _reused(bundle, key)
     if reused is not None:
         return reused
     folder = _writable_place(bundle) / key.folder
     with sibling_folder(folder) as partial:
-        networks = {name: _built(bundle, name, library, key, partial, report, progress) for name in NETWORK_NAMES}
-        record = PlanSet(key=key, platform=f"{platform.system()} {platform.machine()}", networks=networks)
+        networks = {
+            name: _built(bundle, name, library, key, partial, _Quarter(progress, i))
+            for i, name in enumerate(NETWORK_NAMES)
+        }
+        record = EngineSet(key=key, platform=f"{platform.system()} {platform.machine()}", networks=networks)
         (partial / RECORD).write_text(record.model_dump_json(indent=2) + "\n", "utf-8")
         replace_folder(partial, folder)
     contents = _contents(folder, record)
     if isinstance(contents, str):
         raise MaskanimError(f"plans {folder}", contents, "what was written there", "Is the disk full?")
-    return Plans(folder, record, contents)
+    return StoredEngines(folder, record, contents)
+
+
+class _Quarter(NamedTuple):
+    """The progress of one network's build as a part of all four's."""
+
+    whole: Progress
+    index: int
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        self.whole.update((100 * self.index + done) // len(NETWORK_NAMES), 100, f"{NETWORK_NAMES[self.index]}: {note}")
 
 
 class _Examined(NamedTuple):
     folder: Path
-    record: PlanSet | None
+    record: EngineSet | None
     problem: str | None
     rank: tuple[int, ...]  # the lowest is taken, or its problem told
 
 
-def _examined(folder: Path, bundle: Bundle, request: PlanRequest) -> _Examined:
+def _examined(folder: Path, bundle: Bundle, request: EngineRequest) -> _Examined:
     record = _record(folder)
     if record is None:
         return _Examined(folder, None, f"without a readable {RECORD}", (100,))
@@ -180,21 +178,21 @@ def _examined(folder: Path, bundle: Bundle, request: PlanRequest) -> _Examined:
     return _Examined(folder, record, problems[0] if problems else None, rank)
 
 
-def _stale(record: PlanSet, bundle: Bundle) -> list[str]:
+def _stale(record: EngineSet, bundle: Bundle) -> list[str]:
     sources = bundle.manifest.networks
     changed = [name for name in NETWORK_NAMES if record.networks[name].source_sha256 != sources[name].sha256]
     return [f"built from another {', '.join(sources[name].file for name in changed)}"] if changed else []
 
 
-def _record(folder: Path) -> PlanSet | None:
+def _record(folder: Path) -> EngineSet | None:
     try:
-        record = PlanSet.model_validate_json((folder / RECORD).read_bytes())
+        record = EngineSet.model_validate_json((folder / RECORD).read_bytes())
     except (OSError, ValidationError):
         return None
     return record if set(record.networks) == set(NETWORK_NAMES) else None
 
 
-def _contents(folder: Path, record: PlanSet) -> dict[NetworkName, bytes] | str:
+def _contents(folder: Path, record: EngineSet) -> dict[NetworkName, bytes] | str:
     """The plans, or what is wrong with the first of them that is not as its record says."""
     contents: dict[NetworkName, bytes] = {}
     for name, entry in record.networks.items():
@@ -208,8 +206,8 @@ def _contents(folder: Path, record: PlanSet) -> dict[NetworkName, bytes] | str:
     return contents
 
 
-def _reused(bundle: Bundle, key: PlanKey, report: Report) -> Plans | None:
-    """Plans of exactly this key that are whole; why others are not used is reported."""
+def _reused(bundle: Bundle, key: EngineKey) -> StoredEngines | None:
+    """Engines of exactly this key that are whole; why others are not used is logged."""
     for place in _places(bundle):
         folder = place / key.folder
         record = _record(folder)
@@ -220,56 +218,46 @@ def _reused(bundle: Bundle, key: PlanKey, report: Report) -> Plans | None:
         else:
             contents = _contents(folder, record)
             if not isinstance(contents, str):
-                report(f"note: the plans in {folder} fit and are used again")
-                return Plans(folder, record, contents)
+                LOG.info("note: the plans in %s fit and are used again", folder)
+                return StoredEngines(folder, record, contents)
             problem = contents
         if problem:
-            report(f"note: {problem}; building again")
+            LOG.info("note: %s; building again", problem)
     return None
 
 
 def _built(
-    bundle: Bundle,
-    name: NetworkName,
-    library: LoadedLibrary,
-    key: PlanKey,
-    folder: Path,
-    report: Report,
-    progress: Progress,
-) -> PlanFile:
-    """Build one plan into a folder."""
-    report(f"building {name}.plan: {library.told}, {key.options.precision}, batch {key.options.batch}")
-    began, done = perf_counter(), NETWORK_NAMES.index(name)
-
-    def of_all(part: float, phase: str) -> None:
-        progress((done + part) / len(NETWORK_NAMES), f"{name}: {phase}")
-
+    bundle: Bundle, name: NetworkName, library: LoadedLibrary, key: EngineKey, folder: Path, progress: Progress
+) -> EngineFile:
+    """Build one engine into a folder."""
+    options, began = key.options, perf_counter()
+    LOG.info("building %s.plan: %s, %s, batch %s", name, library.told, options.precision, options.batch)
     content = bundle.network(name).read_bytes()
-    if key.options.precision == "fp16":
+    if options.precision == "fp16":
         content = to_half(content, name, extra=key.library)
-    plan = build_plan(library, content, name, key.options, progress=of_all, timing_cache=_timings(key))
-    of_all(1.0, "built")
-    (folder / f"{name}.plan").write_bytes(plan.content)
-    return _entry(bundle, name, plan, perf_counter() - began)
+    engine = build_engine(library, content, name, options, progress=progress, timing_cache=_timings(key))
+    progress.update(100, 100, "built")
+    (folder / f"{name}.plan").write_bytes(engine.content)
+    return _entry(bundle, name, engine, perf_counter() - began)
 
 
-def _entry(bundle: Bundle, name: NetworkName, plan: BuiltPlan, seconds: float) -> PlanFile:
-    return PlanFile(
+def _entry(bundle: Bundle, name: NetworkName, engine: BuiltEngine, seconds: float) -> EngineFile:
+    return EngineFile(
         file=f"{name}.plan",
-        sha256=hashlib.sha256(plan.content).hexdigest(),
-        size=len(plan.content),
+        sha256=hashlib.sha256(engine.content).hexdigest(),
+        size=len(engine.content),
         source_sha256=bundle.manifest.networks[name].sha256,
-        inputs=plan.inputs,
-        output=plan.output,
+        inputs=engine.inputs,
+        output=engine.output,
         seconds=round(seconds, 2),
     )
 
 
-def _timings(key: PlanKey) -> Path | None:
+def _timings(key: EngineKey) -> Path | None:
     """TensorRT's measurements on one GPU by one version."""
     if key.gpu is None:
         return None
-    same_gpu = PlanKey(library=key.library, version=key.version, gpu=key.gpu, options=BuildOptions())
+    same_gpu = EngineKey(library=key.library, version=key.version, gpu=key.gpu, options=BuildOptions())
     return home() / TIMINGS / f"{same_gpu.folder}.cache"
 
 
@@ -280,13 +268,13 @@ def _places(bundle: Bundle) -> tuple[Path, Path]:
 
 
 def _folders(bundle: Bundle, library: LibraryName) -> Iterator[Path]:
-    """The folders of all plans that one library built."""
+    """The folders of all engines that one library built."""
     for place in _places(bundle):
         yield from sorted(place.glob(f"{library}-*/"))
 
 
 def _writable_place(bundle: Bundle) -> Path:
-    """Where plans are kept. The embedded demo is part of the installed package: nothing is added there."""
+    """Where engines are kept. The embedded demo is part of the installed package: nothing is added there."""
     beside, own = _places(bundle)
     if not bundle.path.resolve().is_relative_to(DEMO.resolve()) and _is_writable(beside):
         return beside

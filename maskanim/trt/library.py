@@ -28,7 +28,7 @@ class Library:
         module: the Python module.
         bindings: the module inside it that needs the shared libraries.
         minimum: the oldest version that this code runs with, major and minor.
-        builds_without_gpu: whether plans can be built on a machine that has none.
+        builds_without_gpu: whether engines can be built on a machine that has none.
     """
 
     name: LibraryName
@@ -41,7 +41,7 @@ class Library:
 
 LIBRARIES: dict[LibraryName, Library] = {
     "trt": Library("trt", "TensorRT", "tensorrt", "tensorrt_bindings", (10, 12), builds_without_gpu=False),
-    # 1.2 is the first whose plans can promise to run inside a CUDA graph: BuilderFlag.REQUIRE_USER_ALLOCATION.
+    # 1.2 is the first whose engines can promise to run inside a CUDA graph: BuilderFlag.REQUIRE_USER_ALLOCATION.
     "rtx": Library("rtx", "TensorRT-RTX", "tensorrt_rtx", "tensorrt_rtx_bindings", (1, 2), builds_without_gpu=True),
 }
 

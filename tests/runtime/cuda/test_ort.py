@@ -12,11 +12,11 @@ import pytest
 import toys
 
 from maskanim.errors import MaskanimError
-from maskanim.plans.half import to_half
+from maskanim.runtime.cuda import ort as cuda_ort
 from maskanim.runtime.cuda.arrays import DeviceArray
-from maskanim.runtime.sessions import ort_cuda
-from maskanim.runtime.sessions.ort_cuda import OrtNetwork, open_networks
+from maskanim.runtime.cuda.ort import OrtNetwork, open_networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.trt.half import to_half
 
 STREAM: Any = SimpleNamespace(handle=4711)
 
@@ -145,7 +145,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[RecordedSession]:
     stand_in = SimpleNamespace(**{name: getattr(ort, name) for name in dir(ort) if not name.startswith("__")})
     stand_in.InferenceSession, stand_in.__version__ = kind, ort.__version__
     stand_in.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(ort_cuda, "ort", stand_in)
+    monkeypatch.setattr(cuda_ort, "ort", stand_in)
     return kind
 
 

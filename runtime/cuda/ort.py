@@ -12,7 +12,7 @@ import onnxruntime as ort
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.arrays import DeviceArray, DType
 from maskanim.runtime.cuda.device import Stream
-from maskanim.runtime.cuda.sessions import FLOAT, HALF, DeviceNetwork, DeviceSession
+from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
 from maskanim.runtime.sessions.ort import SILENT
 from maskanim.runtime.sessions.session import check_names, processors, refusal
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
@@ -27,7 +27,7 @@ class OrtNetwork(DeviceNetwork):
 
     Args:
         spec: what the file has to be.
-        content: float32, or float16 from `plans.half.to_half`.
+        content: float32, or float16 from `trt.half.to_half`.
         device_type: ``cuda``; or ``cpu``, where addresses are the host's and nothing is queued.
         index: of the GPU.
     """

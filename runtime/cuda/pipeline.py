@@ -1,23 +1,24 @@
-"""Sources on a GPU: encoded once, kept as long as wanted, copied to where the frames read them."""
+"""`pipeline` over device arrays: networks and operations that queue their work, and sources that were encoded once.
+
+Each call returns at once where its result will be; sources are kept as long as wanted, and copied to where frames read
+them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from math import prod
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from maskanim import pipeline
 from maskanim.ops import Array, centre_square
-from maskanim.runtime.cuda.arrays import DeviceArray, DType, device_square
+from maskanim.runtime.cuda.arrays import DeviceArray, DType, allocate, device_square, to_host
 from maskanim.runtime.cuda.device import Device, Module, Stream
 from maskanim.runtime.cuda.kernels import KERNELS
-from maskanim.runtime.cuda.nets import DeviceNets, DeviceOps, of_images
-from maskanim.runtime.cuda.sessions import FLOAT, DeviceNetwork
-from maskanim.spec import IMAGE_SIZE, MASK_SIZE, Perturbation
+from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE, NETWORKS, NetworkName, Perturbation
 
 SourceArrays = pipeline.Source[DeviceArray]
 
@@ -27,10 +28,105 @@ MASKS = (1, MASK_SIZE, MASK_SIZE)
 MASKS_UP = (1, IMAGE_SIZE, IMAGE_SIZE)
 
 
-def allocate(device: Device, owned: ExitStack, shape: tuple[int, ...], dtype: DType) -> DeviceArray:
-    """A contiguous array in device memory that is freed with `owned`."""
-    memory = owned.enter_context(device.allocate(prod(shape) * dtype.itemsize))
-    return DeviceArray(memory.address, shape, dtype, owner=memory)
+def of_images(kernel: str, images: DType) -> str:
+    """The name of the kernel for images of float16 or float32."""
+    return f"{kernel}_half" if images == HALF else f"{kernel}_float"
+
+
+class SideStream:
+    """A second stream for what may run beside the first."""
+
+    def __init__(self, device: Device, main: Stream, owned: ExitStack) -> None:
+        self.main, self.stream = main, owned.enter_context(device.stream())
+        self._forked, self._joined = (owned.enter_context(device.event()) for _ in range(2))
+
+    def fork(self) -> Stream:
+        """The side stream, which goes on from where the main stream is now."""
+        self._forked.record(self.main)
+        self.stream.wait(self._forked)
+        return self.stream
+
+    def done(self) -> None:
+        """What `join` waits for is queued."""
+        self._joined.record(self.stream)
+
+    def join(self) -> None:
+        """The main stream goes on when the side stream's work is done."""
+        self.main.wait(self._joined)
+
+
+@dataclass(frozen=True)
+class DeviceNets:
+    """The networks of one stream.
+
+    Attributes:
+        sessions: all four; m alone is enough to encode a source.
+        outputs: where each network's result goes.
+        side: what h has to wait for.
+    """
+
+    sessions: Mapping[NetworkName, DeviceSession]
+    outputs: Mapping[NetworkName, DeviceArray]
+    side: SideStream | None = None
+
+    def m(self, image: DeviceArray, /) -> DeviceArray:
+        return self._run("m", image)
+
+    def r(self, source_small: DeviceArray, source_mask: DeviceArray, perturbed_mask: DeviceArray, /) -> DeviceArray:
+        return self._run("r", source_small, source_mask, perturbed_mask)
+
+    def l(self, source_small: DeviceArray, source_mask: DeviceArray, refined_mask: DeviceArray, /) -> DeviceArray:  # noqa: E743 - the paper's name
+        return self._run("l", source_small, source_mask, refined_mask)
+
+    def h(
+        self, source: DeviceArray, source_mask_up: DeviceArray, refined_mask_up: DeviceArray, coarse: DeviceArray, /
+    ) -> DeviceArray:
+        if self.side:
+            self.side.join()
+        return self._run("h", source, source_mask_up, refined_mask_up, coarse)
+
+    def _run(self, name: NetworkName, *arguments: DeviceArray) -> DeviceArray:
+        tensors = (tensor.name for tensor in NETWORKS[name].inputs)
+        self.sessions[name].enqueue(dict(zip(tensors, arguments, strict=True)), self.outputs[name])
+        return self.outputs[name]
+
+
+@dataclass(frozen=True)
+class DeviceOps:
+    """The kernels of one stream.
+
+    Attributes:
+        outputs: where each operation's result goes, by its name.
+        side: where U runs; without it, on the stream itself.
+    """
+
+    module: Module
+    stream: Stream
+    perturbation: Perturbation
+    outputs: Mapping[str, DeviceArray]
+    side: SideStream | None = None
+
+    def downscale(self, image: DeviceArray, /) -> DeviceArray:
+        return self._launch(self.stream, of_images("downscale", image.dtype), image, self.outputs["downscale"])
+
+    def upscale(self, mask: DeviceArray, /) -> DeviceArray:
+        if self.side is None:
+            return self._launch(self.stream, "upscale", mask, self.outputs["upscale"])
+        up = self._launch(self.side.fork(), "upscale", mask, self.outputs["upscale"])
+        self.side.done()
+        return up
+
+    def perturb(self, mask: DeviceArray, /) -> DeviceArray:
+        output, threshold = self.outputs["perturb"], self.perturbation.threshold
+        if threshold is None:  # kind "median"
+            return self._launch(self.stream, "perturb_median", mask, output)
+        return self._launch(self.stream, "perturb_fixed", mask, output, threshold)
+
+    def _launch(
+        self, stream: Stream, name: str, source: DeviceArray, output: DeviceArray, *values: float
+    ) -> DeviceArray:
+        self.module.launch(KERNELS[name], source.shape[0], stream, source.address, output.address, *values)
+        return output
 
 
 def allocate_source(device: Device, owned: ExitStack, batch: int, images: DType) -> SourceArrays:
@@ -41,15 +137,6 @@ def allocate_source(device: Device, owned: ExitStack, batch: int, images: DType)
         allocate(device, owned, (batch, *MASKS), FLOAT),
         allocate(device, owned, (batch, *MASKS_UP), FLOAT),
     )
-
-
-def to_host(device: Device, stream: Stream, arrays: Mapping[str, DeviceArray]) -> dict[str, Array]:
-    """Device arrays as float32 on the host, after what the stream holds."""
-    copies: dict[str, Any] = {name: np.empty(array.shape, array.dtype) for name, array in arrays.items()}
-    for name, array in arrays.items():
-        device.download(copies[name], array.address, stream)
-    stream.synchronize()
-    return {name: copy.astype(np.float32, copy=False) for name, copy in copies.items()}
 
 
 class DeviceSource:

@@ -2,79 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from logging import Handler, LogRecord, getLogger
 
 from maskanim.bundle import Bundle
 from maskanim.driver import Gpu, first_gpu
-from maskanim.plans.callbacks import shown_on
-from maskanim.plans.half import require_half, to_half
-from maskanim.plans.libraries import LibraryName, LoadedLibrary, load_library
-from maskanim.plans.options import Target, parse_precision
-from maskanim.plans.records import PlanRequest
-from maskanim.plans.store import Plans, find_or_build
 from maskanim.progress import ProgressBar
 from maskanim.runtime.cuda.device import Device, open_device
-from maskanim.runtime.cuda.runner import CudaRunner
-from maskanim.runtime.cuda.sessions import DeviceNetwork
-from maskanim.runtime.cuda.streaming import StreamingRunner
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.cuda.networks import DeviceNetwork
+from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
+from maskanim.runtime.engines import RunOptions, Tell
 from maskanim.spec import NETWORK_NAMES, NetworkName
+from maskanim.trt.half import require_half, to_half
+from maskanim.trt.library import LibraryName, LoadedLibrary, load_library
+from maskanim.trt.records import EngineRequest, Target, parse_precision
+from maskanim.trt.store import StoredEngines, find_or_build
 
 Opened = tuple[StreamingRunner, str]
 
 
 def open_trt(bundle: Bundle, options: RunOptions) -> Opened:
-    """By TensorRT, from plans built for this GPU; they are built now if there are none.
+    """By TensorRT, from engines built for this GPU; they are built now if there are none.
 
     Returns:
         The runner, and a line on what runs it.
 
     Raises:
         MissingPackageError: a package that is needed is not installed.
-        MaskanimError: there is no GPU, the plans cannot be built, or the GPU cannot run them.
+        MaskanimError: there is no GPU, the engines cannot be built, or the GPU cannot run them.
     """
-    return _open_plans("trt", bundle, options)
+    return _open_engines("trt", bundle, options)
 
 
 def open_rtx(bundle: Bundle, options: RunOptions) -> Opened:
     """By TensorRT-RTX; otherwise as `open_trt`."""
-    return _open_plans("rtx", bundle, options)
+    return _open_engines("rtx", bundle, options)
 
 
 def open_ort(bundle: Bundle, options: RunOptions) -> Opened:
     """By ONNX Runtime's CUDA provider, from the bundle's ONNX files; returns and raises as `open_trt`."""
     gpu = first_gpu()
-    from maskanim.runtime.sessions import ort_cuda
+    from maskanim.runtime.cuda import ort
 
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
-        networks = ort_cuda.open_networks(_graphs(bundle, options))
-        return _runner(resources, device, networks, bundle, options), _detail(ort_cuda.title(), gpu, device, options)
+        networks = ort.open_networks(_graphs(bundle, options))
+        return _runner(resources, device, networks, bundle, options), _detail(ort.title(), gpu, device, options)
 
 
-def _open_plans(name: LibraryName, bundle: Bundle, options: RunOptions) -> Opened:
+def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Opened:
     gpu = first_gpu()
     library = load_library(name)
-    from maskanim.runtime.sessions import tensorrt
+    from maskanim.runtime.cuda import tensorrt
 
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
-        networks = tensorrt.open_networks(_plans(library, bundle, gpu, options).contents, library)
+        networks = tensorrt.open_networks(_engines(library, bundle, gpu, options).contents, library)
         return _runner(resources, device, networks, bundle, options), _detail(library.told, gpu, device, options)
 
 
-def _plans(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> Plans:
-    """The bundle's plans for this GPU; where there are none, says why and builds them."""
-    request = PlanRequest(
+def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> StoredEngines:
+    """The bundle's engines for this GPU; where there are none, says why and builds them."""
+    request = EngineRequest(
         library=library.known.name,
         version=library.version,
         gpu=Target(name=gpu.name, capability=gpu.capability),
         precision=parse_precision(options.precision),
         batches=(options.batch, options.batch),
     )
-    with ProgressBar("percent") as bar:
-        return find_or_build(bundle, library, request, report=options.tell, progress=shown_on(bar))
+    with ProgressBar("percent") as bar, _log_told_by(options.tell):
+        return find_or_build(bundle, library, request, bar)
+
+
+@contextmanager
+def _log_told_by(tell: Tell) -> Iterator[None]:
+    """What is logged about engines is told as well, by the function of the options."""
+    logger = getLogger("maskanim.trt")
+
+    class Telling(Handler):
+        def emit(self, record: LogRecord) -> None:
+            tell(record.getMessage())
+
+    handler, level = Telling(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:

@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from maskanim import pipeline
 from maskanim.ops import Array, Frame
-from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.arrays import DeviceArray, allocate, to_host
 from maskanim.runtime.cuda.device import Device, Graph
 from maskanim.runtime.cuda.kernels import KERNELS
-from maskanim.runtime.cuda.nets import DeviceNets, DeviceOps, SideStream, of_images
-from maskanim.runtime.cuda.sessions import FLOAT, DeviceNetwork
-from maskanim.runtime.cuda.sources import (
+from maskanim.runtime.cuda.networks import FLOAT, DeviceNetwork
+from maskanim.runtime.cuda.pipeline import (
     IMAGES,
     MASKS,
     MASKS_UP,
+    DeviceNets,
+    DeviceOps,
+    SideStream,
     SourceArrays,
-    allocate,
+    of_images,
     preprocess,
-    to_host,
 )
 from maskanim.runtime.runner import Replay
 from maskanim.spec import IMAGE_SIZE, NetworkName, Perturbation
@@ -35,7 +36,7 @@ BYTE = np.dtype(np.uint8)
 MAX_SIDES = 4  # frame sizes whose staging and graphs are kept; a clip has one
 
 
-class Route(NamedTuple):
+class GraphKey(NamedTuple):
     """What the work on a batch depends on; each has a graph of its own.
 
     Attributes:
@@ -57,13 +58,13 @@ class Ticket:
 
     Attributes:
         count: how many frames it has.
-        route: the way that it goes.
+        key: the way that it goes.
         slot: where it is; None when another batch has taken its place.
         frames, masks: its results, as far as they come to the host, once they have been fetched.
     """
 
     count: int
-    route: Route
+    key: GraphKey
     slot: Slot | None
     frames: NDArray[np.uint8] | None = None
     masks: Array | None = None
@@ -71,10 +72,10 @@ class Ticket:
     @property
     def to_host(self) -> bool:
         """Whether the frames come to the host."""
-        return self.route.to_host
+        return self.key.to_host
 
 
-class Inlet:
+class StagingBuffer:
     """Where squares of one size are put on the host, and where they are on the device."""
 
     def __init__(self, device: Device, batch: int, side: int) -> None:
@@ -133,8 +134,8 @@ class Slot:
         self.result: NDArray[np.uint8] = pinned.array.reshape(self.pixels.shape)
         pinned = owned.enter_context(device.pinned(self.perturbed.size))
         self.masks: Array = pinned.array.view(np.float32).reshape(self.perturbed.shape)
-        self.inlets: OrderedDict[int, Inlet] = OrderedDict()
-        self.graphs: dict[Route, Graph] = {}
+        self.staging: OrderedDict[int, StagingBuffer] = OrderedDict()
+        self.graphs: dict[GraphKey, Graph] = {}
         self._animations: dict[bool, pipeline.Animation[DeviceArray]] = {}  # by whether it was replayed
         owned.callback(self._close)
         self._streams = (side.stream, self.stream)
@@ -143,8 +144,8 @@ class Slot:
 
     def put_host(self, squares: Sequence[Frame]) -> None:
         """Copy squares of one size to where the work takes them from; the slot must be free."""
-        inlet = self._inlet(len(squares[0]))
-        for place, square in zip(inlet.host, squares, strict=False):
+        staging = self._staging(len(squares[0]))
+        for place, square in zip(staging.host, squares, strict=False):
             np.copyto(place, square)
 
     def put_device(self, squares: Sequence[DeviceArray]) -> None:
@@ -156,14 +157,14 @@ class Slot:
         """Copy perturbed masks to where the work takes them from; the slot must be free."""
         np.concatenate(masks, out=self.masks[: len(masks)])
 
-    def run(self, route: Route, capture: bool) -> None:
+    def run(self, key: GraphKey, capture: bool) -> None:
         """Queue the work on what was put."""
-        if route in self.graphs:
-            self.graphs[route].launch(self.stream)
+        if key in self.graphs:
+            self.graphs[key].launch(self.stream)
         else:
-            self._enqueue(route)  # a run that counts, and the one that the networks need before they can be captured
+            self._enqueue(key)  # a run that counts, and the one that the networks need before they can be captured
             if capture and self.capturable:
-                self.graphs[route] = self.device.capture(self.stream, lambda: self._enqueue(route))
+                self.graphs[key] = self.device.capture(self.stream, lambda: self._enqueue(key))
         self.done.record(self.stream)
 
     @property
@@ -173,19 +174,17 @@ class Slot:
 
     def steps(self, ticket: Ticket) -> pipeline.Animation[Array]:
         """The batch's way through the networks, on the host; waits for it."""
-        arrays = {
-            name: array.head(ticket.count) for name, array in vars(self._animations[ticket.route.replayed]).items()
-        }
+        arrays = {name: array.head(ticket.count) for name, array in vars(self._animations[ticket.key.replayed]).items()}
         return pipeline.Animation(**to_host(self.device, self.stream, arrays))
 
     def copy_in(self, side: int) -> None:
         """Queue the copy of the squares that were put."""
-        inlet = self.inlets[side]
-        self.device.upload(inlet.squares.address, inlet.host, self.stream)
+        staging = self.staging[side]
+        self.device.upload(staging.squares.address, staging.host, self.stream)
 
     def preprocess(self, side: int) -> None:
         """Queue their way into the networks' images."""
-        squares = self.inlets[side].squares
+        squares = self.staging[side].squares
         kernel = KERNELS[of_images("preprocess", self.images.dtype)]
         places = (squares.address, squares.size // self.batch, 3 * side, side, self.images.address)
         self.module.launch(kernel, self.batch, self.stream, *places)
@@ -204,13 +203,13 @@ class Slot:
         for stream in self._streams:
             stream.synchronize()
 
-    def _enqueue(self, route: Route) -> None:
-        animation = self._replayed() if route.replayed else self._animated(route.side)
-        self._animations[route.replayed] = animation
+    def _enqueue(self, key: GraphKey) -> None:
+        animation = self._replayed() if key.replayed else self._animated(key.side)
+        self._animations[key.replayed] = animation
         self.postprocess(animation.frame)
-        if route.to_host:
+        if key.to_host:
             self.copy_out()
-        if route.recorded:
+        if key.recorded:
             self.device.download(self.masks, self.perturbed.address, self.stream)
 
     def _animated(self, side: int | None) -> pipeline.Animation[DeviceArray]:
@@ -223,21 +222,21 @@ class Slot:
         self.device.upload(self.perturbed.address, self.masks, self.stream)
         return pipeline.animate_frame(self._replay, self._replay, self.source, self.perturbed)
 
-    def _inlet(self, side: int) -> Inlet:
-        if side not in self.inlets:
-            if len(self.inlets) == MAX_SIDES:
-                self._forget(next(iter(self.inlets)))
-            self.inlets[side] = Inlet(self.device, self.batch, side)
-        self.inlets.move_to_end(side)
-        return self.inlets[side]
+    def _staging(self, side: int) -> StagingBuffer:
+        if side not in self.staging:
+            if len(self.staging) == MAX_SIDES:
+                self._forget(next(iter(self.staging)))
+            self.staging[side] = StagingBuffer(self.device, self.batch, side)
+        self.staging.move_to_end(side)
+        return self.staging[side]
 
     def _forget(self, side: int) -> None:
-        for route in [route for route in self.graphs if route.side == side]:
-            self.graphs.pop(route).close()
-        self.inlets.pop(side).close()
+        for key in [key for key in self.graphs if key.side == side]:
+            self.graphs.pop(key).close()
+        self.staging.pop(side).close()
 
     def _close(self) -> None:
         for graph in self.graphs.values():
             graph.close()
-        for inlet in self.inlets.values():
-            inlet.close()
+        for staging in self.staging.values():
+            staging.close()

@@ -1,0 +1,292 @@
+"""What an engine is built for, what is written beside it, and whether it fits a run."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from maskanim import __version__
+from maskanim.errors import MaskanimError
+from maskanim.spec import NetworkName, Record
+from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary
+
+FORMAT: Final = "maskanim-plans"
+FORMAT_VERSION: Final = 1
+
+SHA256 = r"^[0-9a-f]{64}$"
+# TensorRT-RTX's documented default: without targets an engine runs on 8.0, 8.6, 8.9, 12.0 and what is newer.
+PORTABLE = ((8, 0), (8, 6), (8, 9))
+PORTABLE_FROM = (12, 0)
+PORTABLE_TOLD = "sm80, sm86, sm89, sm120 and newer"
+
+Precision = Literal["fp16", "fp32"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+OPT_LEVELS = range(6)  # builder_optimization_level: 0 builds fastest, 5 looks longest for fast kernels
+Dtype = Literal["float32", "float16"]
+Shape = tuple[int, int, int, int]
+
+
+class BatchRange(Record):
+    """Batch sizes that an engine takes, and the one that it is fastest at: ``minimum <= optimum <= maximum``."""
+
+    minimum: int = Field(default=1, ge=1)
+    optimum: int = Field(default=1, ge=1)
+    maximum: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BatchRange:
+        if not self.minimum <= self.optimum <= self.maximum:
+            raise ValueError("minimum, optimum and maximum are not in order")
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> BatchRange:
+        """Read ``1:1:8``, or one number for all three.
+
+        Raises:
+            MaskanimError: anything else.
+        """
+        try:
+            numbers = [int(part) for part in text.split(":")]
+            minimum, optimum, maximum = numbers * 3 if len(numbers) == 1 else numbers
+            return cls(minimum=minimum, optimum=optimum, maximum=maximum)
+        except (ValueError, ValidationError):
+            wanted = "MIN:OPT:MAX, whole numbers with 1 <= MIN <= OPT <= MAX, e.g. 1:1:8"
+            raise MaskanimError("--batch", text or "nothing", wanted) from None
+
+    def __str__(self) -> str:
+        return f"{self.minimum}:{self.optimum}:{self.maximum}"
+
+
+class BuildOptions(Record):
+    """How engines are built.
+
+    Attributes:
+        precision: ``fp16`` has half bodies and float32 heads (see `half`); ``fp32`` is float32 throughout, no TF32.
+        batch: the optimization profile.
+        targets: compute capabilities such as ``sm86``, for TensorRT-RTX only. Empty: its portable engine, which runs on
+            sm80, sm86, sm89, sm120 and newer. TensorRT builds for the GPU it runs on.
+        opt_level: the builder's effort, 0 to 5.
+    """
+
+    precision: Precision = "fp16"
+    batch: BatchRange = BatchRange()
+    targets: tuple[str, ...] = ()
+    opt_level: int = Field(default=3, ge=0, le=5)
+
+
+class Target(Record):
+    """A GPU.
+
+    Attributes:
+        name: as NVIDIA calls it.
+        capability: compute capability, major and minor.
+    """
+
+    name: str
+    capability: tuple[int, int]
+
+    @property
+    def architecture(self) -> str:
+        """As targets are written, e.g. ``sm86``."""
+        return "sm{}{}".format(*self.capability)
+
+
+def parse_precision(text: str) -> Precision:
+    """Read ``fp16`` or ``fp32``; raises a MaskanimError for anything else."""
+    for precision in PRECISIONS:
+        if text == precision:
+            return precision
+    raise MaskanimError("--precision", text, " or ".join(PRECISIONS))
+
+
+def parse_opt_level(level: int) -> int:
+    """Return a level of 0 to 5; raises a MaskanimError for any other."""
+    if level not in OPT_LEVELS:
+        raise MaskanimError("--opt-level", str(level), f"{OPT_LEVELS[0]} to {OPT_LEVELS[-1]}")
+    return level
+
+
+def parse_targets(text: str, library: LoadedLibrary) -> tuple[str, ...]:
+    """Read ``sm86,sm89`` for TensorRT-RTX: sorted, each once.
+
+    Raises:
+        MaskanimError: a target that the library does not know.
+    """
+    valid = valid_targets(library)
+    targets = {part.strip().lower().replace("_", "") for part in text.split(",")}
+    unknown = sorted(targets.difference(valid))
+    if unknown:
+        received = ", ".join(name or "an empty name" for name in unknown)
+        raise MaskanimError("--targets", received, f"some of {', '.join(valid)}, the targets of {library.told}")
+    return tuple(name for name in valid if name in targets)
+
+
+def valid_targets(library: LoadedLibrary) -> tuple[str, ...]:
+    """The compute capabilities that this TensorRT-RTX builds for, oldest first: sm75, sm80, ..."""
+    names = library.module.ComputeCapability.__members__
+    return tuple(sorted((name.lower() for name in names if name.startswith("SM")), key=lambda name: int(name[2:])))
+
+
+def own_targets(library: LoadedLibrary, gpu: Target) -> tuple[str, ...]:
+    """The targets of engines that run on one GPU: its own for TensorRT-RTX, none for TensorRT.
+
+    Raises:
+        MaskanimError: a GPU that TensorRT-RTX does not support.
+    """
+    if library.known.name != "rtx":
+        return ()
+    valid = valid_targets(library)
+    if gpu.architecture in valid:
+        return (gpu.architecture,)
+    if gpu.capability > _capability(valid[-1]):
+        return ()  # newer than the library: the portable engine promises to run there
+    received = f"{gpu.name}, {gpu.architecture}, on which {library.told} does not run"
+    raise MaskanimError("--engine rtx", received, f"a GPU of {', '.join(valid)} or newer", "Use --engine trt")
+
+
+def _capability(target: str) -> tuple[int, int]:
+    """(12, 0) of ``sm120``: the minor number has one digit."""
+    return int(target[2:-1]), int(target[-1])
+
+
+class EngineTensor(Record):
+    """One input or output of an engine, NCHW.
+
+    Attributes:
+        name: as in the network's signature.
+        dtype: at the engine's boundary.
+        minimum, optimum, maximum: shapes for the smallest, the best and the largest batch.
+    """
+
+    name: str
+    dtype: Dtype
+    minimum: Shape
+    optimum: Shape
+    maximum: Shape
+
+
+class EngineFile(Record):
+    """One network's engine, serialized.
+
+    Attributes:
+        file, sha256, size: its name in the folder, and what its content must be; the size in bytes.
+        source_sha256: of the bundle's ONNX file that it was built from.
+        inputs, output: what it takes and gives.
+        seconds: that the conversion of the graph and the build took.
+    """
+
+    file: str = Field(pattern=r"^[\w.-]+$")
+    sha256: str = Field(pattern=SHA256)
+    size: int = Field(ge=1)
+    source_sha256: str = Field(pattern=SHA256)
+    inputs: tuple[EngineTensor, ...]
+    output: EngineTensor
+    seconds: float
+
+
+class EngineKey(Record):
+    """What tells engines of one bundle apart.
+
+    Attributes:
+        library, version: what built them; no other version can run them.
+        gpu: the GPU that TensorRT built them on, and for; None for TensorRT-RTX.
+        options: precision, batch, targets, effort.
+        maskanim: the version that converted the graphs.
+    """
+
+    library: LibraryName
+    version: str
+    gpu: Target | None
+    options: BuildOptions
+    maskanim: str = __version__
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, e.g. ``rtx-1.7.1.116-sm86.sm89-fp16-b1.1.8-o3``."""
+        gpu, options = self.gpu, self.options
+        target = ".".join(options.targets) or "portable"
+        if gpu is not None:
+            target = "-".join([gpu.architecture, *re.findall(r"[a-z0-9]+", gpu.name.lower())])
+        batch = str(options.batch).replace(":", ".")
+        return f"{self.library}-{self.version}-{target}-{options.precision}-b{batch}-o{options.opt_level}"
+
+
+class EngineSet(Record):
+    """The four engines in one folder.
+
+    Attributes:
+        key: what they were built for.
+        platform: the system that built them, e.g. ``Linux x86_64``.
+        networks: the four files.
+    """
+
+    format: Literal["maskanim-plans"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    key: EngineKey
+    platform: str
+    networks: dict[NetworkName, EngineFile]
+
+
+class EngineRequest(Record):
+    """What a run needs of engines.
+
+    Attributes:
+        library, version: that will run them.
+        gpu: that will run them.
+        precision: of the networks.
+        batches: the smallest and the largest batch that will be run.
+    """
+
+    library: LibraryName
+    version: str
+    gpu: Target
+    precision: Precision = "fp16"
+    batches: tuple[int, int] = (1, 1)
+
+
+def engine_key(library: LoadedLibrary, options: BuildOptions, gpu: Target | None) -> EngineKey:
+    """The key of engines that are built now; TensorRT-RTX's do not depend on the GPU that is here."""
+    name = library.known.name
+    built_on = None if library.known.builds_without_gpu else gpu
+    return EngineKey(library=name, version=library.version, gpu=built_on, options=options)
+
+
+def mismatches(key: EngineKey, request: EngineRequest) -> list[str]:
+    """Why engines do not fit, each in words that follow 'they are'; empty if they do."""
+    title, options = LIBRARIES[key.library].title, key.options
+    smallest, largest = request.batches
+    checks = {
+        f"for {title}, not for {LIBRARIES[request.library].title}": key.library == request.library,
+        f"{options.precision}, and {request.precision} is wanted": options.precision == request.precision,
+        f"built by {title} {key.version}, and {request.version} is installed": key.version == request.version,
+        f"built by maskanim {key.maskanim}, and this is {__version__}": key.maskanim == __version__,
+        f"built for {_told_targets(key)}, and this GPU is {request.gpu.architecture}, {request.gpu.name}": _runs_on(
+            key, request.gpu
+        ),
+        f"built for batches of {options.batch.minimum} to {options.batch.maximum}, "
+        f"and {smallest if smallest < options.batch.minimum else largest} is wanted": _covers(
+            options.batch, smallest, largest
+        ),
+    }
+    return [told for told, fits in checks.items() if not fits]
+
+
+def _told_targets(key: EngineKey) -> str:
+    if key.gpu is not None:
+        return f"{key.gpu.architecture}, {key.gpu.name}"
+    return ", ".join(key.options.targets) or PORTABLE_TOLD
+
+
+def _runs_on(key: EngineKey, gpu: Target) -> bool:
+    if key.gpu is not None:
+        return key.gpu == gpu
+    if key.options.targets:
+        return gpu.architecture in key.options.targets
+    return gpu.capability in PORTABLE or gpu.capability >= PORTABLE_FROM
+
+
+def _covers(batch: BatchRange, smallest: int, largest: int) -> bool:
+    return batch.minimum <= smallest and largest <= batch.maximum
