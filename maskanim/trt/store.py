@@ -154,10 +154,12 @@ class _Quarter(NamedTuple):
     """The progress of one network's build as a part of all four's."""
 
     whole: Progress
-    index: int
+    network: int
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        self.whole.update((100 * self.index + done) // len(NETWORK_NAMES), 100, f"{NETWORK_NAMES[self.index]}: {note}")
+        self.whole.update(
+            (100 * self.network + done) // len(NETWORK_NAMES), 100, f"{NETWORK_NAMES[self.network]}: {note}"
+        )
 
 
 class _Examined(NamedTuple):

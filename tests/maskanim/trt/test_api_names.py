@@ -71,8 +71,8 @@ OTHERS: dict[Path, str] = {
     TRT / "library.py": "Log error importlib library re str self self.errors self.known self.warnings",
     TRT / "records.py": "LIBRARIES batch checks gpu key library name options part re request self str targets text",
     TRT
-    / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options partial path phase phases re self self.codes self.progress signal threading "
-    "self.loaded self.phases spec target",
+    / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
+    "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
     CUDA / "tensorrt.py": "NETWORKS array failing inputs library log memory network np output owned self "
     "self._owned self.library self.network self.spec self.stream spec stream super t tensor",
 }
