@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from maskanim.benchmarks.scoring.cli import quality
+from maskanim.benchmarks.outputs import check_outputs, write_json, write_text
+from maskanim.benchmarks.scoring import cli as scoring
+from maskanim.benchmarks.scoring.cli import Engine, JsonFile, Model, open_model, print_model
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 
 if TYPE_CHECKING:
     from maskanim.benchmarks.quality import Transfer
-    from maskanim.runtime import Animator
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -24,47 +26,66 @@ def bench() -> None:
     """Measure a model (the named bundle, else the current model, else the embedded demo), or data and training."""
 
 
+class _PuppetsByDefault(TyperGroup):
+    """Options without the name of a command are those of `puppets`, and so is nothing at all."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, "--help"}:
+            args = ["puppets", *args]
+        return super().parse_args(ctx, args)
+
+
+quality = typer.Typer(cls=_PuppetsByDefault, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(quality, name="quality")
 
 
-@quality.command()
-@one_line_errors
+@quality.callback()
+def group() -> None:
+    """The paper's quality tables: reconstruct, animate, score finished videos or grids; nets are the judges.
+
+    `maskanim-bench quality --grid FILE` is short for `maskanim-bench quality puppets --grid FILE`.
+    """
+
+
 def puppets(
-    model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
+    model: Model = None,
+    engine: Engine = "auto",
     identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each, the source included.")] = 16,
     driving: Annotated[int, typer.Option(min=1, help="Frames of each driver that animates another identity.")] = 8,
     grid: Annotated[
         Path | None, typer.Option(help="Also write sources animated by other identities, a picture.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Rebuild held-out puppets from their first frame, animate them by others; print L1, key-points and identity."""
     from maskanim.video import check_picture_name, write_picture
 
-    _check_folders(grid, json_file)
+    check_outputs(grid, json_file)
     if grid:
         check_picture_name(grid)
 
     from maskanim.benchmarks.quality import animation_grid, reconstruct
     from maskanim.benchmarks.quality.table import print_quality
     from maskanim.benchmarks.quality.transfer import transfer_each
-    from maskanim.runtime import Animator
 
-    with Animator.open(model, engine) as animator:
-        _print_chosen(animator)
+    with open_model(model, engine) as animator:
         name = animator.model.manifest.name
         figures = reconstruct(animator, _track("rebuilding", range(identities)), frames)
         numbers = _track("animating", range(identities))
         moved = transfer_each({f"model {name}": animator}, numbers, driving, references=True)
         print_quality(figures, moved)
-        if json_file:
-            *references, (_, own) = moved.items()
-            ran = {"model": name, "engine": animator.engine.detail} | figures.as_dict() | {"transfer": own.as_dict()}
-            _write_json(json_file, ran | _references(dict(references)))
+        *references, (_, own) = moved.items()
+        ran = {"model": name, "engine": animator.engine.detail} | figures.as_dict() | {"transfer": own.as_dict()}
+        write_json(json_file, ran | _references(dict(references)))
         if grid:
             write_picture(grid, animation_grid(animator, 6, 8))
+
+
+# The commands of `maskanim-bench quality`, in the order of its --help. To add one, write it as a function with typer's
+# annotations, in a module that imports what is heavy inside of it, and name it here.
+for command in (puppets, scoring.reconstruct, scoring.animate, scoring.score, scoring.grid, scoring.nets):
+    quality.command()(one_line_errors(command))
 
 
 @app.command()
@@ -87,16 +108,15 @@ def ablations(
     from maskanim.benchmarks.quality.variants import Variants, named_bundles
 
     bundles = named_bundles(also or [])
-    _check_folders(json_file, markdown_file)
+    check_outputs(json_file, markdown_file)
     with Variants(model, bundles, engine) as variants:
-        _print_chosen(variants.animator)
+        print_model(variants.animator)
         rows, references = variants.measure(identities, frames, driving, _track)
         print_ablations(rows, references)
-        if json_file:
-            ran = {"engine": variants.animator.engine.detail, "rows": [row.as_dict() for row in rows]}
-            _write_json(json_file, ran | _references(references))
+        ran = {"engine": variants.animator.engine.detail, "rows": [row.as_dict() for row in rows]}
+        write_json(json_file, ran | _references(references))
         if markdown_file:
-            markdown_file.write_text(markdown(rows, references), "utf-8")
+            write_text(markdown_file, markdown(rows, references))
 
 
 @app.command()
@@ -127,11 +147,7 @@ def latency(
     if schema:
         typer.echo(json.dumps(records.schema(), indent=2))
         return
-    _check_folders(json_file, plot)
-    if plot:
-        from maskanim.benchmarks.latency.plot import check_plot, draw_plot
-
-        check_plot(plot)
+    check_outputs(json_file, plot=plot)
 
     from maskanim.benchmarks.latency.measure import Plan, measure
     from maskanim.benchmarks.latency.table import print_report
@@ -149,6 +165,8 @@ def latency(
     if json_file:
         records.write_report(json_file, report)
     if plot:
+        from maskanim.benchmarks.latency.plot import draw_plot
+
         draw_plot(plot, report)
 
 
@@ -186,7 +204,7 @@ def data(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Load training pairs as training does; print images per second, and per second of one core."""
-    _check_folders(json_file)
+    check_outputs(json_file)
     with needs_extra("maskanim-bench data", "train"):
         from maskanim.benchmarks.data import measure_loading
     rates = []
@@ -198,8 +216,7 @@ def data(
             f"  {rate.images} images: {rate.images_per_second:.0f} a second by the clock (--workers {workers}), "
             f"{rate.images_per_core_second:.0f} per second of one core; {rate.damaged} damaged clips passed over"
         )
-    if json_file:
-        _write_json(json_file, {"data": rates})
+    write_json(json_file, {"data": rates})
 
 
 @app.command()
@@ -219,7 +236,7 @@ def train(
     """Time training steps of all four networks, and P_train with its threshold, on drawn puppets."""
     from maskanim.train.settings import load_settings, parse_changes
 
-    _check_folders(json_file)
+    check_outputs(json_file)
     settings = load_settings(config, parse_changes(changes or []))
     with needs_extra("maskanim-bench train", "train"):
         from maskanim.benchmarks.training import measure_training
@@ -230,8 +247,7 @@ def train(
         f"P_train and its threshold, {times.batch} masks: {1000 * times.perturb:.2f} ms, "
         f"{100 * times.share:.3f} % of a step of {times.batch} pairs"
     )
-    if json_file:
-        _write_json(json_file, {"config": config, "training": times.as_dict()})
+    write_json(json_file, {"config": config, "training": times.as_dict()})
 
 
 @app.command()
@@ -245,11 +261,7 @@ def curve(
     """Average a training run's log into a learning curve."""
     from maskanim.benchmarks.curve import draw_curve, read_curve, write_curve
 
-    _check_folders(csv_file, plot)
-    if plot:
-        from maskanim.benchmarks.latency.plot import check_plot
-
-        check_plot(plot)
+    check_outputs(csv_file, plot=plot)
     points = read_curve(log, every)
     typer.echo(f"{log}: {len(points)} points up to step {points[-1].step}")
     if csv_file:
@@ -265,11 +277,6 @@ def _batches(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def _print_chosen(animator: Animator) -> None:
-    typer.echo(f"model: {animator.model.manifest.name} ({animator.choice.why})")
-    typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
-
-
 def _track(name: str, numbers: range) -> Iterable[int]:
     from rich.console import Console
     from rich.progress import track
@@ -279,19 +286,9 @@ def _track(name: str, numbers: range) -> Iterable[int]:
 
 def _references(references: Mapping[str, Transfer]) -> dict[str, Any]:
     """What the model's figures are to be held against, and how good the key-points' finder is."""
-    from maskanim.benchmarks.quality.keypoints import Finder
+    from maskanim.benchmarks.judges.puppets import Finder
 
     return {"references": {name: each.as_dict() for name, each in references.items()}, "finder": Finder.load().about}
-
-
-def _check_folders(*paths: Path | None) -> None:
-    for path in filter(None, paths):
-        if not path.parent.is_dir():
-            raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from maskanim.benchmarks.latency.records import LatencyReport, Measured
 from maskanim.benchmarks.latency.stages import STAGES
 from maskanim.benchmarks.latency.table import conditions_lines
-from maskanim.errors import MaskanimError, needs_extra
+from maskanim.errors import needs_extra
 
 SUBJECT = "--plot"
 LOG_FROM = 5.0  # from this ratio of the slowest to the fastest, a linear axis hides the fast ones
@@ -23,22 +23,6 @@ COLOURS = {
     "l": "#fdae61", "U": "#969696", "h": "#d7301f", "postprocess": "#bdbdbd", "copy out": "#d9d9d9",
 }  # fmt: skip
 DARK = frozenset({"m", "h", "P_test"})
-
-
-def check_plot(path: Path) -> None:
-    """Refuse, before anything is measured, a picture that could not be drawn.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed.
-        MaskanimError: it knows no such kind of picture.
-    """
-    with needs_extra(SUBJECT, "bench"):
-        from matplotlib.backend_bases import FigureCanvasBase
-    known = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in known:
-        raise MaskanimError(
-            f"{SUBJECT} {path}", f"a name ending in '{path.suffix}'", "one ending in .png, .svg or .pdf"
-        )
 
 
 def draw_plot(path: Path, report: LatencyReport) -> None:

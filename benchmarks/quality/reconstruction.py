@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from maskanim.benchmarks.estimates import ratio
+from maskanim.benchmarks.judges.puppets import Finder, distances
 from maskanim.benchmarks.quality.animates import Animates
-from maskanim.benchmarks.quality.estimates import ratio
-from maskanim.benchmarks.quality.keypoints import Finder, distances
 from maskanim.ops import Array, Frame
 from maskanim.train.puppets import Puppet, PuppetFrame
 

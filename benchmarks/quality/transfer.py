@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from maskanim.benchmarks.estimates import ratio
+from maskanim.benchmarks.judges.puppets import Finder
 from maskanim.benchmarks.quality.animates import Animates
 from maskanim.benchmarks.quality.colours import average, difference, locate, mean_colours, true_colours
-from maskanim.benchmarks.quality.estimates import ratio
-from maskanim.benchmarks.quality.keypoints import Finder
 from maskanim.benchmarks.quality.pairs import REFERENCES, Pair, borrowed_shape, own_shape, pairs
 from maskanim.ops import Frame
 

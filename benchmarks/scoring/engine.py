@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from maskanim.benchmarks.scoring.features import Classes, Embeddings, Keypoints, Observed, Observer, People
-from maskanim.benchmarks.scoring.metrics import BY_NAME, Metric, PerFrame
-from maskanim.benchmarks.scoring.perception import Perception
+from maskanim.benchmarks.judges import Feature, Observed, Observer, Perception
+from maskanim.benchmarks.scoring.metrics import BY_NAME, METRICS, Metric, PerFrame
 from maskanim.benchmarks.scoring.results import VideoScores
 from maskanim.benchmarks.scoring.strips import Strip
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
+from maskanim.progress import NoProgress, Progress
 
 BATCH = 16  # frames in memory of each video that is read
 
 
 @dataclass
-class Footage:
+class Streams:
     """One video to be scored, open.
 
     Attributes:
@@ -45,19 +43,18 @@ class Footage:
     observers: Mapping[str, Observer] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """A video to be scored.
 
     Attributes:
         name: of the video.
-        open: opens it; what is to be closed goes on the stack.
         methods: who made it.
+        open: opens it; what is to be closed goes on the stack.
     """
 
     name: str
-    open: Callable[[ExitStack], Footage]
     methods: tuple[str, ...]
+    open: Callable[[ExitStack], Streams]
 
 
 class _Reel:
@@ -80,22 +77,16 @@ class _Reel:
 
 
 class _Tally:
-    """What one method's frames of one video have come to so far."""
+    """What one method's frames of one video have come to so far, and in how many of them what is missing."""
 
     def __init__(self) -> None:
         self.frames = 0
-        self.parts: dict[str, list[PerFrame]] = {}
-        self.unseen: dict[str, int] = {}
-
-    def add(self, name: str, part: PerFrame) -> None:
-        self.parts.setdefault(name, []).append(part)
-
-    def joined(self) -> dict[str, PerFrame]:
-        return {name: _joined(parts) for name, parts in self.parts.items()}
+        self.parts: dict[str, list[PerFrame]] = defaultdict(list)
+        self.unseen: Counter[str] = Counter()
 
 
 def score_video(
-    case: Case, perception: Perception, keep_strip: bool = False, report: Callable[[int], None] = lambda frames: None
+    case: Case, perception: Perception, keep_strip: bool = False, report: Callable[[int], object] = int
 ) -> list[VideoScores]:
     """Score what each method made of one video.
 
@@ -103,51 +94,41 @@ def score_video(
         case: the video.
         perception: what judges it.
         keep_strip: whether a few frames are kept.
-        report: told how many frames have been read, now and then.
+        report: called with the number of frames that have been read, now and then.
 
     Raises:
         MaskanimError: it could not be opened, or not one frame could be read.
     """
     with ExitStack() as opened:
-        judge = _Judge(case, case.open(opened), perception, keep_strip)
-        while judge.batch():
-            report(judge.driving.count)
-        return judge.scores()
+        scoring = _Scoring(case, case.open(opened), perception, keep_strip)
+        while scoring.take_batch():
+            report(scoring.driving.count)
+        return scoring.scores()
 
 
-class _Judge:
-    def __init__(self, case: Case, footage: Footage, perception: Perception, keep_strip: bool) -> None:
-        self.case, self.footage, self.perception = case, footage, perception
-        self.observers = {**perception.observers, **footage.observers}
-        self.driving = _Reel(footage.driving)
-        self.target = _Reel(footage.target) if isinstance(footage.target, Iterator) else None
-        self.generated = {name: _Reel(frames) for name, frames in footage.generated.items()}
+class _Scoring:
+    """One video while it is scored."""
+
+    def __init__(self, case: Case, streams: Streams, perception: Perception, keep_strip: bool) -> None:
+        self.case, self.streams, self.perception = case, streams, perception
+        self.observers = {**perception.observers, **streams.observers}
+        self.driving = _Reel(streams.driving)
+        self.target = _Reel(streams.target) if isinstance(streams.target, Iterator) else None
+        self.generated = {name: _Reel(frames) for name, frames in streams.generated.items()}
         self.tallies = {name: _Tally() for name in self.generated}
         self.difficulty: list[PerFrame] = []
-        self.strip = Strip(footage.source) if keep_strip else None
-        self.source = self._source()
-        self.metrics = [metric for metric in perception.available() if self._has(metric)]
+        self.strip = Strip(streams.source) if keep_strip else None
+        source = streams.source
+        self.source = None if source is None else Observed([source], self.observers, streams.source_known)
+        given = {"source": self.source, "target": streams.target}
+        self.metrics = [
+            each for each in METRICS if not each.why_not(perception) and given.get(each.against, "") is not None
+        ]
         # One feature speaks for all that are missing together.
         named = {perception.words.get(metric.feature): metric.feature for metric in self.metrics}
         self.words = {feature: word for word, feature in named.items() if word}
 
-    def scores(self) -> list[VideoScores]:
-        """Of each method that made a frame."""
-        if not any(tally.frames for tally in self.tallies.values()):
-            reels = (self.driving, *self.generated.values())
-            told = next((reel.problem for reel in reels if reel.problem), "no frame in common")
-            raise MaskanimError(self.case.name, told, "a driving and a generated video")
-        return [self._scores(name) for name in self.generated if self.tallies[name].frames]
-
-    def _source(self) -> Observed | None:
-        if self.footage.source is None:
-            return None
-        return Observed([self.footage.source], self.observers, self.footage.source_known)
-
-    def _has(self, metric: Metric) -> bool:
-        return {"source": self.source, "target": self.footage.target}.get(metric.against, True) is not None
-
-    def batch(self) -> bool:
+    def take_batch(self) -> bool:
         """Read and judge a batch; whether any stream still had frames."""
         first = self.driving.count
         driving = self.driving.take(BATCH)
@@ -160,109 +141,83 @@ class _Judge:
     def _judge(
         self, first: int, driving: list[Frame], target: list[Frame], generated: Mapping[str, list[Frame]]
     ) -> None:
-        known = self.footage.known(first, first + len(driving)) if self.footage.known else None
+        known = self.streams.known(first, first + len(driving)) if self.streams.known else None
         seen = Observed(driving, self.observers, known)
-        aim = seen if self.footage.target == "driving" else Observed(target, self.observers) if target else None
+        aim = seen if self.streams.target == "driving" else Observed(target, self.observers) if target else None
+        others = {"driving": seen, "target": aim, "source": self.source}
         if self.source and "keypoints" in self.observers:
             self.difficulty.append(BY_NAME["AKD"].judge(seen.see("keypoints"), self.source.see("keypoints")))
         if self.strip:
             self.strip.add("driving", first, driving)
         for name, frames in generated.items():
-            count = min(len(frames), len(driving))
-            if count:
-                self._judge_method(name, first, frames[:count], seen, aim)
+            if common := frames[: len(driving)]:
+                self._judge_method(self.tallies[name], Observed(common, self.observers), others)
+                if self.strip:
+                    self.strip.add(name, first, common)
 
-    def _judge_method(self, name: str, first: int, frames: list[Frame], seen: Observed, aim: Observed | None) -> None:
-        tally, made = self.tallies[name], Observed(frames, self.observers)
-        others = {"driving": seen, "target": aim, "source": self.source}
+    def _judge_method(self, tally: _Tally, made: Observed, others: Mapping[str, Observed | None]) -> None:
+        tally.frames += len(made)
         for metric in self.metrics:
-            other = others.get(metric.against)
-            part = _judged(metric, made, other) if not metric.against or other else _unjudged(len(frames))
-            tally.add(metric.name, part)
+            tally.parts[metric.name].append(_judged(metric, made, others.get(metric.against)))
         for feature, word in self.words.items():
-            for side, observed in (("generated", made), ("driving", seen)):
-                missing = int((~_seen_in(observed.see(feature))[: len(frames)]).sum())
-                key = f"no {word} in {{}} of {{}} {side} frames"
-                tally.unseen[key] = tally.unseen.get(key, 0) + missing
-        tally.frames += len(frames)
-        if self.strip:
-            self.strip.add(name, first, frames)
+            for side, observed in (("generated", made), ("driving", others["driving"])):
+                missing = 0 if observed is None else (~observed.see(feature).anything)[: len(made)].sum()
+                tally.unseen[f"no {word} in {{}} of {{}} {side} frames"] += int(missing)
 
-    def _scores(self, name: str) -> VideoScores:
-        tally = self.tallies[name]
-        hard = _first(_joined(self.difficulty), tally.frames) if self.difficulty else None
+    def scores(self) -> list[VideoScores]:
+        """Of each method that made a frame."""
+        if not any(tally.frames for tally in self.tallies.values()):
+            reels = (self.driving, *self.generated.values())
+            why = next((reel.problem for reel in reels if reel.problem), "no frame in common")
+            raise MaskanimError(self.case.name, why, "a driving and a generated video")
+        return [self._scores(name, tally) for name, tally in self.tallies.items() if tally.frames]
+
+    def _scores(self, name: str, tally: _Tally) -> VideoScores:
+        hard = PerFrame.joined(self.difficulty) if self.difficulty else None
         return VideoScores(
-            self.case.name,
-            name,
-            tally.frames,
-            tally.joined(),
-            hard,
-            tuple(self._problems(name, tally)),
-            self.strip.with_roles("driving", name) if self.strip else None,
+            video=self.case.name,
+            method=name,
+            frames=tally.frames,
+            scores={metric: PerFrame.joined(parts) for metric, parts in tally.parts.items()},
+            difficulty=hard and PerFrame(hard.totals[: tally.frames], hard.counts[: tally.frames]),
+            problems=tuple(self._problems(name, tally)),
+            strip=self.strip,
         )
 
     def _problems(self, name: str, tally: _Tally) -> Iterator[str]:
-        made = self.generated[name]
-        counts = {"driving": self.driving, "target": self.target, "generated": made}
-        lengths = {side: reel.count for side, reel in counts.items() if reel}
+        reels = {"driving": self.driving, "target": self.target, "generated": self.generated[name]}
+        lengths = {side: reel.count for side, reel in reels.items() if reel}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{count} {side}" for side, count in lengths.items())
-            yield f"lengths differ ({told}): the first {tally.frames} frames were scored"
-        for side, reel in counts.items():
-            if reel and reel.problem:
-                yield f"{side}: {reel.problem}"
-        for told, count in sorted(tally.unseen.items()):
-            if count:
-                yield told.format(count, tally.frames)
+            counts = ", ".join(f"{count} {side}" for side, count in lengths.items())
+            yield f"lengths differ ({counts}): the first {tally.frames} frames were scored"
+        yield from (f"{side}: {reel.problem}" for side, reel in reels.items() if reel and reel.problem)
+        yield from (text.format(count, tally.frames) for text, count in sorted(tally.unseen.items()) if count)
         for metric in self.metrics:
-            if self.source and metric.against == "source" and not _seen_in(self.source.see(metric.feature)).all():
+            if self.source and metric.against == "source" and not self.source.see(metric.feature).anything.all():
                 yield f"no {self.perception.words[metric.feature]} in the source"
 
 
 def _judged(metric: Metric, made: Observed, other: Observed | None) -> PerFrame:
     """A metric on frames; those for which the other side has no counterpart are not judged."""
+    mine = made.see(metric.feature)
+    if not metric.against:
+        return metric.judge(mine, None)
     if other is None:
-        return metric.judge(made.see(metric.feature), None)
-    count = len(other) if metric.against != "source" else len(made)
-    common = min(len(made), count)
-    mine, others = made.see(metric.feature), other.see(metric.feature)
-    part = metric.judge(_first(mine, common), others if metric.against == "source" else _first(others, common))
-    return _joined([part, _unjudged(len(made) - common)])
+        return PerFrame.unjudged(len(made))
+    others = other.see(metric.feature)
+    if metric.against == "source":
+        return metric.judge(mine, others)
+    common = min(len(made), len(other))
+    judged = metric.judge(_first(mine, common), _first(others, common))
+    return PerFrame.joined([judged, PerFrame.unjudged(len(made) - common)])
 
 
-def _joined(parts: Sequence[PerFrame]) -> PerFrame:
-    return PerFrame(np.concatenate([part.totals for part in parts]), np.concatenate([part.counts for part in parts]))
-
-
-def _unjudged(count: int) -> PerFrame:
-    return PerFrame(np.zeros(count), np.zeros(count))
-
-
-def _first(feature: Any, count: int) -> Any:
-    """The first frames of a feature."""
-    if isinstance(feature, Embeddings):
-        return Embeddings(feature.values[:count], feature.found[:count], feature.mean)
-    if isinstance(feature, tuple):
-        return type(feature)(*(part[:count] for part in feature))
-    return feature[:count]
-
-
-def _seen_in(feature: Keypoints | Embeddings | People | Classes) -> Any:
-    """(N,) bool: the frames in which there is something of it."""
-    if isinstance(feature, People):
-        return feature.present
-    return feature.found.any(1) if isinstance(feature, Keypoints) else feature.found
-
-
-def _tell(report: Callable[[int, str], None], done: int, name: str, frames: int) -> None:
-    report(done, f"{name}, frame {frames}")
+def _first(feature: Feature | Sequence[Frame], count: int) -> Feature | Sequence[Frame]:
+    return feature.first(count) if isinstance(feature, Feature) else feature[:count]
 
 
 def score_all(
-    cases: Iterable[Case],
-    perception: Perception,
-    keep_strips: bool = False,
-    report: Callable[[int, str], None] = lambda done, told: None,
+    cases: Sequence[Case], perception: Perception, keep_strips: bool = False, progress: Progress | None = None
 ) -> tuple[list[VideoScores], dict[str, str]]:
     """Score videos, one after the other.
 
@@ -270,23 +225,26 @@ def score_all(
         cases: the videos.
         perception: what judges them.
         keep_strips: whether a few frames of each are kept.
-        report: told how many videos are done, and which one is read how far.
+        progress: shown how many videos are done, and which one is read.
 
     Returns:
         Scores of the videos and methods that could be scored; and of the videos that could not, why.
     """
     videos: list[VideoScores] = []
     failures: dict[str, str] = {}
+    shown: Progress = progress or NoProgress()
     for done, case in enumerate(cases):
-        report(done, case.name)
+        shown.update(done, len(cases), case.name)
+
+        def report(frames: int, done: int = done, name: str = case.name) -> None:
+            shown.update(done, len(cases), f"{name}, frame {frames}")
+
         try:
-            found = score_video(case, perception, keep_strips, partial(_tell, report, done, case.name))
+            found = score_video(case, perception, keep_strips, report)
         except MaskanimError as error:
             failures[case.name] = str(error)
             continue
         videos += found
-        scored: Sequence[str] = [each.method for each in found]
-        for method in case.methods:
-            if method not in scored:
-                failures[f"{case.name} by {method}"] = "no frame of it could be scored"
+        lacking = {*case.methods} - {each.method for each in found}
+        failures |= {f"{case.name} by {method}": "no frame of it could be scored" for method in sorted(lacking)}
     return videos, failures

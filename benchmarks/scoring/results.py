@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from maskanim.benchmarks.quality.estimates import Estimate, ratio
+from maskanim.benchmarks.estimates import Estimate, ratio
+from maskanim.benchmarks.judges import Perception
 from maskanim.benchmarks.scoring.metrics import METRICS, Metric, PerFrame
-from maskanim.benchmarks.scoring.perception import Perception
 from maskanim.benchmarks.scoring.strips import Strip
 
 THIRDS = ("easy", "middle", "hard")
@@ -28,7 +28,7 @@ class VideoScores:
         scores: by metric; only those that could be computed.
         difficulty: AKD between the source and each driving frame, by which Table 6 splits; None if it is not known.
         problems: what was not as it should be, in words.
-        strip: a few of the frames, where they were kept.
+        strip: a few of the video's frames, where they were kept.
     """
 
     video: str
@@ -50,15 +50,11 @@ class VideoScores:
         """How many frames had something to judge."""
         return int((self.scores[metric].counts > 0).sum()) if metric in self.scores else 0
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "video": self.video,
-            "method": self.method,
-            "frames": self.frames,
-            "scores": {name: self.figure(name) for name in self.scores},
-            "frames_judged": {name: self.judged(name) for name in self.scores},
-            "problems": list(self.problems),
-        }
+    @property
+    def difficulties(self) -> Any:
+        """Of each frame, in pixels; not a number where it is not known."""
+        totals, counts = self.difficulty or PerFrame.unjudged(self.frames)
+        return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -86,17 +82,14 @@ class Scored:
 
     def estimate(self, method: str, metric: str) -> Estimate | None:
         """A metric over all videos, their frames alike, with its 95 % bootstrap interval over videos."""
-        sums = [
-            (each.scores[metric].totals.sum(), each.scores[metric].counts.sum()) for each in self._with(method, metric)
-        ]
-        return ratio([total for total, _ in sums], [count for _, count in sums]) if sums else None
+        return _estimate(each.scores[metric] for each in self.of(method) if metric in each.scores)
 
     def why_not(self, metric: Metric) -> str:
         """Why there is no figure of a metric; empty if there is."""
-        if any(self._with(method, metric.name) for method in self.methods):
+        if any(self.estimate(method, metric.name) for method in self.methods):
             return ""
-        if told := self.perception.why_not(metric):
-            return told
+        if why := metric.why_not(self.perception):
+            return why
         if any(metric.name in each.scores for each in self.videos):
             return f"there was no {self.perception.words.get(metric.feature, 'frame')} to judge"
         return NO_SIDE.get(metric.against, "no video could be scored")
@@ -106,36 +99,27 @@ class Scored:
         return [metric for metric in METRICS if not self.why_not(metric)]
 
     def thirds(self, method: str, metric: str) -> list[Estimate | None]:
-        """Table 6: a metric over the easy, middle and hard third of all driving frames, by `VideoScores.difficulty`.
+        """Table 6: a metric over the easy, middle and hard third of all driving frames, by their difficulty.
 
         The thirds are those of the method's frames; frames whose difficulty could not be told are in none.
         """
-        low, high = self._limits(method)
-        found: list[Estimate | None] = []
-        for i in range(len(THIRDS)):
-            sums = []
-            for each in self._with(method, metric):
-                hard = _per_frame(each.difficulty)
-                within = np.isfinite(hard) & ((hard > low).astype(int) + (hard > high) == i)
-                sums.append((each.scores[metric].totals[within].sum(), each.scores[metric].counts[within].sum()))
-            sums = [(total, count) for total, count in sums if count]
-            found.append(ratio([total for total, _ in sums], [count for _, count in sums]) if sums else None)
-        return found
+        hard = np.concatenate([each.difficulties for each in self.of(method)] or [np.zeros(0)])
+        hard = hard[np.isfinite(hard)]
+        low, high = np.quantile(hard, (1 / 3, 2 / 3)) if len(hard) else (np.inf, np.inf)
+
+        def within(each: VideoScores, third: int) -> PerFrame:
+            of = each.difficulties
+            here = np.isfinite(of) & ((of > low).astype(int) + (of > high) == third)
+            return PerFrame(each.scores[metric].totals[here], each.scores[metric].counts[here])
+
+        videos = [each for each in self.of(method) if metric in each.scores]
+        return [_estimate(within(each, third) for each in videos) for third in range(len(THIRDS))]
 
     def has_thirds(self) -> bool:
         return any(each.difficulty is not None and each.difficulty.counts.any() for each in self.videos)
 
-    def _limits(self, method: str) -> tuple[float, float]:
-        hard = np.concatenate([_per_frame(each.difficulty) for each in self.of(method)] or [np.zeros(0)])
-        hard = hard[np.isfinite(hard)]
-        low, high = np.quantile(hard, (1 / 3, 2 / 3)) if len(hard) else (np.inf, np.inf)
-        return float(low), float(high)
 
-    def _with(self, method: str, metric: str) -> list[VideoScores]:
-        return [each for each in self.of(method) if each.figure(metric) is not None]
-
-
-def _per_frame(difficulty: PerFrame | None) -> Any:
-    if difficulty is None:
-        return np.zeros(0)
-    return np.where(difficulty.counts > 0, difficulty.totals / np.maximum(difficulty.counts, 1), np.nan)
+def _estimate(parts: Iterable[PerFrame]) -> Estimate | None:
+    """Of the videos in which anything could be judged."""
+    sums = [(part.totals.sum(), part.counts.sum()) for part in parts if part.counts.sum()]
+    return ratio([total for total, _ in sums], [count for _, count in sums]) if sums else None

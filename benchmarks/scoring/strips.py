@@ -16,7 +16,7 @@ QUALITY = 85
 
 
 class Strip:
-    """Frames of several roles at evenly spaced times, whatever the length of the video, in little memory.
+    """Frames of the driver and of each method at evenly spaced times, whatever the video's length, in little memory.
 
     Args:
         source: (256, 256, 3) uint8 RGB, what was animated; None if it is not known.
@@ -25,41 +25,24 @@ class Strip:
     def __init__(self, source: Frame | None = None) -> None:
         self._source = None if source is None else _packed(source)
         self._rows: dict[str, dict[int, bytes]] = {}
-        self._step: dict[str, int] = {}
+        self._step = 1
 
-    def add(self, role: str, first: int, frames: Sequence[Frame]) -> None:
-        """Keep some of the frames, the first of which has the number `first`."""
-        row = self._rows.setdefault(role, {})
-        step = self._step.setdefault(role, 1)
-        for i, frame in enumerate(frames, first):
-            if i % step == 0:
-                row[i] = _packed(frame)
-        while len(row) > MOST:
-            step *= 2
-            row = {i: packed for i, packed in row.items() if i % step == 0}
-        self._rows[role], self._step[role] = row, step
+    def add(self, row: str, first: int, frames: Sequence[Frame]) -> None:
+        """Keep some of the frames of a row, the first of which has the number `first`."""
+        numbered: dict[int, Frame | bytes] = {**self._rows.get(row, {}), **dict(enumerate(frames, first))}
+        while len(kept := [i for i in numbered if i % self._step == 0]) > MOST:
+            self._step *= 2  # the other rows follow when they are added to
+        self._rows[row] = {i: each if isinstance(each := numbered[i], bytes) else _packed(each) for i in kept}
 
-    def with_roles(self, *roles: str) -> Strip:
-        """The same frames of some of the roles."""
-        part = Strip()
-        part._source = self._source
-        part._rows = {role: self._rows[role] for role in roles if role in self._rows}
-        part._step = {role: self._step[role] for role in part._rows}
-        return part
-
-    @property
-    def roles(self) -> list[str]:
-        return list(self._rows)
-
-    def picture(self, columns: int) -> Frame:
-        """A row for each role and so many columns at most, the source, if there is one, before them.
+    def picture(self, rows: Sequence[str], columns: int) -> Frame:
+        """So many columns at most of some of the rows, the source, if there is one, before them.
 
         Returns:
             (rows * 128, columns * 128, 3) uint8 RGB, or a column more with the source.
         """
-        common = sorted(set.intersection(*(set(row) for row in self._rows.values())))
+        common = sorted(set.intersection(*(set(self._rows[row]) for row in rows)))
         chosen = [common[i] for i in np.linspace(0, len(common) - 1, min(columns, len(common))).round().astype(int)]
-        picture = np.vstack([np.hstack([_unpacked(row[i]) for i in chosen]) for row in self._rows.values()])
+        picture = np.vstack([np.hstack([_unpacked(self._rows[row][i]) for i in chosen]) for row in rows])
         if self._source is None:
             return picture
         beside = np.full((len(picture), SIDE, 3), 255, np.uint8)
@@ -68,8 +51,12 @@ class Strip:
 
 
 def _packed(frame: Frame) -> bytes:
-    small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    done, packed = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return as_jpeg(np.asarray(cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8))
+
+
+def as_jpeg(image: Frame) -> bytes:
+    """(H, W, 3) uint8 RGB as a JPEG file."""
+    done, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done, "OpenCV writes JPEG"
     return packed.tobytes()
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from maskanim.benchmarks.judges.perception import Perception
 from maskanim.benchmarks.scoring.engine import score_video
-from maskanim.benchmarks.scoring.perception import Perception
-from maskanim.benchmarks.scoring.protocols.columns import AUTHORS, Columns, mask_agreement
+from maskanim.benchmarks.scoring.videos import AUTHORS, Columns, mask_agreement
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 

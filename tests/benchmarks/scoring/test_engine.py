@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskanim.benchmarks.scoring.engine import BATCH, Case, Footage, score_all, score_video
-from maskanim.benchmarks.scoring.frames import open_squares
-from maskanim.benchmarks.scoring.perception import Perception
+from maskanim.benchmarks.judges.perception import Perception
+from maskanim.benchmarks.scoring.engine import BATCH, Case, Streams, score_all, score_video
 from maskanim.benchmarks.scoring.results import Scored, VideoScores
+from maskanim.benchmarks.scoring.videos import open_squares
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 
@@ -26,12 +26,12 @@ def case(
     source: Frame | None = None,
     **generated: Sequence[Frame],
 ) -> Case:
-    def opened_on(_: ExitStack) -> Footage:
+    def opened_on(_: ExitStack) -> Streams:
         aim = target if target is None or target == "driving" else iter(target)
         made = {name: iter(frames) for name, frames in generated.items()}
-        return Footage(iter(driving), made, aim, source)  # type: ignore[arg-type]
+        return Streams(iter(driving), made, aim, source)  # type: ignore[arg-type]
 
-    return Case("a", opened_on, tuple(generated))
+    return Case("a", tuple(generated), opened_on)
 
 
 def score(perception: Perception, *args: object, **generated: Sequence[Frame]) -> VideoScores:
@@ -118,16 +118,22 @@ def test_a_video_that_breaks_off(see_spot: Perception, spot: Spot) -> None:
 
 
 def test_videos_that_cannot_be_scored_do_not_stop_the_others(see_spot: Perception, spot: Spot) -> None:
-    def refuses(_: ExitStack) -> Footage:
+    def refuses(_: ExitStack) -> Streams:
         raise MaskanimError("b.mp4", "an empty file", "a video")
 
     cases = [
-        Case("b", refuses, ("ours",)),
+        Case("b", ("ours",), refuses),
         case([spot(10)], ours=[spot(10)], none=[]),
-        Case("c", lambda _: Footage(iter(()), {"ours": iter(())}), ("ours",)),
+        Case("c", ("ours",), lambda _: Streams(iter(()), {"ours": iter(())})),
     ]
     told: list[tuple[int, str]] = []
-    videos, failures = score_all(cases, see_spot, report=lambda done, what: told.append((done, what)))
+
+    class Told:
+        def update(self, done: int, total: int | None, note: str = "") -> None:
+            assert total == 3
+            told.append((done, note))
+
+    videos, failures = score_all(cases, see_spot, progress=Told())
     assert [(each.video, each.method) for each in videos] == [("a", "ours")]
     assert told == [(0, "b"), (1, "a"), (1, "a, frame 1"), (2, "c")]
     assert set(failures) == {"b", "a by none", "c"}
@@ -164,9 +170,8 @@ def test_every_so_many_frames(tmp_path: Path, spot: Spot, save: Callable[[Path, 
 def test_strips_keep_a_few_frames_of_any_length(see_spot: Perception, spot: Spot) -> None:
     driving = [spot(i % 200) for i in range(150)]
     (found,) = score_video(case(driving, ours=driving), see_spot, keep_strip=True)
-    assert found.strip is not None and found.strip.roles == ["driving", "ours"]
-    picture = found.strip.picture(6)
-    assert picture.shape == (2 * 128, 6 * 128, 3)
-    assert found.strip.picture(100).shape[1] <= 12 * 128
+    rows = "driving", "ours"
+    assert found.strip is not None and found.strip.picture(rows, 6).shape == (2 * 128, 6 * 128, 3)
+    assert 6 * 128 <= found.strip.picture(rows, 100).shape[1] <= 12 * 128
     (found,) = score_video(case(driving, None, spot(shade=128), ours=driving), see_spot, keep_strip=True)
-    assert found.strip is not None and found.strip.picture(6).shape == (2 * 128, 7 * 128, 3)
+    assert found.strip is not None and found.strip.picture(rows, 6).shape == (2 * 128, 7 * 128, 3)

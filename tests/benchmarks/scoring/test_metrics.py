@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskanim.benchmarks.scoring.features import Classes, Embeddings, Keypoints, People
-from maskanim.benchmarks.scoring.metrics import BY_NAME, METRICS, PerFrame
-from maskanim.benchmarks.scoring.metrics.expressions import fes
-from maskanim.benchmarks.scoring.metrics.identity import aed, csim
-from maskanim.benchmarks.scoring.metrics.keypoints import akd, mkr
-from maskanim.benchmarks.scoring.metrics.people import cls, iou
-from maskanim.benchmarks.scoring.metrics.pixels import l1, ssim
+from maskanim.benchmarks.judges import Feature
+from maskanim.benchmarks.scoring.metrics import BY_NAME, METRICS, PerFrame, aed, akd, cls, csim, fes, iou, l1, mkr, ssim
 
 RNG = np.random.default_rng(0)
 FRAMES = list(RNG.integers(0, 200, (3, 256, 256, 3)).astype(np.uint8))
@@ -21,18 +16,18 @@ def value(part: PerFrame) -> float:
     return float(part.totals.sum() / part.counts.sum())
 
 
-def points(places: object, found: object) -> Keypoints:
-    return Keypoints(np.array(places, np.float64), np.array(found, bool))
+def points(places: object, found: object) -> Feature:
+    return Feature(np.array(places, np.float64), np.array(found, bool))
 
 
-def embedded(*values: object, mean: tuple[float, float] = (0, 0)) -> Embeddings:
-    return Embeddings(np.array(values, np.float32), np.ones(len(values), bool), np.array(mean, np.float32))
+def embedded(*values: object, mean: tuple[float, float] = (0, 0)) -> Feature:
+    return Feature(np.array(values, np.float32) - np.array(mean, np.float32), np.ones(len(values), bool))
 
 
-def square(at: int, side: int = 10) -> People:
+def square(at: int, side: int = 10) -> Feature:
     masks = np.zeros((1, 256, 256), bool)
     masks[0, at : at + side, at : at + side] = True
-    return People(masks.any((1, 2)), masks)
+    return Feature(masks, masks.any((1, 2)))
 
 
 def test_the_paper_s_nine() -> None:
@@ -64,7 +59,7 @@ def test_ssim_of_flat_pictures() -> None:
 
 def test_akd_of_points_that_are_shifted() -> None:
     driving = points(RNG.uniform(0, 200, (4, 17, 2)), np.ones((4, 17)))
-    moved = Keypoints(driving.places + (3, 4), driving.found)
+    moved = Feature(driving.values + (3, 4), driving.found)
     assert value(akd(driving, driving)) == 0
     assert value(akd(moved, driving)) == pytest.approx(5, rel=1e-12)
 
@@ -81,7 +76,7 @@ def test_a_missing_person() -> None:
     driving, nobody = points([[[5, 5]] * 17], [[1] * 17]), points([[[0, 0]] * 17], [[0] * 17])
     assert value(mkr(nobody, driving)) == 1
     assert akd(nobody, driving).counts.sum() == 0
-    none = People(np.zeros(1, bool), np.zeros((1, 256, 256), bool))
+    none = Feature(np.zeros((1, 256, 256), bool), np.zeros(1, bool))
     assert value(cls(none, None)) == 0
     assert value(iou(none, square(0))) == 0
     assert iou(square(0), none).counts.sum() == 0
@@ -112,7 +107,7 @@ def test_csim_to_one_source() -> None:
 
 
 def test_frames_without_a_face_are_not_judged() -> None:
-    faces = Embeddings(np.ones((2, 2), np.float32), np.array([True, False]), np.zeros(2, np.float32))
+    faces = Feature(np.ones((2, 2), np.float32), np.array([True, False]))
     part = csim(faces, embedded((1, 1)))
     assert part.counts.tolist() == [1, 0] and part.totals[1] == 0
     assert aed(faces, embedded((1, 1), (1, 1))).counts.tolist() == [1, 0]
@@ -120,7 +115,7 @@ def test_frames_without_a_face_are_not_judged() -> None:
 
 def test_expressions_that_agree() -> None:
     """A lost face has another expression; a driver without a face is not judged."""
-    generated = Classes(np.array([1, 2, 3, 4]), np.array([True, True, False, True]))
-    driving = Classes(np.array([1, 3, 3, 4]), np.array([True, True, True, False]))
+    generated = Feature(np.array([1, 2, 3, 4]), np.array([True, True, False, True]))
+    driving = Feature(np.array([1, 3, 3, 4]), np.array([True, True, True, False]))
     part = fes(generated, driving)
     assert part.totals.tolist() == [1, 0, 0, 0] and part.counts.tolist() == [1, 1, 1, 0]

