@@ -27,7 +27,7 @@ OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 LOST = "Start the program again: this process cannot use the GPU any more"
 OLD_DRIVER = "Update NVIDIA's driver"
 CAPTURE = "CUDA_ERROR_STREAM_CAPTURE"  # a family of them
-NO_GRAPH = "Run without a graph"
+NO_GRAPH = "Run with --no-graph"
 
 # Per error of the driver, what to do about it; the others speak for themselves.
 NEXT_STEPS = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim import pipeline
+from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.runtime.cuda.arrays import DeviceArray, allocate, to_host
 from maskanim.runtime.cuda.device import Device, Graph
@@ -157,15 +158,28 @@ class Slot:
         """Copy perturbed masks to where the work takes them from; the slot must be free."""
         np.concatenate(masks, out=self.masks[: len(masks)])
 
-    def run(self, key: GraphKey, capture: bool) -> None:
-        """Queue the work on what was put."""
+    def run(self, key: GraphKey) -> None:
+        """Queue the work on what was put: as a graph, if it has been captured."""
         if key in self.graphs:
             self.graphs[key].launch(self.stream)
         else:
-            self._enqueue(key)  # a run that counts, and the one that the networks need before they can be captured
-            if capture and self.capturable:
-                self.graphs[key] = self.device.capture(self.stream, lambda: self._enqueue(key))
+            self._enqueue(key)
         self.done.record(self.stream)
+
+    def capture(self, key: GraphKey) -> None:
+        """Capture the work for the batches to come; it has run once, as the networks need before."""
+        if key not in self.graphs and self.capturable:
+            self.graphs[key] = self.device.capture(self.stream, lambda: self._enqueue(key))
+
+    @contextmanager
+    def settled_on_error(self) -> Iterator[None]:
+        """An error inside is raised when nothing that was queued reads or writes the slot's buffers any more."""
+        try:
+            yield
+        except BaseException:
+            with suppress(MaskanimError):  # the context is lost, and what was queued with it
+                self.synchronize()
+            raise
 
     @property
     def capturable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ from maskanim.spec import NetworkName, Perturbation
 __all__ = ["CudaRunner", "DeviceSource", "StreamingRunner", "Ticket"]
 
 T = TypeVar("T")
+LOG = logging.getLogger(__name__)
+COST = "which takes 8.7 ms a frame in place of 1.8 on an H200"  # benchmarks/results/gpu-h200.json: full size, batch 1
 
 
 class CudaRunner:
@@ -46,7 +49,8 @@ class CudaRunner:
         perturbation: P_test of the model.
         batch: how many frames go through the networks at once, at most.
         slots: how many batches may be in flight.
-        graph: capture graphs where device and networks can; otherwise the work is queued step by step.
+        graph: capture graphs where device and networks can; otherwise the work is queued step by step, as it is where a
+            capture fails, which is logged once.
 
     Raises:
         MaskanimError: the networks do not go together or take no such batch, or the GPU has too little memory.
@@ -133,7 +137,8 @@ class CudaRunner:
         else:
             on_device = [device_square(frame) for frame in frames]
             slot = self._free_slot()
-            slot.put_device(on_device)
+            with slot.settled_on_error():
+                slot.put_device(on_device)
         return self._run(slot, len(frames), GraphKey(side, to_host, recorded=record))
 
     def submit_masks(self, masks: Sequence[Array], *, to_host: bool = True) -> Ticket:
@@ -230,10 +235,20 @@ class CudaRunner:
         self.close()
 
     def _run(self, slot: Slot, count: int, key: GraphKey) -> Ticket:
-        slot.stream.wait(self._used)
-        slot.run(key, self._capture)
+        with slot.settled_on_error():
+            slot.stream.wait(self._used)
+            slot.run(key)
         slot.ticket = Ticket(count, key, slot)
+        if self._capture:
+            self._try_to_capture(slot, key)
         return slot.ticket
+
+    def _try_to_capture(self, slot: Slot, key: GraphKey) -> None:
+        try:
+            slot.capture(key)
+        except MaskanimError as error:
+            self._capture = False
+            LOG.warning("note: without a CUDA graph from here on, %s: %s", COST, error)
 
     def _free_slot(self) -> Slot:
         """The next slot, when its batch is done and its result is safe."""

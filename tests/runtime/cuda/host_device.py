@@ -64,6 +64,8 @@ class HostDevice(Device):
         lost: whether a call has failed for good; what was queued never runs then.
         allocations: of device and pinned memory.
         captures: of graphs.
+        calls_of_captures: calls whose failure, if it does not lose the context, costs a graph alone.
+        no_capture: an error with which every capture ends when all of it is queued; empty for none.
     """
 
     binding = "host"
@@ -81,7 +83,8 @@ class HostDevice(Device):
         super().__init__(0, "host", (0, 0), 2**34)
         self.host_kernels, self.order, self.random = kernels, order, Random(seed)
         self.fail_at, self.error, self.sticky, self.lost = fail_at, error, sticky, False
-        self.calls = self.allocations = self.captures = self.launches = 0
+        self.calls = self.allocations = self.captures = self.launches = self.calls_of_captures = 0
+        self.no_capture = ""
         self.live: dict[int, HostMemory | HostPinned] = {}
         self.pending: list[Node] = []
         self.streams: dict[int, HostStream] = {}
@@ -129,12 +132,15 @@ class HostDevice(Device):
     def capture(self, stream: Stream, work: Work) -> Graph:
         with self.telling("capturing a graph"):
             self.called()
+            self.calls_of_captures += 1
             assert self.recording is None
             origin = cast(HostStream, stream)
             self.recording = Recording(origin, frontiers={id(origin): []})
             try:
                 work()
                 recording = self.recording
+                if self.no_capture:
+                    raise LostError(self.no_capture)
             finally:
                 self.recording = None
             self.captures += 1
@@ -156,6 +162,7 @@ class HostDevice(Device):
         """Count a call, and fail if it is its turn; what orders work fails only when the context is lost."""
         assert not self.released, "a call after the device was closed"
         self.calls += 1
+        self.calls_of_captures += self.recording is not None and not order
         if self.calls == self.fail_at or self.lost:
             self.lost = self.sticky or order
             raise LostError(self.error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import host_device
@@ -67,7 +68,8 @@ def test_whatever_call_fails_is_told_and_all_is_freed(host_kernels: Any, sticky:
     counting = host_device.HostDevice(host_kernels)
     use_it_all(counting, blank_networks(), picture)
     assert counting.calls > 150
-    failed = 0
+    failed, expected = 0, counting.calls - (0 if sticky else counting.calls_of_captures)
+    assert counting.calls_of_captures > 30
     for call in range(1, counting.calls + 1):
         networks = blank_networks()
         device = host_device.HostDevice(host_kernels, fail_at=call, sticky=sticky)
@@ -82,7 +84,52 @@ def test_whatever_call_fails_is_told_and_all_is_freed(host_kernels: Any, sticky:
         assert not any(network.open_sessions for network in networks.values()), f"call {call}"
         assert [type(left) for left in device.given_out.values()] in ([], [host_device.HostModule])
         device.close()
-    assert failed >= counting.calls - 5  # a failing wait at the very end is no error of what was asked for
+    # A failing wait at the very end is no error of what was asked for; a capture that fails costs the graph alone.
+    assert expected - 5 <= failed <= expected
+
+
+def test_no_buffer_is_written_after_an_error_before_its_work_is_done(host_kernels: Any) -> None:
+    """What a failed batch had queued still reads the slot's page-locked buffers, which the next batch fills."""
+    counting = host_device.HostDevice(host_kernels)
+    with CudaRunner(counting, blank_networks(), Perturbation(), slots=1, graph=False) as runner:
+        runner.use(runner.encode_source(SMALL))
+        first = counting.calls
+        runner.submit([SMALL])
+        last = counting.calls
+    checked = 0
+    for call in range(first + 1, last + 1):
+        device = host_device.HostDevice(host_kernels, fail_at=call, sticky=False)
+        with (
+            suppress(MaskanimError),
+            CudaRunner(device, blank_networks(), Perturbation(), slots=1, graph=False) as runner,
+        ):
+            runner.use(runner.encode_source(SMALL))
+            before = list(device.pending)
+            with pytest.raises(MaskanimError, match="LAUNCH_FAILED"):
+                runner.submit([SMALL])
+            if device.lost:  # what was queued never runs
+                continue
+            assert all(node.done for node in device.pending if node not in before), f"call {call}"
+            runner.collect(runner.submit([SMALL]))  # and it goes on
+            checked += 1
+        device.close()
+    assert checked > 8
+
+
+@pytest.mark.parametrize("error", ["CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "CUDA_ERROR_OUT_OF_MEMORY"])
+def test_a_capture_that_fails_costs_the_graph_and_not_the_run(
+    host_kernels: Any, caplog: pytest.LogCaptureFixture, error: str
+) -> None:
+    with host_device.HostDevice(host_kernels) as device:
+        device.no_capture = error
+        with CudaRunner(device, blank_networks(), Perturbation(), slots=2) as runner:
+            runner.use(runner.encode_source(SMALL))
+            assert runner.graphs
+            for _ in range(5):
+                runner.collect(runner.submit([SMALL]))
+            assert not runner.graphs and device.captures == device.launches == 0
+    (told,) = caplog.messages
+    assert told.startswith("note: without a CUDA graph from here on, which takes ") and error in told
 
 
 def test_too_little_memory_says_how_much_there_is(host_kernels: Any) -> None:
