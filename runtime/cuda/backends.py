@@ -69,7 +69,7 @@ def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptio
         version=library.version,
         gpu=Target(name=gpu.name, capability=gpu.capability),
         precision=parse_precision(options.precision),
-        batches=(options.batch, options.batch),
+        batches=(1, options.batch),  # a source is encoded by itself
     )
     with ProgressBar("percent") as bar, _log_told_by(options.tell):
         return find_or_build(bundle, library, request, bar)

@@ -27,10 +27,11 @@ class DeviceNetwork(ABC):
         backend: the library that loaded it, as a person knows it.
         spec: its inputs and output, from `spec.NETWORKS`.
         dtypes: per tensor name, float16 or float32; masks are float32.
-        max_batch: the largest batch, or None for any.
+        min_batch, max_batch: the smallest and the largest batch; no largest is None.
     """
 
     backend: ClassVar[str]
+    min_batch = 1
 
     def __init__(self, spec: NetworkSpec, dtypes: Mapping[str, DType], max_batch: int | None) -> None:
         self.spec, self.dtypes, self.max_batch = spec, dtypes, max_batch
@@ -44,11 +45,14 @@ class DeviceNetwork(ABC):
         """What runs it for one batch on one stream. Sessions of different streams may run at the same time.
 
         Raises:
-            MaskanimError: the batch is too large, or the library refuses.
+            MaskanimError: the batch is too large or too small, or the library refuses.
         """
         if self.max_batch is not None and batch > self.max_batch:
             again = f"Use a smaller batch, or build it again with a profile up to {batch}"
             raise MaskanimError(f"network {self.spec.name}", f"batch {batch}", f"at most {self.max_batch}", again)
+        if batch < self.min_batch:
+            again = f"Build it again with a profile from {batch}"
+            raise MaskanimError(f"network {self.spec.name}", f"batch {batch}", f"at least {self.min_batch}", again)
         return self._session(batch, stream)
 
     @abstractmethod

@@ -17,7 +17,7 @@ from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, TensorSpec
 from maskanim.trt.library import LoadedLibrary
 
 PROFILE = 0  # engines are built with one
-LARGEST = 2  # of a profile's smallest, best and largest shape
+SMALLEST, LARGEST = 0, 2  # of a profile's smallest, best and largest shape
 REBUILD = "Build the plan again"
 
 
@@ -43,8 +43,9 @@ class TensorRTNetwork(DeviceNetwork):
         self._check(spec)
         tensors = (*spec.inputs, spec.output)
         dtypes = {tensor.name: self._dtype(spec, tensor) for tensor in tensors}
-        largest = min(engine.get_tensor_profile_shape(t.name, PROFILE)[LARGEST][0] for t in spec.inputs)
-        super().__init__(spec, dtypes, int(largest))
+        profiles = [engine.get_tensor_profile_shape(tensor.name, PROFILE) for tensor in spec.inputs]
+        super().__init__(spec, dtypes, int(min(profile[LARGEST][0] for profile in profiles)))
+        self.min_batch = int(max(profile[SMALLEST][0] for profile in profiles))
 
     def close(self) -> None:
         self.engine = self._runtime = None

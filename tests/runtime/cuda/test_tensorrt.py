@@ -6,6 +6,7 @@ That the stand-in has no name that the real libraries lack is tests/maskanim/trt
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from enum import Enum
@@ -83,9 +84,13 @@ class Library:
     def answer(self, function: str) -> bool:
         """Whether a function succeeds; if not, the library logs why."""
         if function in self.wrong:
-            for message in ("[engine.cpp::1] Error Code 6: first", "second"):
-                self.log.keep(message, error=True)
+            self.refuse("[engine.cpp::1] Error Code 6: first", "second")
         return function not in self.wrong
+
+    def refuse(self, *messages: str) -> bool:
+        for message in messages:
+            self.log.keep(message, error=True)
+        return False
 
 
 class Engine:
@@ -112,7 +117,7 @@ class Engine:
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[list[int]]:
         assert profile == 0 and name not in self.outputs
-        return [[n, *self.nodes[name].shape[1:]] for n in (1, 1, 4)]
+        return [[n, *self.nodes[name].shape[1:]] for n in self.library.wrong.get("batches", (1, 1, 4))]
 
     def create_runtime_config(self) -> Config:
         return Config()
@@ -158,6 +163,9 @@ class Context:
         return self.library.answer("set_optimization_profile_async")
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        smallest, _, largest = self.engine.get_tensor_profile_shape(name, 0)
+        if not all(low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
+            return self.library.refuse(f"setInputShape: {shape} is not in the profile of {name}")
         self.shapes[name] = shape
         return self.library.answer("set_input_shape")
 
@@ -168,8 +176,15 @@ class Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         """Queue it. A context works in one memory: it is not for two streams."""
-        assert stream == self.stream and self.memory and set(self.addresses) == set(self.engine.nodes)
+        assert stream == self.stream and self.memory
         device = self.library.device
+        for name, node in self.engine.nodes.items():
+            if name not in self.addresses:
+                return self.library.refuse(f"enqueueV3: no address of {name} was set")
+            if name not in self.shapes and name not in self.engine.outputs:
+                return self.library.refuse(f"enqueueV3: no shape of {name} was set")
+            batch = next(iter(self.shapes.values()))[0]
+            device.check(self.addresses[name], batch * math.prod(node.shape[1:]) * np.dtype(self._type(name)).itemsize)
         assert self.runs or device.recording is None, "the first run is captured"
         self.runs += 1
         addresses = dict(self.addresses)
@@ -293,6 +308,25 @@ def test_a_batch_beyond_the_profile(device: Any) -> None:
     assert network.max_batch == 4
     with device.stream() as stream, pytest.raises(MaskanimError, match="batch 5; expected at most 4"):
         network.session(5, stream)
+
+
+def test_a_batch_below_the_profile(device: Any, frames: list[Frame]) -> None:
+    """A source is encoded by itself, whatever the batch of the frames."""
+    library = Library(device, wrong={"batches": (2, 2, 2)})
+    networks = open_networks(contents(), library.loaded())
+    with pytest.raises(MaskanimError, match=r"network m: batch 1; expected at least 2\. Build it again"):
+        CudaRunner(device, networks, Perturbation(), batch=2)
+
+
+def test_the_stand_in_refuses_what_tensorrt_refuses(device: Any) -> None:
+    library = Library(device)
+    network = TensorRTNetwork(NETWORKS["m"], contents()["m"], library.loaded())
+    with device.stream() as stream, network.session(1, stream) as session:
+        context = session._context
+        assert not context.set_input_shape("image", (5, 3, 256, 256)) and not context.set_input_shape(
+            "image", (1, 3, 256, 128)
+        )
+        assert not context.execute_async_v3(stream.handle) and "no address of image" in library.log.errors[-1]
 
 
 def test_the_real_library_refuses_what_is_no_plan() -> None:
