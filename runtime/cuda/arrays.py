@@ -1,4 +1,8 @@
-"""Arrays in device memory: allocated here, or given and taken without a copy through ``__cuda_array_interface__``."""
+"""Arrays in device memory: allocated here, or given to and taken from other libraries without a copy.
+
+Whoever reads an array has to come after whoever writes it. DLPack and version 3 of ``__cuda_array_interface__`` say on
+which stream that is; an older version does not, and then all that the GPU has to do is waited for.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ from maskanim.ops import Array, centre_square
 from maskanim.runtime.cuda.device import Device, Stream
 
 DType = np.dtype[Any]
+
+CUDA_ARRAY_WITH_STREAM = 3  # the version of __cuda_array_interface__ that says which stream writes
+DLPACK_CUDA = (2, 13)  # DLPack's device types: a GPU's memory, and managed memory
 
 
 @dataclass(frozen=True)
@@ -62,40 +69,13 @@ class DeviceArray:
         }
 
 
-def from_interface(array: object, subject: str) -> DeviceArray:
-    """What an object with ``__cuda_array_interface__`` says of itself, versions 2 and 3.
-
-    Args:
-        array: kept by the result as its owner.
-        subject: what it is, for the error.
-
-    Raises:
-        MaskanimError: it has no such interface, or one with a mask.
-    """
-    try:
-        told = array.__cuda_array_interface__  # type: ignore[attr-defined]
-    except AttributeError:
-        wanted = "a NumPy array, or one in device memory with __cuda_array_interface__"
-        raise MaskanimError(subject, type(array).__name__, wanted) from None
-    if told.get("mask") is not None:
-        raise MaskanimError(subject, "a masked array in device memory", "one without a mask")
-    strides = told.get("strides")
-    return DeviceArray(
-        address=int(told["data"][0]),
-        shape=tuple(told["shape"]),
-        dtype=np.dtype(told["typestr"]),
-        strides=None if strides is None else tuple(strides),
-        stream=told.get("stream"),
-        owner=array,
-    )
-
-
-def device_square(frame: object) -> DeviceArray:
+def device_square(frame: Any, stream: Stream) -> DeviceArray:
     """The largest centred square of a picture in device memory, as `ops.centre_square`.
 
     Args:
-        frame: (H, W, 3) uint8 RGB with ``__cuda_array_interface__``. Rows may be anywhere; a row's pixels lie side by
-            side.
+        frame: (H, W, 3) uint8 RGB with DLPack or ``__cuda_array_interface__``. Rows may be anywhere; a row's pixels lie
+            side by side.
+        stream: will read it; what is queued there from here on runs when it is written.
 
     Returns:
         (S, S, 3) uint8, a view with strides.
@@ -103,13 +83,51 @@ def device_square(frame: object) -> DeviceArray:
     Raises:
         MaskanimError: it is not such a picture, or too small.
     """
-    array = from_interface(frame, "frame")
+    offered = None if hasattr(frame, "__dlpack_device__") else getattr(frame, "__cuda_array_interface__", None)
+    array = _by_dlpack(frame, stream) if offered is None else _described(frame, offered)
     # NumPy only computes with the address; nothing is read through it.
     square = centre_square(np.asarray(_Described(array)))
     if square.strides[1:] != (3, 1):
         received = f"an array in device memory with strides {array.strides}"
         raise MaskanimError("frame", received, "adjacent pixels of three adjacent bytes: strides (any, 3, 1)")
-    return replace(array, address=square.ctypes.data, shape=square.shape, strides=square.strides)
+    if offered is not None:
+        _wait(stream, offered)
+    return replace(array, address=square.ctypes.data, shape=square.shape, strides=square.strides, stream=None)
+
+
+def _by_dlpack(frame: Any, stream: Stream) -> DeviceArray:
+    kind = frame.__dlpack_device__()[0] if hasattr(frame, "__dlpack_device__") else None
+    if kind not in DLPACK_CUDA:
+        received = (
+            type(frame).__name__ if kind is None else f"{type(frame).__name__} on DLPack's device type {int(kind)}"
+        )
+        wanted = "a NumPy array, or one in device memory with DLPack or __cuda_array_interface__"
+        raise MaskanimError("frame", received, wanted)
+    view = stream.device.take_dlpack(frame, stream)
+    strides = view.strides and tuple(count * view.dtype.itemsize for count in view.strides)
+    return DeviceArray(int(view.ptr), tuple(view.shape), np.dtype(view.dtype), strides, owner=(view, frame))
+
+
+def _described(frame: object, told: Mapping[str, Any]) -> DeviceArray:
+    if told.get("mask") is not None:
+        raise MaskanimError("frame", "a masked array in device memory", "one without a mask")
+    strides = told.get("strides")
+    return DeviceArray(
+        address=int(told["data"][0]),
+        shape=tuple(told["shape"]),
+        dtype=np.dtype(told["typestr"]),
+        strides=None if strides is None else tuple(strides),
+        owner=frame,
+    )
+
+
+def _wait(stream: Stream, told: Mapping[str, Any]) -> None:
+    """Let a stream wait for what ``__cuda_array_interface__`` says of the writer."""
+    writer = told.get("stream")
+    if writer is not None:
+        stream.wait_handle(writer)
+    elif told["version"] < CUDA_ARRAY_WITH_STREAM:
+        stream.device.synchronize()
 
 
 class _Described:

@@ -51,6 +51,14 @@ class CudaCoreDevice(Device):
         with self.telling("copying"):
             _call(driver.cuMemcpyDtoDAsync, destination, source, size, stream.handle)
 
+    def synchronize(self) -> None:
+        with self.telling("waiting for its work"):
+            _call(driver.cuCtxSynchronize)
+
+    def hold_default_stream(self, event: Event) -> None:
+        with self.telling("ordering the default stream"):
+            core.LEGACY_DEFAULT_STREAM.wait(cast(_Event, event).core)
+
     def capture(self, stream: Stream, work: Callable[[], object]) -> Graph:
         with self.telling("capturing a graph"):
             builder = cast(_Stream, stream).core.create_graph_builder()

@@ -234,6 +234,25 @@ class Device(ABC):
     def copy(self, destination: int, source: int, size: int, stream: Stream) -> None:
         """Queue a copy of `size` bytes from one device address to another."""
 
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait on the host for all that is queued in this context, by whomever."""
+
+    @abstractmethod
+    def hold_default_stream(self, event: Event) -> None:
+        """What others queue on CUDA's default stream from here on runs after the event's last record."""
+
+    def take_dlpack(self, array: Any, stream: Stream) -> Any:
+        """An array of another library by DLPack, whose owner makes the stream wait until it is written.
+
+        Returns:
+            cuda-core's view of it: ``ptr``, ``shape``, ``dtype``, ``strides`` in elements. It keeps the memory.
+        """
+        from cuda.core.utils import StridedMemoryView
+
+        with self.telling("taking an array by DLPack"):
+            return StridedMemoryView.from_dlpack(array, stream_ptr=stream.handle)
+
     def capture(self, stream: Stream, work: Callable[[], object]) -> Graph:
         """Turn what `work` queues on a stream into a graph instead of running it.
 

@@ -15,7 +15,7 @@ from maskanim import pipeline
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.runtime.cuda.arrays import DeviceArray, allocate, to_host
-from maskanim.runtime.cuda.device import Device, Graph
+from maskanim.runtime.cuda.device import Device, Event, Graph
 from maskanim.runtime.cuda.kernels import KERNELS
 from maskanim.runtime.cuda.networks import FLOAT, DeviceNetwork
 from maskanim.runtime.cuda.pipeline import (
@@ -137,6 +137,7 @@ class Slot:
         self.masks: Array = pinned.array.view(np.float32).reshape(self.perturbed.shape)
         self.staging: OrderedDict[int, StagingBuffer] = OrderedDict()
         self.graphs: dict[GraphKey, Graph] = {}
+        self._squares: Sequence[DeviceArray] = ()
         self._animations: dict[bool, pipeline.Animation[DeviceArray]] = {}  # by whether it was replayed
         owned.callback(self._close)
         self._streams = (side.stream, self.stream)
@@ -149,8 +150,10 @@ class Slot:
         for place, square in zip(staging.host, squares, strict=False):
             np.copyto(place, square)
 
-    def put_device(self, squares: Sequence[DeviceArray]) -> None:
-        """Queue the preprocessing of squares in device memory: no graph can hold addresses that change."""
+    def put_device(self, squares: Sequence[DeviceArray], written: Event) -> None:
+        """Queue the preprocessing of squares in device memory, behind an event: no graph can hold other addresses."""
+        self._squares = squares  # which own their memory, until the slot is used again
+        self.stream.wait(written)
         for index, square in enumerate(squares):
             preprocess(self.module, self.stream, square, self.images.item(index))
 

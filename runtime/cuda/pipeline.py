@@ -203,7 +203,7 @@ class Encoder:
     def _square(self, frame: object, staging: ExitStack) -> DeviceArray:
         """A picture's centred square in device memory."""
         if not isinstance(frame, np.ndarray):
-            return device_square(frame)
+            return device_square(frame, self.stream)
         pixels = np.ascontiguousarray(centre_square(frame))
         square = allocate(self.device, staging, pixels.shape, pixels.dtype)
         self.device.upload(square.address, pixels, self.stream)
@@ -217,9 +217,7 @@ class Encoder:
 
 
 def preprocess(module: Module, stream: Stream, square: DeviceArray, image: DeviceArray) -> None:
-    """Queue `ops.preprocess` of one square into an image, once the square is there."""
-    if square.stream is not None:
-        stream.wait_handle(square.stream)
+    """Queue `ops.preprocess` of one square into an image."""
     strides = square.strides or (square.shape[1] * 3, 3, 1)
     kernel = KERNELS[of_images("preprocess", image.dtype)]
     module.launch(kernel, 1, stream, square.address, 0, strides[0], square.shape[0], image.address)

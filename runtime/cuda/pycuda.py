@@ -51,6 +51,13 @@ class PyCudaDevice(Device):
         with self.telling("copying"):
             cuda.memcpy_dtod_async(destination, source, size, cast(_Stream, stream).pycuda)
 
+    def synchronize(self) -> None:
+        with self.telling("waiting for its work"):
+            cuda.Context.synchronize()
+
+    def hold_default_stream(self, event: Event) -> None:
+        """It waits by itself: no stream of this device is a non-blocking one."""
+
     def _allocate(self, size: int) -> Memory:
         return _Memory(self, size)
 
@@ -107,9 +114,7 @@ class _Stream(Stream):
             self.pycuda.wait_for_event(cast(_Event, event).pycuda)
 
     def wait_handle(self, handle: int) -> None:
-        # PyCUDA cannot take another library's stream, so the host waits for all of the context's.
-        with self.device.telling("waiting for another library's stream"):
-            cuda.Context.synchronize()
+        self.device.synchronize()  # PyCUDA cannot take another library's stream
 
     def synchronize(self) -> None:
         with self.device.telling("waiting for its work"):

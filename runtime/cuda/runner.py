@@ -72,8 +72,10 @@ class CudaRunner:
             self._encoder = Encoder(device, networks["m"], perturbation, owned)
             self._live = allocate_source(device, owned, batch, images)
             self._used = owned.enter_context(device.event())
-            self._stream = owned.enter_context(device.stream())
+            self._written = owned.enter_context(device.event())
+            self._stream, self._incoming = (owned.enter_context(device.stream()) for _ in range(2))
             owned.callback(self._stream.synchronize)
+            owned.callback(self._incoming.synchronize)
             self._slots = [Slot(device, networks, perturbation, self._live, owned) for _ in range(slots)]
             self._owned = owned.pop_all()
         self._next = cycle(self._slots)
@@ -89,7 +91,8 @@ class CudaRunner:
         """All that depends on the source alone; needed once per source. Waits until it is done.
 
         Args:
-            frame: (H, W, 3) uint8 RGB of any size from 64x64, NumPy or with ``__cuda_array_interface__``.
+            frame: (H, W, 3) uint8 RGB of any size from 64x64, NumPy, or in device memory with DLPack or
+                ``__cuda_array_interface__``; there it is read once what writes it is done.
 
         Raises:
             MaskanimError: not a picture, or too small.
@@ -135,10 +138,11 @@ class CudaRunner:
             slot = self._free_slot()
             slot.put_host(squares)
         else:
-            on_device = [device_square(frame) for frame in frames]
+            on_device = [device_square(frame, self._incoming) for frame in frames]
+            self._written.record(self._incoming)
             slot = self._free_slot()
             with slot.settled_on_error():
-                slot.put_device(on_device)
+                slot.put_device(on_device, self._written)
         return self._run(slot, len(frames), GraphKey(side, to_host, recorded=record))
 
     def submit_masks(self, masks: Sequence[Array], *, to_host: bool = True) -> Ticket:
@@ -196,13 +200,16 @@ class CudaRunner:
         """A batch's frames where they are, without waiting for them.
 
         Returns:
-            (n, 256, 256, 3) uint8 RGB, to be read after what its ``stream`` holds. It is overwritten by the `slots`-th
-            batch submitted after it: reading has to be finished by then.
+            (n, 256, 256, 3) uint8 RGB, to be read after what its ``stream`` holds. Libraries that know version 3 of
+            ``__cuda_array_interface__``, such as CuPy, see to that. For those that do not, such as PyTorch, CUDA's
+            default stream waits for it; work on other streams has to wait for ``stream`` by itself. It is overwritten
+            by the `slots`-th batch submitted after it: reading has to be finished by then.
 
         Raises:
             MaskanimError: that batch has been submitted already.
         """
         slot = self._slot(ticket)
+        self.device.hold_default_stream(slot.done)
         return replace(slot.pixels.head(ticket.count), stream=slot.stream.handle)
 
     def steps(self, ticket: Ticket) -> pipeline.Animation[Array]:

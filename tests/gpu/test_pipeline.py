@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -132,11 +132,15 @@ def test_frames_that_are_on_the_device_stay_there(device: Device, frames: list[F
     with opened(device, half=True) as runner:
         runner.use(runner.encode_source(frames[0]))
         expected = runner.collect(runner.submit([frames[1]]))
-        there = module.from_numpy(frames[1]).cuda() if library == "torch" else module.asarray(frames[1])
-        torch.cuda.synchronize()  # PyTorch's arrays do not say which stream they wait for
-        result = runner.collect_on_device(runner.submit([there], to_host=False))
+        host = torch.from_numpy(frames[1]).pin_memory()
+        with torch.cuda.stream(torch.cuda.Stream()) if library == "torch" else nullcontext():
+            # Late on a stream of its own: what reads at once reads zeros.
+            there = torch.zeros_like(host, device="cuda") if library == "torch" else module.asarray(frames[1])
+            if library == "torch":
+                torch.cuda._sleep(50_000_000)
+                there.copy_(host, non_blocking=True)
+            result = runner.collect_on_device(runner.submit([there], to_host=False))
         assert result.stream
-        torch.cuda.ExternalStream(result.stream).synchronize()  # nor does it wait for the stream of others
         got = (
             torch.as_tensor(result, device="cuda").cpu().numpy() if library == "torch" else module.asarray(result).get()
         )

@@ -21,6 +21,7 @@ from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
 
 GUARD = 256  # bytes around each allocation, and its alignment
 GUARD_BYTE, FRESH_BYTE = 0xA5, 0xFF  # floats made of 0xFF are NaN
+DEFAULT = 1  # the handle of CUDA's default stream, on which libraries work that say nothing of streams
 Work = Callable[[], object]
 
 # In which order streams run what may run now: only what is waited for, everything else first, or anyhow.
@@ -90,6 +91,8 @@ class HostDevice(Device):
         self.streams: dict[int, HostStream] = {}
         self.recording: Recording | None = None
         self.released = False
+        self.default_stream = HostStream(self, DEFAULT)
+        self.given_out.clear()  # that one is CUDA's
 
     def kernels(self) -> Module:
         if self._module is None:
@@ -128,6 +131,15 @@ class HostDevice(Device):
             self.check(destination, size)
             self.check(source, size)
             cast(HostStream, stream).put(partial(self.move, destination, source, size), destination, source)
+
+    def synchronize(self) -> None:
+        with self.telling("waiting for its work"):
+            self.called(order=True)
+            assert self.recording is None, "the host waits during a capture"
+            self.run_until(self.pending)
+
+    def hold_default_stream(self, event: Event) -> None:
+        self.default_stream.wait(event)
 
     def capture(self, stream: Stream, work: Work) -> Graph:
         with self.telling("capturing a graph"):
@@ -290,9 +302,9 @@ class HostPinned(_Guarded, PinnedMemory):
 
 
 class HostStream(Stream):
-    def __init__(self, device: HostDevice) -> None:
+    def __init__(self, device: HostDevice, handle: int | None = None) -> None:
         super().__init__(device)
-        self.host, self.handle = device, 1000 + len(device.streams)
+        self.host, self.handle = device, 1000 + len(device.streams) if handle is None else handle
         device.streams[self.handle] = self
         self.last: list[Node] = []
 

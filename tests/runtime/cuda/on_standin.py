@@ -113,6 +113,10 @@ def main(binding: str, folder: Path, output: Path) -> dict[str, Any]:
             with device.stream() as first, device.stream() as second:
                 first.wait_handle(second.handle)
                 first.wait_handle(1)
+                with device.event() as event:
+                    event.record(first)
+                    device.hold_default_stream(event)
+                device.synchronize()
     except MaskanimError as error:
         told["error"] = str(error)
     told["held"] = {kind: standin.standin_held(number) for number, kind in enumerate(KINDS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,53 @@ import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import centre_square
-from maskanim.runtime.cuda.arrays import DeviceArray, device_square, from_interface
+from maskanim.runtime.cuda.arrays import DeviceArray, device_square
+from maskanim.runtime.cuda.device import Device
 
 BYTE = np.dtype(np.uint8)
+
+
+class Reader:
+    """A stream, and its device, that keep what they are asked to wait for."""
+
+    handle = 4711
+
+    def __init__(self) -> None:
+        self.device: Any = self
+        self.waited: list[Any] = []
+
+    def wait_handle(self, handle: int) -> None:
+        self.waited.append(handle)
+
+    def synchronize(self) -> None:
+        self.waited.append("all")
+
+    def take_dlpack(self, array: Any, stream: Any) -> Any:
+        assert stream is self
+        return Device.take_dlpack(self, array, stream)  # type: ignore[arg-type]
+
+    def telling(self, doing: str) -> Any:
+        return nullcontext()
+
+
+def square_of(frame: object) -> DeviceArray:
+    return device_square(frame, Reader())  # type: ignore[arg-type]
+
+
+class ByDLPack:
+    """An object of another library with DLPack. Its memory is the host's, so that a test can look at it."""
+
+    def __init__(self, array: np.ndarray[Any, Any], kind: int = 2) -> None:
+        self.array, self.kind = array, kind
+        self.streams: list[int] = []
+        self.__cuda_array_interface__ = {"version": 2}  # PyTorch has both, and this one does not say enough
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.kind, 0
+
+    def __dlpack__(self, *, stream: int, **options: Any) -> object:
+        self.streams.append(stream)
+        return self.array.__dlpack__(**options)
 
 
 class Described:
@@ -47,8 +92,6 @@ def test_the_interface_goes_round() -> None:
         "stream": 7,
         "version": 3,
     }
-    taken = from_interface(array, "frame")
-    assert taken == array and taken.owner is array
 
 
 def test_parts_of_a_batch() -> None:
@@ -69,16 +112,45 @@ def test_a_square_shows_the_pixels_of_the_hosts(shape: tuple[int, int], layout: 
     if layout == "upside down":
         frame = frame[::-1]
     described = Described(frame, **({"strides": None} if layout == "no strides" else {}))
-    square = device_square(described)
+    square = square_of(described)
     np.testing.assert_array_equal(pixels(square), centre_square(frame))
     assert square.owner is described
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_the_stream_is_kept(version: int) -> None:
-    frame = np.zeros((64, 64, 3), np.uint8)
-    assert device_square(Described(frame, version=version)).stream is None
-    assert device_square(Described(frame, version=version, stream=1)).stream == 1
+@pytest.mark.parametrize(
+    ("said", "waited"),
+    [
+        ({"version": 3, "stream": 7}, [7]),
+        ({"version": 3, "stream": None}, []),  # nothing is queued on it
+        ({"version": 3}, []),
+        ({"version": 2}, ["all"]),  # nobody knows
+        ({"version": 2, "stream": 1}, [1]),
+    ],
+)
+def test_the_reader_waits_for_the_writer(said: dict[str, Any], waited: list[Any]) -> None:
+    reader: Any = Reader()
+    device_square(Described(np.zeros((64, 64, 3), np.uint8), **said), reader)
+    assert reader.waited == waited
+    with pytest.raises(MaskanimError):
+        device_square(Described(np.zeros((64, 63, 3), np.uint8), **said), reader)
+    assert reader.waited == waited  # for what is refused nobody waits
+
+
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[:, 3:70], np.s_[::-1]])
+def test_dlpack_is_preferred_and_tells_the_writer_who_reads(part: Any) -> None:
+    pytest.importorskip("cuda.core", reason="DLPack is read by cuda-core")
+    reader: Any = Reader()
+    frame = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)[part]
+    given = ByDLPack(frame)
+    square = device_square(given, reader)
+    np.testing.assert_array_equal(pixels(square), centre_square(frame))
+    assert given.streams == [reader.handle] and not reader.waited
+    assert given in square.owner  # type: ignore[operator]
+
+
+def test_dlpack_of_an_array_on_the_host_is_refused() -> None:
+    with pytest.raises(MaskanimError, match="frame: ByDLPack on DLPack's device type 1; expected a NumPy array, or"):
+        square_of(ByDLPack(np.zeros((64, 64, 3), np.uint8), kind=1))
 
 
 @pytest.mark.parametrize(
@@ -96,15 +168,15 @@ def test_the_stream_is_kept(version: int) -> None:
 )
 def test_what_is_no_picture_is_refused(array: np.ndarray[Any, Any], changes: dict[str, Any], told: str) -> None:
     with pytest.raises(MaskanimError, match=told):
-        device_square(Described(array, **changes))
+        square_of(Described(array, **changes))
 
 
 def test_an_array_on_the_host_is_refused() -> None:
     with pytest.raises(MaskanimError, match="frame: list; expected a NumPy array, or one in device memory"):
-        device_square([1, 2])
+        square_of([1, 2])
 
 
 def test_nothing_is_read_through_the_address() -> None:
     """An address that no process has: reading there would end this one."""
     frame = DeviceArray(64, (100, 200, 3), BYTE)
-    assert device_square(frame).address == 64 + 50 * 3
+    assert square_of(frame).address == 64 + 50 * 3

@@ -52,7 +52,7 @@ def test_all_of_it_and_the_whole_pipeline(standin: Any, tmp_path: Path) -> None:
         (
             "cuStreamWaitEvent",
             906,
-            "waiting for an event: CUDA_ERROR_STREAM_CAPTURE_IMPLICIT; expected no error. Run without",
+            "waiting for an event: CUDA_ERROR_STREAM_CAPTURE_IMPLICIT; expected no error. Run with",
         ),
         ("cuEventRecord", 700, "recording an event: CUDA_ERROR_ILLEGAL_ADDRESS"),
         ("cuStreamBeginCapture", 906, "capturing a graph: CUDA_ERROR_STREAM_CAPTURE_IMPLICIT"),

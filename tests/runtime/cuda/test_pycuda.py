@@ -45,7 +45,7 @@ def test_all_of_it_and_the_whole_pipeline(standin: Any, tmp_path: Path) -> None:
         ("cuMemcpyHtoDAsync", 700, "copying to it: cuMemcpyHtoDAsync failed: illegal address"),
         ("cuStreamSynchronize", 700, "waiting for its work: cuStreamSynchronize failed"),
         ("cuEventRecord", 700, "recording an event: cuEventRecord failed"),
-        ("cuCtxSynchronize", 700, "waiting for another library's stream: cuCtxSynchronize failed"),
+        ("cuCtxSynchronize", 700, "waiting for its work: cuCtxSynchronize failed"),
     ],
 )
 def test_each_error_is_told_in_one_line_and_nothing_is_left(

@@ -37,9 +37,15 @@ ORDERS = ("lazy", "eager", "shuffled")
 
 
 class Foreign:
-    """A picture in device memory, as another library gives it."""
+    """A picture in device memory, as another library gives it.
 
-    def __init__(self, device: Any, picture: Frame, stream: Any = None, padding: int = 0) -> None:
+    Args:
+        stream: on which it is written; None if it is written already.
+        padding: bytes behind each row.
+        version: of ``__cuda_array_interface__``; the second says nothing of the stream, as PyTorch's.
+    """
+
+    def __init__(self, device: Any, picture: Frame, stream: Any = None, padding: int = 0, version: int = 3) -> None:
         height, width = picture.shape[:2]
         row = 3 * width + padding
         self.memory = device.allocate(height * row)
@@ -54,8 +60,24 @@ class Foreign:
             picture.shape,
             np.dtype(np.uint8),
             strides=(row, 3, 1) if padding else None,
-            stream=None if stream is None else stream.handle,
+            stream=None if stream is None or version == 2 else stream.handle,
         ).__cuda_array_interface__
+        self.__cuda_array_interface__["version"] = version
+
+
+class ForeignDLPack(Foreign):
+    """The same with DLPack, whose protocol makes the reader's stream wait for the writer's."""
+
+    def __init__(self, device: Any, picture: Frame, stream: Any) -> None:
+        super().__init__(device, picture, stream, version=2)
+        self.device, self.picture, self.stream = device, picture, stream
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: int, **options: Any) -> object:
+        self.device.streams[stream].wait_handle(self.stream.handle)
+        return self.memory.array.reshape(self.picture.shape).__dlpack__(**options)
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +273,34 @@ def test_frames_in_device_memory_are_taken_and_given_without_a_copy(
         assert_near(found, wanted[index : index + 2])
         kept.append(frames)
     assert runner.device.captures == 2
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", ["version 2", "DLPack"])
+def test_frames_of_a_library_that_says_nothing_of_streams(
+    start: Any, animator: Animator, pictures: list[Frame], order: str, kind: str
+) -> None:
+    """PyTorch's way: written on a stream that the interface does not name, and read on the default stream."""
+    if kind == "DLPack":
+        pytest.importorskip("cuda.core", reason="DLPack is read by cuda-core")
+    runner = start(order, slots=2)
+    device, writer = runner.device, runner.device.stream()
+
+    def given(picture: Frame) -> Foreign:
+        if kind == "DLPack":
+            return ForeignDLPack(device, picture, writer)
+        return Foreign(device, picture, writer, version=2)
+
+    with runner.encode_source(given(pictures[0])) as source:
+        runner.use(source)
+    kept = []
+    for frame, wanted in zip(pictures[:4], expected(animator, pictures[0], pictures[:4]), strict=True):
+        kept.append(given(frame))
+        array = runner.collect_on_device(runner.submit([kept[-1]], to_host=False))
+        found = np.empty(array.shape, np.uint8)
+        device.download(found, array.address, device.default_stream)
+        device.default_stream.synchronize()
+        assert_near(found, wanted[None])
 
 
 @pytest.mark.parametrize("to_host", [True, False])
