@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from maskanim.app.setting import Setting
-from maskanim.app.stage import Loaded
+from maskanim.app.context import AppContext
+from maskanim.app.worker import LoadedModel
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import read_picture
@@ -36,11 +36,11 @@ class Seen(NamedTuple):
     seconds: float
 
 
-def animate_camera(setting: Setting, frame: Any, picture: Any, model: Any, engine: Any) -> Seen:
+def animate_camera(context: AppContext, frame: Any, picture: Any, model: Any, engine: Any) -> Seen:
     """Animate the chosen picture by a frame, if the model is free.
 
     Args:
-        setting: what the page works with.
+        context: what the page works with.
         frame: as the page sends it; see `camera_frame`.
         picture, model, engine: what was chosen.
 
@@ -49,15 +49,15 @@ def animate_camera(setting: Setting, frame: Any, picture: Any, model: Any, engin
         BusyError: the model is not free.
     """
     start = time.perf_counter()
-    image, path = camera_frame(frame), setting.uploaded(picture, "picture")
-    setting.limits.check_picture(path)
-    if setting.stage.waiting:
+    image, path = camera_frame(frame), context.uploaded(picture, "picture")
+    context.limits.check_picture(path)
+    if context.worker.waiting:
         raise BusyError
 
-    def work(loaded: Loaded) -> Frame:
+    def work(loaded: LoadedModel) -> Frame:
         return loaded.animator.animate(loaded.source(path, lambda: read_picture(path)), image)
 
-    animated = setting.stage.submit(setting.model(model), setting.engine(engine), work).result()
+    animated = context.worker.submit(context.model(model), context.engine(engine), work).result()
     return Seen(animated, time.perf_counter() - start)
 
 

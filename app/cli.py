@@ -30,11 +30,11 @@ def run(
     """Serve a page on which a picture and a clip are dropped, animated and downloaded, and a camera can be tried."""
     from maskanim.app.limits import MEGABYTE, Limits
     from maskanim.app.server import listen, page, serve
-    from maskanim.app.stage import Stage
+    from maskanim.app.worker import ModelWorker
     from maskanim.runtime.live.hosts import in_url, is_loopback
 
     limits = Limits(int(max_megabytes * MEGABYTE), int(max_megapixels * 1e6), max_seconds, max_waiting)
-    with listen(host, port) as listening, page(host, Stage(), limits, models) as application:
+    with listen(host, port) as listening, page(host, ModelWorker(), limits, models) as application:
         typer.echo(f"maskanim-app: http://{in_url(host)}:{listening.getsockname()[1]}/ (end it with Ctrl-C)")
         if not is_loopback(host):
             typer.echo(f"warning: everyone who reaches {host} can use this page, and this machine's processor")

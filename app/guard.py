@@ -9,7 +9,7 @@ from typing import Any
 
 from maskanim.app.limits import MEGABYTE, Limits, check_uploaded
 from maskanim.errors import MaskanimError
-from maskanim.runtime.live.hosts import host_is_ours, is_loopback
+from maskanim.runtime.live.hosts import refusal
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -72,14 +72,15 @@ class Guard:
                 body = await _read(receive, length)
                 self._check_files(body)
                 receive = _again(body, receive)
-        except Refusal as refusal:
-            await _answer(send, refusal)
+        except Refusal as refused:
+            await _answer(send, refused)
             return
         await self._page(scope, receive, _with_headers(send))
 
     def _check(self, scope: Scope) -> int:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        self._check_origin(scope, headers)
+        if told := refusal(self._host, (scope.get("client") or ("",))[0], headers):
+            raise Refusal(403, told)
         method, path = scope["method"], scope["path"]
         if method in ("GET", "HEAD"):
             if path.startswith(FILE):
@@ -90,18 +91,6 @@ class Guard:
         if method != "POST" or not (path in POSTED or path.startswith(POSTED_BELOW)):
             raise Refusal(405, "The page does not ask for this.")
         return self._length(path, headers.get("content-length", ""))
-
-    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
-        client = (scope.get("client") or ("",))[0]
-        if is_loopback(self._host) and not is_loopback(client):
-            raise Refusal(403, "This page is for the machine that it runs on.")
-        if not host_is_ours(headers.get("host"), self._host):
-            raise Refusal(403, "This page does not go by that name.")
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("host"):
-            raise Refusal(403, "Another site may not use this page.")
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
-            raise Refusal(403, "Another site may not use this page.")
 
     def _length(self, path: str, stated: str) -> int:
         if not stated.isdecimal():
@@ -175,10 +164,10 @@ def _with_headers(send: Send) -> Send:
     return with_headers
 
 
-async def _answer(send: Send, refusal: Refusal) -> None:
-    body = f"{refusal.told}\n".encode()
+async def _answer(send: Send, refused: Refusal) -> None:
+    body = f"{refused.told}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *HEADERS]
     # What was not read of the request must not be taken for the next one.
     headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from maskanim.app.animation import Animated, CancelledError, Job, animate
+from maskanim.app.animation import Animated, CancelledError, Request, animate
 from maskanim.app.camera import BusyError, animate_camera
-from maskanim.app.setting import Setting
-from maskanim.app.words import progress, still, summary, told, without_folders
+from maskanim.app.context import AppContext
+from maskanim.app.html import progress, still, summary, told, without_folders
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
-from maskanim.runtime.engines import AUTO
+from maskanim.runtime.backends import AUTO
 
 TITLE = "maskanim"
 SECONDS_PER_LOOK = 0.1
@@ -36,7 +36,7 @@ class Chosen(NamedTuple):
     engine: gr.Dropdown
 
 
-def build(setting: Setting) -> gr.Blocks:
+def build(context: AppContext) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_text("header.html"), elem_id="header")
@@ -52,22 +52,22 @@ def build(setting: Setting) -> gr.Blocks:
                     elem_id="picture",
                 )
                 with gr.Row():
-                    names = list(setting.models)
+                    names = list(context.models)
                     model = gr.Dropdown(names, value=names[0], label="Model", min_width=120)
-                    engine = gr.Dropdown(setting.engines, value=AUTO, label="Engine", min_width=120)
+                    engine = gr.Dropdown(context.engines, value=AUTO, label="Engine", min_width=120)
                 chosen = Chosen(picture, model, engine)
                 with gr.Tab("Clip") as clip_tab:
                     clip = _clip_inputs()
                 with gr.Tab("Camera") as camera_tab:
                     camera = _camera_input()
             with gr.Column(scale=7, min_width=300) as clip_side:
-                _clip_results(setting, chosen, clip)
+                _clip_results(context, chosen, clip)
             with gr.Column(scale=7, min_width=300, visible=False) as camera_side:
-                _camera_results(setting, chosen, camera)
+                _camera_results(context, chosen, camera)
         gr.HTML(_text("footer.html"), elem_id="footer")
         for tab, visible in ((clip_tab, True), (camera_tab, False)):
             tab.select(partial(_shown, visible), None, [clip_side, camera_side], queue=False, api_visibility="private")
-    page.queue(max_size=setting.limits.waiting, default_concurrency_limit=1, api_open=False)
+    page.queue(max_size=context.limits.waiting, default_concurrency_limit=1, api_open=False)
     return page
 
 
@@ -97,7 +97,7 @@ def _clip_inputs() -> ClipInputs:
     return ClipInputs(driving, begin, stop, demo, status)
 
 
-def _clip_results(setting: Setting, chosen: Chosen, given: ClipInputs) -> None:
+def _clip_results(context: AppContext, chosen: Chosen, given: ClipInputs) -> None:
     result = gr.Video(label="Result", autoplay=True, loop=True, buttons=[], interactive=False, elem_id="result")
     with gr.Column(elem_id="beside"):
         masks = gr.Video(
@@ -107,7 +107,7 @@ def _clip_results(setting: Setting, chosen: Chosen, given: ClipInputs) -> None:
     download = gr.DownloadButton("Download", interactive=False, elem_id="download")
 
     def run(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from animated(setting, *values)
+        yield from animated(context, *values)
 
     running = given.begin.click(
         run,
@@ -128,7 +128,7 @@ def _clip_results(setting: Setting, chosen: Chosen, given: ClipInputs) -> None:
     )
 
 
-def animated(setting: Setting, picture: Any, clip: Any, model: Any, engine: Any) -> Iterator[tuple[Any, ...]]:
+def animated(context: AppContext, picture: Any, clip: Any, model: Any, engine: Any) -> Iterator[tuple[Any, ...]]:
     """What the button does: how far it is, then the result, or what was wrong.
 
     Yields:
@@ -137,31 +137,32 @@ def animated(setting: Setting, picture: Any, clip: Any, model: Any, engine: Any)
     unchanged = (gr.skip(), gr.skip(), gr.skip())
     yield None, None, gr.update(value=None, interactive=False), progress(0, None)
     try:
-        inputs = setting.uploaded(picture, "picture"), setting.uploaded(clip, "driving clip")
-        job = Job(*inputs, Path(mkdtemp(prefix="result-", dir=setting.folder)), setting.limits)
-        future = setting.stage.submit(setting.model(model), setting.engine(engine), lambda loaded: animate(job, loaded))
-        for line in _followed(job, future):
+        inputs = context.uploaded(picture, "picture"), context.uploaded(clip, "driving clip")
+        request = Request(*inputs, Path(mkdtemp(prefix="result-", dir=context.folder)), context.limits)
+        work = partial(animate, request)
+        future = context.worker.submit(context.model(model), context.engine(engine), work)
+        for line in _followed(request, future):
             yield (*unchanged, line)
         done = future.result()
         shown = str(done.result), str(done.masks), gr.update(value=str(done.result), interactive=True)
-        yield (*shown, told(summary(done), *job.notes))
+        yield (*shown, told(summary(done), *request.notes))
     except (CancelledError, NeverBegun):
         yield (*unchanged, told("Stopped."))
     except MaskanimError as error:
         yield (*unchanged, told(without_folders(error), wrong=True))
 
 
-def _followed(job: Job, future: Future[Animated]) -> Iterator[str]:
-    """How far a job is, until it is done; it is cancelled when nobody listens any more."""
+def _followed(request: Request, future: Future[Animated]) -> Iterator[str]:
+    """How far it is, until it is done; it is cancelled when nobody listens any more."""
     before = -1
     try:
         while not future.done():
-            if job.done != before:
-                before = job.done
-                yield progress(job.done, job.total)
+            if request.done != before:
+                before = request.done
+                yield progress(request.done, request.total)
             time.sleep(SECONDS_PER_LOOK)
     finally:
-        job.cancelled.set()
+        request.cancelled.set()
 
 
 def _camera_input() -> gr.Image:
@@ -178,12 +179,12 @@ def _camera_input() -> gr.Image:
     )
 
 
-def _camera_results(setting: Setting, chosen: Chosen, camera: gr.Image) -> None:
+def _camera_results(context: AppContext, chosen: Chosen, camera: gr.Image) -> None:
     seen = gr.HTML(still(None), elem_id="seen")
     status = gr.HTML(told("The camera starts when you press its button."), elem_id="camera-status")
 
     camera.stream(
-        partial(from_camera, setting),
+        partial(from_camera, context),
         [camera, *chosen],
         [seen, status],
         preprocess=False,
@@ -195,10 +196,10 @@ def _camera_results(setting: Setting, chosen: Chosen, camera: gr.Image) -> None:
     )
 
 
-def from_camera(setting: Setting, *values: Any) -> tuple[Any, str]:
+def from_camera(context: AppContext, *values: Any) -> tuple[Any, str]:
     """A frame of the camera to what is shown of it, and the line that tells."""
     try:
-        seen = animate_camera(setting, *values)
+        seen = animate_camera(context, *values)
     except MaskanimError as error:
         return gr.skip(), told(without_folders(error), wrong=True)
     except (BusyError, NeverBegun):

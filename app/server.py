@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from maskanim.app.cleanup import cleanup
+from maskanim.app.context import AppContext
 from maskanim.app.guard import Asgi, Guard
-from maskanim.app.keeping import swept
 from maskanim.app.limits import Limits
-from maskanim.app.setting import Setting
-from maskanim.app.stage import Stage, engines, models
+from maskanim.app.worker import ModelWorker, engines, models
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.runtime.live.hosts import in_url
 
@@ -26,19 +26,19 @@ QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DIS
 
 
 @contextmanager
-def page(host: str, stage: Stage, limits: Limits, bundles: Path | None = None) -> Iterator[Asgi]:
+def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = None) -> Iterator[Asgi]:
     """The guarded page as an ASGI application; what was uploaded and made is gone when the block ends.
 
     Args:
         host: what the server listens on.
-        stage: runs the model; closed when the block ends, before the files go that it may be working on.
+        worker: runs the model; closed when the block ends, before the files go that it may be working on.
         limits: on what is sent.
-        bundles: a folder with models to choose from; see `stage.models`.
+        bundles: a folder with models to choose from; see `worker.models`.
 
     Raises:
         MissingPackageError: the extra ``app`` is not installed.
     """
-    with TemporaryDirectory(prefix="maskanim-app-") as place, stage, _environment(GRADIO_TEMP_DIR=place, **QUIET):
+    with TemporaryDirectory(prefix="maskanim-app-") as place, worker, _environment(GRADIO_TEMP_DIR=place, **QUIET):
         folder = Path(place).resolve()
         with needs_extra(SUBJECT, "app"):
             import fastapi
@@ -46,7 +46,7 @@ def page(host: str, stage: Stage, limits: Limits, bundles: Path | None = None) -
 
             from maskanim.app.page import build
             from maskanim.app.theme import THEME
-        blocks = build(Setting(stage, models(bundles), engines(), limits, folder))
+        blocks = build(AppContext(worker, models(bundles), engines(), limits, folder))
         api = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         mounted: Any = gr.mount_gradio_app(
             api,
@@ -64,7 +64,7 @@ def page(host: str, stage: Stage, limits: Limits, bundles: Path | None = None) -
             mcp_server=False,
             pwa=False,
         )
-        with swept(folder):
+        with cleanup(folder):
             yield Guard(mounted, host, folder, limits)
 
 

@@ -153,7 +153,7 @@ def latency(
     from maskanim.benchmarks.latency.table import print_report
     from maskanim.models import choose
     from maskanim.progress import ProgressBar
-    from maskanim.runtime.engines import RunOptions
+    from maskanim.runtime.backends import RunOptions
 
     options = RunOptions(precision=precision, cuda_binding=cuda_binding)
     plan = Plan(tuple(engine) if engine else None, _batches(batch), frames, repeats, options)

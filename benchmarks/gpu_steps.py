@@ -221,14 +221,14 @@ def measure_engines(record: Record, setup: Setup) -> None:
     Of those that do not work the reason is kept.
     """
     from maskanim.benchmarks.random_bundle import random_bundle
-    from maskanim.runtime.engines import ENGINES
+    from maskanim.runtime.backends import BACKENDS
 
     def opener(engine: str, model: str) -> Open:
         return lambda stack: _engine(stack, engine, model)
 
-    measure_group(record, setup, "demo", 1, {engine: opener(engine, "demo") for engine in ENGINES})
+    measure_group(record, setup, "demo", 1, {engine: opener(engine, "demo") for engine in BACKENDS})
     worked = {row["what"] for row in record.values["times"]}
-    wanted = [engine for engine in ENGINES if engine in worked and (setup.dry or engine in ON_GPU)]
+    wanted = [engine for engine in BACKENDS if engine in worked and (setup.dry or engine in ON_GPU)]
     with tempfile.TemporaryDirectory() as folder:
         for name, spec in setup.models.items() if wanted else ():
             bundle = random_bundle(Path(folder) / name, spec)

@@ -19,13 +19,21 @@ def draw_grid(source: Source[Array], driving: Array, steps: Animation[Array]) ->
         steps: what became of it.
 
     Returns:
-        (256, 2048, 3) uint8 RGB; masks are grey, each of their pixels a 4x4 block.
+        (256, 2048, 3) uint8 RGB.
     """
     shown = (steps.mask, steps.perturbed, steps.refined, steps.coarse, steps.frame)
-    cells = (source.image, source.mask, driving, *shown)
-    return np.hstack([_cell(image) for image in cells])
+    return draw_cells(source.image, source.mask, driving, *shown)
 
 
-def _cell(image: Array) -> Frame:
-    enlarged = cv2.resize(postprocess(image), (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(enlarged, np.uint8)
+def draw_cells(*images: Array) -> Frame:
+    """Images and masks in a row, each 256x256.
+
+    Args:
+        images: each (1, C, H, W) float32 in [0, 1], of 64x64 or 256x256.
+
+    Returns:
+        (256, 256 * number of images, 3) uint8 RGB; masks are grey, each of their pixels a 4x4 block.
+    """
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    cells = [cv2.resize(postprocess(image), size, interpolation=cv2.INTER_NEAREST) for image in images]
+    return np.asarray(np.hstack(cells), np.uint8)

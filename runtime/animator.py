@@ -9,9 +9,9 @@ from typing import Any
 from maskanim.bundle import Bundle
 from maskanim.models import Choice, choose
 from maskanim.ops import Array, Frame
-from maskanim.runtime.engines import AUTO, DEFAULTS, EngineInUse, RunOptions, check_engine, open_runner
+from maskanim.runtime.backends import AUTO, DEFAULTS, BackendInUse, RunOptions, check_backend, open_runner
 from maskanim.runtime.motion import Motion
-from maskanim.runtime.runner import Animation, Runner, Source
+from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source
 
 
 class Animator:
@@ -22,11 +22,11 @@ class Animator:
 
     Attributes:
         choice: the model's bundle, and why it was chosen.
-        runner: the pipeline on the engine.
-        engine: the inference library that runs it, and those passed over.
+        runner: the pipeline on the backend.
+        engine: the backend that runs it, and those passed over.
     """
 
-    def __init__(self, choice: Choice, runner: Runner, engine: EngineInUse) -> None:
+    def __init__(self, choice: Choice, runner: Runner, engine: BackendInUse) -> None:
         self.choice, self.runner, self.engine = choice, runner, engine
 
     @classmethod
@@ -37,15 +37,15 @@ class Animator:
 
         Args:
             model: a bundle's folder, ``demo``, an opened bundle, or None for the current model (see `models.choose`).
-            engine: a name in `engines.ENGINES`, or ``auto`` for the first that works; one that is named is never
+            engine: a name in `backends.BACKENDS`, or ``auto`` for the first that works; one that is named is never
                 replaced.
-            options: see `engines.RunOptions`.
+            options: see `backends.RunOptions`.
 
         Raises:
             MissingPackageError: the engine's package is not installed.
             MaskanimError: the model is missing or damaged, the engine is unknown or cannot run it.
         """
-        check_engine(engine, options)
+        check_backend(engine, options)
         if isinstance(model, Bundle):
             choice = Choice(model, "given as an opened bundle")
         else:
@@ -64,7 +64,7 @@ class Animator:
             image: the picture.
 
         Returns:
-            The source, its mask and their other sizes, where the engine needs them. It can be kept until `close`.
+            The source, its mask and their other sizes, where the backend needs them. It can be kept until `close`.
 
         Raises:
             MaskanimError: not a picture, or too small.
@@ -92,12 +92,14 @@ class Animator:
 
     def animate_steps(self, source: Any, frame: Frame) -> Animation:
         """As `animate`, with every step between: m_d, m_dp, m_dr, c and f, as NCHW float32 in [0, 1]."""
-        return next(self.runner.steps(source, [self.runner.prepare(frame)])).animation
+        steps = next(self._run(source, [frame], "steps")).steps
+        assert steps is not None
+        return steps.animation
 
     def stream(self, source: Any, frames: Iterable[Frame]) -> Iterator[Frame]:
         """`animate` for each driving frame; on a GPU, and with batches, some are taken before the first comes out."""
-        for finish in self.runner.frames(source, map(self.runner.prepare, frames)):
-            yield finish()
+        for result in self._run(source, frames):
+            yield result.finish()
 
     def mask(self, image: Frame) -> Array:
         """Equation (1): m of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
@@ -105,11 +107,12 @@ class Animator:
 
     def record(self, source: Any, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Array]]:
         """As `stream`, each frame with its perturbed mask, (1, 1, 64, 64) float32 in [0, 1], for a motion file."""
-        for finish, perturbed in self.runner.recorded(source, map(self.runner.prepare, frames)):
-            yield finish(), perturbed
+        for result in self._run(source, frames, "record"):
+            assert result.perturbed is not None
+            yield result.finish(), result.perturbed
 
     def stream_motion(self, source: Any, motion: Motion) -> Iterator[Frame]:
-        """Animate by a motion file: on the engine and with the batch that made it, the same frames to the bit.
+        """Animate by a motion file: on the backend and with the batch that made it, the same frames to the bit.
 
         Args:
             source: from `encode_source`.
@@ -119,14 +122,17 @@ class Animator:
             (256, 256, 3) uint8 RGB for each of its masks.
 
         Raises:
-            MaskanimError: it was made by another model's m, or the engine animates by frames only.
+            MaskanimError: it was made by another model's m, or the backend has no such mode.
         """
         motion.require_model(self.model)
-        for finish in self.runner.replayed(source, (mask for mask, _ in motion)):
-            yield finish()
+        for result in self.runner.run(source, (mask for mask, _ in motion), "replay"):
+            yield result.finish()
+
+    def _run(self, source: Any, frames: Iterable[Frame], mode: Mode = "frame") -> Iterator[FrameResult]:
+        return self.runner.run(source, map(self.runner.prepare, frames), mode)
 
     def close(self) -> None:
-        """Release the engine."""
+        """Release the backend."""
         self.runner.close()
 
     def __enter__(self) -> Animator:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from maskanim.errors import MaskanimError, one_line_errors
+from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
+from maskanim.runtime.backends import RunOptions
 
 if TYPE_CHECKING:
     from maskanim.runtime.animator import Animator
@@ -102,7 +105,7 @@ def run(
         str,
         _option(
             ENGINE,
-            "'trt' or 'rtx' (TensorRT and TensorRT-RTX; plans are built where they are missing), 'ort-cuda', "
+            "'trt' or 'rtx' (TensorRT and TensorRT-RTX; engines are built where they are missing), 'ort-cuda', "
             "'openvino', 'ort', or 'auto': the first of them that works.",
         ),
     ] = "auto",
@@ -114,6 +117,7 @@ def run(
     cuda_binding: Annotated[str, _option(ENGINE, "What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
 ) -> None:
     """Animate a picture by a driving video, with the video's timestamps and audio."""
+    show_logs()
     from maskanim.runtime.jobs import Extras, Places, RenderSettings, several, single
     from maskanim.video import parse_rate, parse_time
 
@@ -122,7 +126,7 @@ def run(
     from maskanim.runtime.framing import parse_crop
 
     crop_driving = crop_driving or ("auto" if crop == "auto" and not live else "center")
-    how = RenderSettings(
+    settings = RenderSettings(
         crop=parse_crop(crop),
         driving_crop=parse_crop(crop_driving),
         source_frame=frame,
@@ -141,20 +145,21 @@ def run(
         resume=resume,
     )
     listed = _pairs(source, driving, pairs, demo)
-    named = model or ("demo" if demo else None)
+    opening = Opening(model or ("demo" if demo else None), engine, RunOptions(batch, precision, cuda_binding))
     if live:
         unlike = {"--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid, "--resume": resume}
         unlike |= {"--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
-        _live(listed, how, unlike, named, (engine, precision, cuda_binding), to or [], host)
+        _live(listed, settings, unlike, opening, to or ["page"], host)
         return
     if to or host:
         raise MaskanimError("--to" if to else "--host", "without --live", "both")
     if demo and output is None and len(listed) == 1:
         output = Path("maskanim-demo.mp4")
     places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
-    many = pairs is not None or len(listed) > 1
-    jobs = several(listed, places) if many else [single(listed[0], places)]
-    _render(jobs, how, named, (engine, batch, precision, cuda_binding), many)
+    if pairs is not None or len(listed) > 1:
+        _render_all(several(listed, places), settings, opening)
+    else:
+        _render(single(listed[0], places), settings, opening)
 
 
 def _pairs(source: list[str] | None, driving: list[str] | None, pairs: Path | None, demo: bool) -> list[Pair]:
@@ -174,39 +179,26 @@ def _pairs(source: list[str] | None, driving: list[str] | None, pairs: Path | No
     return cross(source, driving)
 
 
-def _render(
-    jobs: list[Job], how: RenderSettings, model: str | None, engine: tuple[str, int, str, str], many: bool
-) -> None:
-    from contextlib import ExitStack
-
-    from maskanim.runtime.jobs import open_inputs
+def _render(job: Job, settings: RenderSettings, opening: Opening) -> None:
+    from maskanim.runtime.jobs import Interrupts, open_inputs, render
 
     with ExitStack() as opened:
-        inputs = None if many else opened.enter_context(open_inputs(jobs[0], how))  # before a model is loaded
-        from maskanim.runtime.animator import Animator
-        from maskanim.runtime.engines import RunOptions
-        from maskanim.runtime.jobs import Interrupts, render, render_all
+        inputs = opened.enter_context(open_inputs(job, settings))  # whatever is wrong shows before a model is loaded
+        animator, bar = opened.enter_context(opening.open()), opened.enter_context(ProgressBar("frame"))
+        show_logs(bar.console)
+        with (interrupts := Interrupts()).heard():
+            done = render(animator, job, settings, inputs, _Pace(bar), interrupts)
+    kept = f" behind {done.kept} that were whole" if done.kept else ""
+    counted = f"{done.frames} frames{kept} in {done.seconds:.1f} s, {done.rate:.1f} frames/s end to end"
+    typer.echo(f"{done.output}: {counted}")
 
-        name, batch, precision, binding = engine
-        options = RunOptions(batch, precision, binding, tell=typer.echo)
-        animator = opened.enter_context(Animator.open(model, name, options))
-        _tell(animator)
-        bar = opened.enter_context(ProgressBar("frame"))
 
-        def note(line: str) -> None:
-            bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
+def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> None:
+    from maskanim.runtime.jobs import Interrupts, render_all
 
-        interrupts, progress = Interrupts(note, several=many), _Pace(bar)
-        with interrupts.heard():
-            if inputs:
-                done = render(animator, jobs[0], how, inputs, note, progress, interrupts)
-            else:
-                summary = render_all(animator, jobs, how, interrupts, note, progress)
-    if inputs:
-        kept = f" behind {done.kept} that were whole" if done.kept else ""
-        told = f"{done.frames} frames{kept} in {done.seconds:.1f} s, {done.rate:.1f} frames/s end to end"
-        typer.echo(f"{done.output}: {told}")
-        return
+    with opening.open() as animator, ProgressBar("frame") as bar, (interrupts := Interrupts(several=True)).heard():
+        show_logs(bar.console)
+        summary = render_all(animator, jobs, settings, interrupts, _Pace(bar))
     for line in summary.lines():
         typer.echo(line)
     if summary.failed or summary.left:
@@ -215,59 +207,72 @@ def _render(
 
 def _live(
     listed: list[Pair],
-    how: RenderSettings,
+    settings: RenderSettings,
     unlike: Mapping[str, object],
-    model: str | None,
-    engine: tuple[str, str, str],
+    opening: Opening,
     to: list[str],
     host: str | None,
 ) -> None:
-    from contextlib import ExitStack
-
-    from maskanim.runtime.jobs import Job
-    from maskanim.runtime.jobs.live import animate_live, open_live
+    from maskanim.runtime.jobs import Interrupts, Job
+    from maskanim.runtime.live.command import animate_live, open_live, open_outputs
+    from maskanim.runtime.live.hosts import LOOPBACK, is_loopback
 
     given = [flag for flag, value in unlike.items() if value]
     if given or len(listed) != 1:
         found = f"together with {given[0]}" if given else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
-    with ExitStack() as opened:
-        inputs = opened.enter_context(open_live(Job(listed[0].source, listed[0].driving, Path()), how))
-        from maskanim.runtime.animator import Animator
-        from maskanim.runtime.engines import RunOptions
+    host = host or LOOPBACK
+    with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, opening.open() as animator:
+        outputs = open_outputs(to, host, inputs.driving.clip, animator, settings.provenance)
+        for output in outputs:
+            typer.echo(f"live: {output.place} (end it with Ctrl-C)")
+        if not is_loopback(host) and any(name.startswith("page") for name in to):
+            typer.echo(f"warning: everyone who reaches {host} can watch")
+        with Interrupts().heard(), ProgressBar("frame") as bar:
+            report = animate_live(animator, inputs, settings, outputs, bar)
+    typer.echo(f"live: ended; {report}")
+    if report.lost:
+        raise report.lost
 
-        name, precision, binding = engine
-        options = RunOptions(1, precision, binding, tell=typer.echo)
-        animator = opened.enter_context(Animator.open(model, name, options))
-        _tell(animator)
-        animate_live(animator, inputs, how, to, host, typer.echo)
+
+class Opening(NamedTuple):
+    """What the command says of model and backend."""
+
+    model: str | None
+    engine: str
+    options: RunOptions
+
+    def open(self) -> Animator:
+        """Open the model, and print what runs."""
+        from maskanim.runtime.animator import Animator
+
+        animator = Animator.open(*self)
+        bundle, why = animator.choice
+        typer.echo(f"model: {bundle.manifest.name} in {bundle.path} ({why})")
+        typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
+        passed_over: dict[str, list[str]] = {}
+        for name, reason in animator.engine.passed_over.items():
+            passed_over.setdefault(reason.removeprefix(f"engine {name}: "), []).append(name)
+        for reason, names in passed_over.items():
+            typer.echo(f"passed over: {', '.join(names)} ({reason})")
+        return animator
 
 
 class _Pace:
-    """Shows the frames of one render after the other."""
+    """Shows the frames of one render after the other, with their speed."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self._bar = bar
         self._last = 0
         self._first, self._began = 0, monotonic()
 
-    def __call__(self, done: int, total: int | None) -> None:
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """See `Progress`."""
         if done <= self._last or not self._last:
             self._first, self._began = done - 1, monotonic()
         self._last = done
         passed = max(monotonic() - self._began, 1e-9)
         self._bar.update(done, total, f"{(done - self._first) / passed:.1f} frames/s")
-
-
-def _tell(animator: Animator) -> None:
-    bundle, why = animator.choice
-    typer.echo(f"model: {bundle.manifest.name} in {bundle.path} ({why})")
-    typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
-    passed_over: dict[str, list[str]] = {}
-    for name, reason in animator.engine.passed_over.items():
-        passed_over.setdefault(reason.removeprefix(f"engine {name}: "), []).append(name)
-    for reason, names in passed_over.items():
-        typer.echo(f"passed over: {', '.join(names)} ({reason})")
 
 
 def main() -> None:

@@ -75,14 +75,14 @@ class Channel(Generic[T]):
 
 
 @contextmanager
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
+def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
     """Run an iterable in a thread of its own, a few items ahead.
 
     Its exception is raised where the items are taken, after those that came before. On leaving the block the thread
     is stopped and waited for.
     """
     channel = Channel[T](depth)
-    with _thread("ahead", lambda: _produce(items, channel)):
+    with _thread("prefetch", lambda: _produce(items, channel)):
         try:
             yield channel
         finally:
@@ -90,14 +90,14 @@ def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
 
 
 @contextmanager
-def behind(consume: Callable[[T], object], depth: int = DEPTH) -> Iterator[Callable[[T], None]]:
+def write_behind(consume: Callable[[T], object], depth: int = DEPTH) -> Iterator[Callable[[T], None]]:
     """Consume items in a thread of its own, a few items behind.
 
     Yields the function that hands over an item; it raises the exception of `consume` once there is one. On leaving
     the block normally, what waits is consumed first; on leaving it by an exception, what waits is dropped.
     """
     channel = Channel[T](depth)
-    with _thread("behind", lambda: _consume(consume, channel)) as thread:
+    with _thread("write-behind", lambda: _consume(consume, channel)) as thread:
         try:
             yield channel.put
             channel.close()

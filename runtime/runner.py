@@ -1,11 +1,11 @@
-"""One model on one engine: from the pixels of a picture and of driving frames to animated frames."""
+"""One model on one backend: from the pixels of a picture and of driving frames to animated frames."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from maskanim import pipeline
 from maskanim.errors import MaskanimError
@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 Source = pipeline.Source[Array]
 Animation = pipeline.Animation[Array]
+# What goes in and what is wanted. frame: driving frames give animated ones; record: with m_dp; steps: with every step.
+# replay: perturbed masks, (1, 1, 64, 64) float32 in [0, 1], go in where driving frames would: equations (4) to (6).
+Mode = Literal["frame", "record", "steps", "replay"]
 
 
 class Steps(NamedTuple):
@@ -24,11 +27,18 @@ class Steps(NamedTuple):
     animation: Animation
 
 
-class Recorded(NamedTuple):
-    """An animated frame, by a function as of `Runner.frames`, and its m_dp, (1, 1, 64, 64) float32 in [0, 1]."""
+class FrameResult(NamedTuple):
+    """An animated frame.
+
+    Attributes:
+        finish: to be called once, from any thread: (256, 256, 3) uint8 RGB.
+        perturbed: with ``record`` m_dp, (1, 1, 64, 64) float32 in [0, 1], in an array that belongs to the caller.
+        steps: with ``steps`` every step.
+    """
 
     finish: Callable[[], Frame]
-    perturbed: Array
+    perturbed: Array | None = None
+    steps: Steps | None = None
 
 
 class Replay(Generic[T]):
@@ -46,7 +56,7 @@ class Replay(Generic[T]):
 
 
 class Runner(ABC):
-    """Runs `pipeline` where the engine is: over NumPy arrays, or over buffers of a GPU.
+    """Runs `pipeline` where the backend is: over NumPy arrays, or over buffers of a GPU.
 
     Pictures and frames are (H, W, 3) uint8 RGB of any size from 64x64; their largest centred square is used. What
     `encode_source` and `prepare` return is for the same runner only. All but `prepare` is called from one thread at
@@ -58,7 +68,7 @@ class Runner(ABC):
         """All that depends on the source alone; it may be kept as long as the runner is open.
 
         Raises:
-            MaskanimError: not a picture, or too small; the engine failed.
+            MaskanimError: not a picture, or too small; the backend failed.
         """
 
     @abstractmethod
@@ -67,46 +77,43 @@ class Runner(ABC):
 
     @abstractmethod
     def prepare(self, frame: Frame) -> Any:
-        """The part of the work on a driving frame that another thread can do ahead.
+        """The part of the work on a driving frame that another thread can do before.
 
         Raises:
             MaskanimError: not a frame, or too small.
         """
 
     @abstractmethod
-    def frames(self, source: Any, prepared: Iterable[Any]) -> Iterator[Callable[[], Frame]]:
-        """Animate prepared driving frames, in order; several may be taken before the first comes out.
+    def run(self, source: Any, inputs: Iterable[Any], mode: Mode = "frame") -> Iterator[FrameResult]:
+        """Animate, in order; several inputs may be taken before the first result comes out.
 
-        Yields:
-            For each a function, to be called once and from any thread, that gives (256, 256, 3) uint8 RGB.
+        Args:
+            source: from `encode_source`.
+            inputs: prepared driving frames; for ``replay`` perturbed masks. The masks of ``record`` give its frames to
+                the bit, on the same runner in batches of the same size.
+            mode: what is wanted of each.
+
+        Raises:
+            MaskanimError: the backend failed, or has no such mode.
         """
-
-    @abstractmethod
-    def steps(self, source: Any, prepared: Iterable[Any]) -> Iterator[Steps]:
-        """As `frames`, with every step between as arrays."""
 
     def mask(self, image: Frame) -> Array:
         """m of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
         return self.source_arrays(self.encode_source(image)).mask
 
-    def recorded(self, source: Any, prepared: Iterable[Any]) -> Iterator[Recorded]:
-        """As `frames`, each with the perturbed mask that it was made from, in an array that belongs to the caller."""
-        raise _frames_only(self)
-
-    def replayed(self, source: Any, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
-        """As `frames`, from perturbed masks, each (1, 1, 64, 64) float32 in [0, 1]: equations (4) to (6).
-
-        The masks of `recorded` give its frames to the bit, on the same runner in batches of the same size.
-        """
-        raise _frames_only(self)
-
     @abstractmethod
     def close(self) -> None:
-        """Release the engine; closing again does nothing."""
+        """Release the backend; closing again does nothing."""
 
 
-def _frames_only(runner: Runner) -> MaskanimError:
-    return MaskanimError("motion", f"{type(runner).__name__}, which animates by frames only", "another engine")
+def require_mode(runner: Runner, mode: Mode, *known: Mode) -> None:
+    """For runners that do not have every mode.
+
+    Raises:
+        MaskanimError: it is not among those known.
+    """
+    if mode not in known:
+        raise MaskanimError("motion", f"{type(runner).__name__}, which has no mode '{mode}'", "another engine")
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -15,7 +15,7 @@ from maskanim.benchmarks.latency.material import Material
 from maskanim.benchmarks.latency.records import ColdStart, Start, median, rounded
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.backends import RunOptions
 
 
 class Started(NamedTuple):

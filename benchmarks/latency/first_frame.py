@@ -53,14 +53,14 @@ def main(task: Task) -> None:
 def _start(task: Task) -> dict[str, object]:
     from maskanim.benchmarks.latency.subjects import import_library, open_subject
     from maskanim.bundle import Bundle
-    from maskanim.runtime.engines import RunOptions
+    from maskanim.runtime.backends import RunOptions
 
     import_library(task.engine)
     imported = time.time()
     free = _device_memory_free()
-    told: list[str] = []
     began = time.time()
-    options = RunOptions(*task.options, tell=told.append)
+    built = _logged()
+    options = RunOptions(*task.options)
     with open_subject(Bundle.open(Path(task.bundle)), task.engine, options) as animator:
         loaded = time.time()
         _animate_one(animator, task)
@@ -71,7 +71,23 @@ def _start(task: Task) -> dict[str, object]:
             "first_frame": time.time() - loaded,
         }
         memory = _memory_after_clip(animator, task, free) if task.clip else {}
-    return {"start": seconds | {"built": bool(told)}, **memory}
+    return {"start": seconds | {"built": bool(built)}, **memory}
+
+
+def _logged() -> list[str]:
+    """What is logged of TensorRT from now on: that engines are being built."""
+    import logging
+
+    lines: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger = logging.getLogger("maskanim.trt")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Handler())
+    return lines
 
 
 def _animate_one(animator: Animator, task: Task) -> None:
@@ -82,13 +98,9 @@ def _animate_one(animator: Animator, task: Task) -> None:
 
 
 def _memory_after_clip(animator: Animator, task: Task, free_before: int | None) -> dict[str, int | None]:
-    import numpy as np
+    from maskanim.runtime.jobs import Job, render
 
-    from maskanim.runtime.stream import animate_opened
-    from maskanim.video import open_clip
-
-    with open_clip(task.clip) as clip:
-        animate_opened(animator, np.load(task.pictures)[0], clip, Path(task.result).with_suffix(".mp4"))
+    render(animator, Job(Path(task.pictures).with_name("source.png"), task.clip, Path(task.result).with_suffix(".mp4")))
     free = _device_memory_free()
     taken = None if free is None or free_before is None else max(0, free_before - free)
     return {"peak_memory": peak_memory(), "device_memory": taken}

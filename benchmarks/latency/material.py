@@ -13,6 +13,7 @@ import numpy as np
 from maskanim.ops import Frame
 from maskanim.spec import IMAGE_SIZE
 from maskanim.train.puppets import FPS, Puppet
+from maskanim.video import write_picture
 
 KIND = "drawn puppets, H.264 256x256 in and out"
 
@@ -21,6 +22,7 @@ class Material(NamedTuple):
     """Attributes:
     source: a picture, (256, 256, 3) uint8 RGB.
     driving: the clip's first frames, as many as were asked for, each as `source`.
+    picture: the source as a PNG file.
     pictures: an .npy file of the source and the first driving frame, (2, 256, 256, 3) uint8.
     clip: an H.264 file.
     frames: of the clip.
@@ -28,6 +30,7 @@ class Material(NamedTuple):
 
     source: Frame
     driving: tuple[Frame, ...]
+    picture: Path
     pictures: Path
     clip: Path
     frames: int
@@ -46,9 +49,10 @@ def draw_material(folder: Path, frames: int, kept: int) -> Material:
     clip = folder / "driving.mp4"
     _write_clip(clip, (drawn.image for drawn in driver.clip(frames)))
     driving = tuple(drawn.image for drawn in driver.clip(kept))
-    pictures = folder / "pictures.npy"
+    picture, pictures = folder / "source.png", folder / "pictures.npy"
+    write_picture(picture, source)
     np.save(pictures, np.stack([source, driving[0]]))
-    return Material(source, driving, pictures, clip, frames)
+    return Material(source, driving, picture, pictures, clip, frames)
 
 
 def _write_clip(path: Path, images: Iterable[Frame]) -> None:

@@ -32,10 +32,9 @@ from maskanim.benchmarks.latency.subjects import check_subject, open_subject, us
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.engines import AUTO, RunOptions
-from maskanim.runtime.stream import animate_opened
+from maskanim.runtime.backends import AUTO, RunOptions
+from maskanim.runtime.jobs import Job, render
 from maskanim.spec import NETWORK_NAMES
-from maskanim.video import open_clip
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], object]
@@ -97,8 +96,8 @@ class Subject:
 
     def call(self, times: int = 1) -> None:
         """Animate a batch of prepared frames, several times in a row."""
-        for finish in self.animator.runner.frames(self.source, self.prepared * times):
-            finish()
+        for result in self.animator.runner.run(self.source, self.prepared * times):
+            result.finish()
 
 
 def measure(bundle: Bundle, plan: Plan, progress: Progress = lambda phase, done, total: None) -> LatencyReport:
@@ -185,11 +184,11 @@ def _runs_ahead(subject: Subject) -> bool:
             taken += 1
             yield prepared
 
-    frames = subject.animator.runner.frames(subject.source, counted())
-    next(frames)()
+    results = subject.animator.runner.run(subject.source, counted())
+    next(results).finish()
     ahead = taken > len(subject.prepared)
-    for finish in frames:
-        finish()
+    for result in results:
+        result.finish()
     return ahead
 
 
@@ -213,9 +212,8 @@ def _turn(subject: Subject, calls: int, material: Material) -> None:
 
 def _clips(subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
     for done, (_, subject) in enumerate(in_turns(subjects, plan.repeats), 1):
-        with open_clip(material.clip) as clip:
-            output = material.clip.with_name("animated.mp4")
-            subject.clips.append(animate_opened(subject.animator, material.source, clip, output).seconds)
+        job = Job(material.picture, str(material.clip), material.clip.with_name("animated.mp4"))
+        subject.clips.append(render(subject.animator, job).seconds)
         progress("clips from end to end", done, plan.repeats * len(subjects))
 
 

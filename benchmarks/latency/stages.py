@@ -12,8 +12,8 @@ import numpy as np
 from maskanim import pipeline
 from maskanim.ops import Frame, postprocess
 from maskanim.runtime.cuda.runner import StreamingRunner
-from maskanim.runtime.host import HostRunner
 from maskanim.runtime.runner import Runner
+from maskanim.runtime.sessions.host import HostRunner
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.models import Choice
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.engines import AUTO, ENGINES, EngineInUse, RunOptions, check_engine
+from maskanim.runtime.backends import AUTO, BACKENDS, BackendInUse, RunOptions, check_backend
 
 EAGER = "torch-eager"  # what the released code does
 BASELINES = (EAGER, "torch-bf16", "torch-fp16", "torch-compile")
@@ -21,21 +21,21 @@ def check_subject(name: str, options: RunOptions) -> None:
     Raises:
         MaskanimError: lists the known ones.
     """
-    if name not in (AUTO, *ENGINES, *BASELINES):
+    if name not in (AUTO, *BACKENDS, *BASELINES):
         raise MaskanimError(
-            f"engine {name}", "no such engine", f"one of {', '.join((AUTO, *ENGINES))}, or {', '.join(BASELINES)}"
+            f"engine {name}", "no such engine", f"one of {', '.join((AUTO, *BACKENDS))}, or {', '.join(BASELINES)}"
         )
-    check_engine(AUTO, options)
+    check_backend(AUTO, options)
 
 
 def usual_subjects() -> list[str]:
     """All engines, and PyTorch's eager baseline if it is installed."""
-    return [*ENGINES, EAGER] if find_spec("torch") else [*ENGINES]
+    return [*BACKENDS, EAGER] if find_spec("torch") else [*BACKENDS]
 
 
 def import_library(name: str) -> None:
     """Import a subject's library, if it is installed: opening the subject says what is wrong."""
-    package = "torch" if name in BASELINES else ENGINES[name].package if name in ENGINES else None
+    package = "torch" if name in BASELINES else BACKENDS[name].package if name in BACKENDS else None
     if package and find_spec(package):
         import_module(package)
 
@@ -67,4 +67,4 @@ def _open_baseline(bundle: Bundle, name: str, options: RunOptions) -> Animator:
         "torch-compile": Variant(torch.float16 if on_gpu else torch.bfloat16, compiled=True),
     }
     runner = TorchRunner(bundle.manifest.model, variants[name], options.batch)
-    return Animator(Choice(bundle, "its sizes alone"), runner, EngineInUse(name, runner.detail, {}))
+    return Animator(Choice(bundle, "its sizes alone"), runner, BackendInUse(name, runner.detail, {}))

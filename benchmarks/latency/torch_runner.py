@@ -15,7 +15,7 @@ from maskanim import ops, pipeline
 from maskanim.benchmarks.latency.stages import Stopwatch
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame
-from maskanim.runtime.runner import Animation, Runner, Source, Steps, in_batches
+from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source, Steps, in_batches, require_mode
 from maskanim.runtime.sessions.session import refusal
 from maskanim.spec import NETWORK_NAMES, ModelSpec
 
@@ -80,16 +80,19 @@ class TorchRunner(Runner):
         """(1, 3, 256, 256) float32 in [0, 1], on the host."""
         return torch.from_numpy(ops.preprocess(frame))
 
-    def frames(self, source: pipeline.Source[Tensor], prepared: Iterable[Tensor]) -> Iterator[Callable[[], Frame]]:
-        for batch in in_batches(prepared, self.batch):
-            animation = self._animate(source, self._upload(_joined(batch)))
-            yield from (partial(ops.postprocess, image) for image in _download(animation.frame))
-
-    def steps(self, source: pipeline.Source[Tensor], prepared: Iterable[Tensor]) -> Iterator[Steps]:
-        for driving in prepared:
+    def run(
+        self, source: pipeline.Source[Tensor], inputs: Iterable[Tensor], mode: Mode = "frame"
+    ) -> Iterator[FrameResult]:
+        require_mode(self, mode, "frame", "steps")
+        for batch in in_batches(inputs, self.batch):
+            driving = _joined(batch)
             animation = self._animate(source, self._upload(driving))
-            arrays = {name: _download(value) for name, value in vars(animation).items()}
-            yield Steps(driving.numpy(), Animation(**arrays))
+            frames = _download(animation.frame)
+            arrays = {name: _download(value) for name, value in vars(animation).items()} if mode == "steps" else {}
+            for i, image in enumerate(frames):
+                each = Animation(**{name: value[i : i + 1] for name, value in arrays.items()}) if arrays else None
+                steps = None if each is None else Steps(batch[i].numpy(), each)
+                yield FrameResult(partial(ops.postprocess, image), None, steps)
 
     def stage_times(self, source: pipeline.Source[Tensor], frames: Sequence[Frame]) -> Mapping[str, float]:
         """See `stages.StagedRunner`; waits for the device after each stage."""

@@ -15,8 +15,8 @@ from maskanim.benchmarks.quality.transfer import Transfer, transfer_each
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess, preprocess
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.engines import AUTO
-from maskanim.runtime.host import HostRunner
+from maskanim.runtime.backends import AUTO
+from maskanim.runtime.sessions.host import HostRunner
 
 HOST_ENGINES = ("openvino", "ort")  # on a GPU the steps are one captured graph, out of which none can be left
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from maskanim.bundle import MANIFEST, Bundle
 from maskanim.errors import MaskanimError
-from maskanim.runtime.engines import AUTO, RunOptions, check_engine
+from maskanim.runtime.backends import AUTO, RunOptions, check_backend
 from maskanim.spec import IMAGE_SIZE
 
 NAMES = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -41,7 +41,7 @@ class Serving:
     def __post_init__(self) -> None:
         if not NAMES.fullmatch(self.name):
             raise MaskanimError(f"Triton model {self.name!r}", "no name for a folder", "letters, digits, '-', '_', '.'")
-        check_engine(self.engine, RunOptions(self.batch, self.precision))
+        check_backend(self.engine, RunOptions(self.batch, self.precision))
         for what, count in (("sequences", self.sequences), ("instances", self.instances)):
             if count < 1:
                 raise MaskanimError(f"Triton {what}", str(count), "a positive number")

@@ -7,6 +7,7 @@ the engine, and nothing else of the repository that wrote it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.backends import RunOptions
 
 BUNDLE = "bundle"  # beside this file
 Pixels = NDArray[np.uint8]
@@ -150,10 +151,23 @@ def visible_devices(args: Mapping[str, str], visible: str | None) -> str:
 
 def _open(parameters: Mapping[str, Mapping[str, str]], idle: float) -> Sequences:
     settings = {name: value["string_value"] for name, value in parameters.items()}
-    options = RunOptions(int(settings["batch"]), settings["precision"], tell=pb_utils.Logger.log_info)
+    _log_to_triton()
+    options = RunOptions(int(settings["batch"]), settings["precision"])
     animator = Animator.open(Path(__file__).with_name(BUNDLE), settings["engine"], options)
     pb_utils.Logger.log_info(f"maskanim: engine {animator.engine.name} ({animator.engine.detail})")
     return Sequences(animator, idle)
+
+
+def _log_to_triton() -> None:
+    """What the library logs, such as that it builds engines, goes into the server's log."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            pb_utils.Logger.log_info(record.getMessage())
+
+    logger = logging.getLogger("maskanim")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [Handler()]
 
 
 def _request(request: Any) -> Request:

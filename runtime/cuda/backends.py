@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from logging import Handler, LogRecord, getLogger
+from collections.abc import Mapping
+from contextlib import ExitStack
 
 from maskanim.bundle import Bundle
 from maskanim.driver import Gpu, first_gpu
 from maskanim.progress import ProgressBar
+from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.cuda.device import Device, open_device
 from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
-from maskanim.runtime.engines import RunOptions, Tell
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.half import require_half, to_half
 from maskanim.trt.library import LibraryName, LoadedLibrary, load_library
@@ -71,27 +70,8 @@ def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptio
         precision=parse_precision(options.precision),
         batches=(1, options.batch),  # a source is encoded by itself
     )
-    with ProgressBar("percent") as bar, _log_told_by(options.tell):
+    with ProgressBar("percent") as bar:
         return find_or_build(bundle, library, request, bar)
-
-
-@contextmanager
-def _log_told_by(tell: Tell) -> Iterator[None]:
-    """What is logged about engines is told as well, by the function of the options."""
-    logger = getLogger("maskanim.trt")
-
-    class Telling(Handler):
-        def emit(self, record: LogRecord) -> None:
-            tell(record.getMessage())
-
-    handler, level = Telling(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:

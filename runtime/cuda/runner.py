@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, groupby
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,11 @@ from maskanim.runtime.cuda.device import Device
 from maskanim.runtime.cuda.graph import GraphKey, Slot, Ticket
 from maskanim.runtime.cuda.networks import MASK_CHANNELS, DeviceNetwork
 from maskanim.runtime.cuda.pipeline import MASKS, DeviceSource, Encoder, allocate_source
-from maskanim.runtime.runner import Animation, Recorded, Runner, Source, Steps, in_batches
+from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source, Steps, in_batches
 from maskanim.spec import NetworkName, Perturbation
 
 __all__ = ["CudaRunner", "DeviceSource", "StreamingRunner", "Ticket"]
 
-T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 COST = "which takes 8.7 ms a frame in place of 1.8 on an H200"  # benchmarks/results/gpu-h200.json: full size, batch 1
 
@@ -315,44 +314,29 @@ class StreamingRunner(Runner):
         """The centred square, so that no more is copied to the GPU than is used."""
         return np.ascontiguousarray(centre_square(frame))
 
-    def frames(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Callable[[], Frame]]:
-        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), self.cuda.submit):
-            yield from self._collected(ticket)
-
-    def recorded(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Recorded]:
-        submit = partial(self.cuda.submit, record=True)
-        for ticket in self._tickets(source, _batches(prepared, self.cuda.batch), submit):
-            masks = self.cuda.collect_masks(ticket)
-            for i, finish in enumerate(self._collected(ticket)):
-                yield Recorded(finish, masks[i : i + 1])
-
-    def replayed(self, source: DeviceSource, masks: Iterable[Array]) -> Iterator[Callable[[], Frame]]:
-        for ticket in self._tickets(source, in_batches(masks, self.cuda.batch), self.cuda.submit_masks):
-            yield from self._collected(ticket)
+    def run(self, source: DeviceSource, inputs: Iterable[Any], mode: Mode = "frame") -> Iterator[FrameResult]:
+        size = self.cuda.batch
+        batches = in_batches(inputs, size) if mode == "replay" else _batches(inputs, size)
+        submit = self.cuda.submit_masks if mode == "replay" else partial(self.cuda.submit, record=mode == "record")
+        for batch, ticket in self._tickets(source, batches, submit):
+            masks = self.cuda.collect_masks(ticket) if mode == "record" else None
+            steps: dict[str, Array] = vars(self.cuda.steps(ticket)) if mode == "steps" else {}
+            # Not in the function that finishes a frame: the device belongs to this thread.
+            for i, frame in enumerate(self.cuda.collect(ticket)):
+                perturbed = None if masks is None else masks[i : i + 1]
+                yield FrameResult(partial(np.asarray, frame), perturbed, _steps(batch[i], steps, i) if steps else None)
 
     def _tickets(
-        self, source: DeviceSource, batches: Iterable[list[T]], submit: Callable[[list[T]], Ticket]
-    ) -> Iterator[Ticket]:
+        self, source: DeviceSource, batches: Iterable[list[Any]], submit: Callable[[list[Any]], Ticket]
+    ) -> Iterator[tuple[list[Any], Ticket]]:
         """Keep all slots busy; each ticket comes out when another batch needs its slot, or at the end."""
-        waiting: deque[Ticket] = deque()
+        waiting: deque[tuple[list[Any], Ticket]] = deque()
         self.use(source)
         for batch in batches:
             if len(waiting) == self.cuda.slots:
                 yield waiting.popleft()
-            waiting.append(submit(batch))
+            waiting.append((batch, submit(batch)))
         yield from waiting
-
-    def _collected(self, ticket: Ticket) -> Iterator[Callable[[], Frame]]:
-        # Not in the function that finishes a frame: the device belongs to this thread.
-        return (partial(np.asarray, frame) for frame in self.cuda.collect(ticket))
-
-    def steps(self, source: DeviceSource, prepared: Iterable[Frame]) -> Iterator[Steps]:
-        self.use(source)
-        for batch in _batches(prepared, self.cuda.batch):
-            arrays: dict[str, Array] = vars(self.cuda.steps(self.cuda.submit(batch)))
-            for i, frame in enumerate(batch):
-                animation = Animation(**{name: value[i : i + 1] for name, value in arrays.items()})
-                yield Steps(preprocess(frame), animation)
 
     def use(self, source: DeviceSource) -> None:
         """Copy another source into place; the one that is there already costs nothing."""
@@ -363,6 +347,10 @@ class StreamingRunner(Runner):
     def close(self) -> None:
         self._in_use = None
         self._resources.close()
+
+
+def _steps(frame: Frame, arrays: dict[str, Array], i: int) -> Steps:
+    return Steps(preprocess(frame), Animation(**{name: value[i : i + 1] for name, value in arrays.items()}))
 
 
 def _batches(prepared: Iterable[Frame], size: int) -> Iterator[list[Any]]:

@@ -29,7 +29,7 @@ def doctor(
 ) -> None:
     """Tell what runs here, what does not and why, and the one thing to install for a better engine.
 
-    Every engine that can run here opens the current model and runs its first network. Exit code 0: some engine runs
+    Every engine that can run here opens the current model and animates a frame. Exit code 0: some engine runs
     it; 1: none does.
     """
     diagnosis = examine(model, quick, timeout)

@@ -11,17 +11,17 @@ from typing import Any
 
 from maskanim import __version__
 from maskanim.driver import Clocks, Driver, Gpu
-from maskanim.runtime.doctor.apart import Answer, ask
-from maskanim.runtime.doctor.facts import Diagnosis, Model, Obstacle, Package, Verdict, this_machine
-from maskanim.runtime.doctor.verdicts import (
+from maskanim.runtime.backends import BACKENDS
+from maskanim.runtime.doctor.compatibility import (
     DISTRIBUTIONS,
     NOT_IMPORTED,
-    REQUIREMENTS,
     advice,
     chosen,
     obstacles,
     warnings,
 )
+from maskanim.runtime.doctor.facts import Diagnosis, Model, Obstacle, Package, Verdict, this_machine
+from maskanim.runtime.doctor.subprocess_probe import Answer, ask
 
 PATIENCE = 60.0  # seconds for each question; importing a large package from a cold disk takes 20
 
@@ -45,7 +45,7 @@ def examine(model: str | None = None, quick: bool = False, patience: float = PAT
         packages = {package.module: package for package in loaded}
         driver, chosen_model = _driver(driver_answer.result()), _model(model_answer.result())
         judge = _judge(packages, driver, None if quick else chosen_model.path, patience)
-        verdicts = tuple(pool.map(judge, REQUIREMENTS))
+        verdicts = tuple(pool.map(judge, BACKENDS))
     return Diagnosis(
         maskanim=__version__,
         machine=this_machine(),

@@ -23,7 +23,7 @@ EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 # missing: a package is not installed. conflict: packages exclude each other. broken: it is installed and does not load.
 # driver: NVIDIA's driver is missing, fails or is too old. gpu: there is none, or not one that the library supports.
-# failed: all that is needed is there, and opening the model or running network m failed.
+# failed: all that is needed is there, and opening the model or animating a frame failed.
 Kind = Literal["missing", "conflict", "broken", "driver", "gpu", "failed"]
 
 
@@ -102,7 +102,7 @@ class Verdict:
     Attributes:
         engine: its name.
         runs: nothing is in its way; if `tried`, it has run.
-        tried: it opened the current model and ran network m.
+        tried: it opened the current model and animated a frame.
         detail: what ran: library, version, device, precision.
         obstacles: all that is in its way.
         seconds: the trial took, or None.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maskanim.atomic import write_text
 from maskanim.errors import MaskanimError
+from maskanim.progress import Progress
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.jobs.interrupts import Interrupts, Tell
+from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.jobs.render import Rendered, fingerprint, open_inputs, render
 from maskanim.runtime.jobs.settings import Job, RenderSettings
-from maskanim.runtime.stream import Progress
+from maskanim.runtime.loop import SILENT
 
+LOG = logging.getLogger(__name__)
 RECORD = ".maskanim.json"
 
 
@@ -59,27 +62,23 @@ class Record:
     def add(self, job: Job, mark: str) -> None:
         """Remember a finished output."""
         self._marks[job.output.name] = mark
-        partial = self._path.with_name(f"{RECORD}.{os.getpid()}")
-        partial.write_text(json.dumps(self._marks, indent=1, sort_keys=True) + "\n", "utf-8")
-        partial.replace(self._path)
+        write_text(self._path, json.dumps(self._marks, indent=1, sort_keys=True) + "\n")
 
 
 def render_all(
     animator: Animator,
     jobs: Sequence[Job],
-    how: RenderSettings,
+    settings: RenderSettings,
     interrupts: Interrupts,
-    tell: Tell,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Summary:
     """Render job after job.
 
     Args:
         animator: stays open.
         jobs: their outputs are in one folder, which is made where it is missing.
-        how: the settings of all of them.
+        settings: of all of them.
         interrupts: is asked before each job.
-        tell: called with a line for each job that is done or failed.
         progress: as for `render`, for each job anew.
 
     Raises:
@@ -92,18 +91,18 @@ def render_all(
             summary.left.append(job)
             continue
         try:
-            mark = fingerprint(animator, job, how)
+            mark = fingerprint(animator, job, settings)
             if record.has(job, mark):
                 summary.there.append(job)
                 continue
-            done = render(animator, job, how, open_inputs(job, how), tell, progress, interrupts)
+            done = render(animator, job, settings, open_inputs(job, settings), progress, interrupts)
             record.add(job, mark)
         except MaskanimError as error:
             summary.failed.append((job, error))
-            tell(f"{number} of {len(jobs)}, failed: {job.output.name}: {error}")
+            LOG.warning("%d of %d, failed: %s: %s", number, len(jobs), job.output.name, error)
         else:
             summary.rendered.append(done)
-            tell(f"{number} of {len(jobs)}: {job.output}, {done.frames} frames, {done.rate:.1f} frames/s")
+            LOG.info("%d of %d: %s, %d frames, %.1f frames/s", number, len(jobs), job.output, done.frames, done.rate)
     return summary
 
 

@@ -1,25 +1,26 @@
-"""What Ctrl-C means while something is rendered: nothing that is whole is lost."""
+"""What Ctrl-C, SIGTERM and SIGHUP mean while something is rendered: nothing that is whole is lost."""
 
 from __future__ import annotations
 
+import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from maskanim.video import Clip
 
-Tell = Callable[[str], object]
+LOG = logging.getLogger(__name__)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Interrupts:
-    """A handler of SIGINT.
+    """A handler of the signals that ask a process to end.
 
     A recording from a camera or a pipe is ended, and its file finished. Of several renders, the one under way is
-    finished, and no other begun. Everything else, and a second Ctrl-C, ends at once by a KeyboardInterrupt.
+    finished, and no other begun. Everything else, and a second signal, ends at once by a KeyboardInterrupt.
 
     Args:
-        tell: called with a line that says what happens.
         several: whether there are several renders.
 
     Attributes:
@@ -27,10 +28,10 @@ class Interrupts:
         recording: the clip that comes from a camera or a pipe, while it is rendered.
     """
 
-    def __init__(self, tell: Tell, several: bool = False) -> None:
+    def __init__(self, several: bool = False) -> None:
         self.asked = False
         self.recording: Clip | None = None
-        self._tell, self._several = tell, several
+        self._several = several
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.asked or not (self.recording or self._several):
@@ -38,15 +39,17 @@ class Interrupts:
         self.asked = True
         if self.recording:
             self.recording.stop()
-            self._tell("the recording ends; its file is being finished")
+            LOG.info("the recording ends; its file is being finished")
         else:
-            self._tell("finishing this file; Ctrl-C again stops at once, and what is whole waits for --resume")
+            LOG.info("finishing this file; Ctrl-C again stops at once, and what is whole waits for --resume")
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """While it lasts, SIGINT comes here."""
-        before = signal.signal(signal.SIGINT, self)
+        """While it lasts, the signals come here; SIGHUP does not where nohup had it ignored."""
+        taken = [each for each in SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
+        before = {each: signal.signal(each, self) for each in taken}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, signal.SIG_DFL if handler is None else handler)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
+import logging
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from maskanim import __version__
+from maskanim.atomic import replacing
 from maskanim.bundle import MANIFEST
 from maskanim.errors import MaskanimError
+from maskanim.progress import Progress
 from maskanim.provenance import Claim, claim_by_default, sign_video
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.framing import Box
-from maskanim.runtime.jobs.driver import Driver, Opened, framed, open_driver
-from maskanim.runtime.jobs.interrupts import Interrupts, Tell
-from maskanim.runtime.jobs.picture import Canvas, Matte, Matted, canvas, read_job_source, source_square
+from maskanim.runtime.jobs.driving import Opened, framed, open_driving
+from maskanim.runtime.jobs.interrupts import Interrupts
+from maskanim.runtime.jobs.picture import Matte, canvas, read_job_source, source_square
 from maskanim.runtime.jobs.settings import Job, RenderSettings, check_job
+from maskanim.runtime.loop import SILENT, FrameInput, Run, Take, animate_frames
 from maskanim.runtime.motion import MotionWriter, check_motion_output
-from maskanim.runtime.overlap import ahead, behind
-from maskanim.runtime.stream import Progress, Shown, Wanted, overlapped
+from maskanim.runtime.runner import FrameResult, Mode
 from maskanim.video import (
     Clip,
     ClipWriter,
@@ -39,6 +39,9 @@ from maskanim.video import (
 )
 from maskanim.views import ContactSheet, MaskFolder, check_mask_folder
 from maskanim.views.masks import Masks
+
+LOG = logging.getLogger(__name__)
+PLAIN = RenderSettings()
 
 
 class Rendered(NamedTuple):
@@ -65,40 +68,39 @@ class Inputs(NamedTuple):
     """What a job reads, opened; to be closed."""
 
     picture: Picture
-    driver: Opened
+    driving: Opened
 
     def __enter__(self) -> Inputs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.driver.clip.close()
+        self.driving.clip.close()
 
 
-def open_inputs(job: Job, how: RenderSettings) -> Inputs:
+def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
     """Check all places and open what is read: whatever is wrong shows before a model is loaded.
 
     Raises:
         MaskanimError: an input cannot be read, an output could not be written, or two options exclude each other.
     """
-    check_job(job, how)
+    check_job(job, settings)
     given = [job.source] + [path for path in (Path(job.driving),) if path.is_file()]
-    check_output(job.output, given, alpha=how.keep_alpha)
+    check_output(job.output, given, alpha=settings.keep_alpha)
     if job.extras.motion:
         check_motion_output(job.extras.motion)
     if job.extras.masks:
         check_mask_folder(job.extras.masks)
     if job.extras.preview:
         _check_preview(job.extras.preview)
-    return Inputs(read_job_source(job, how), open_driver(job, how))
+    return Inputs(read_job_source(job, settings), open_driving(job, settings))
 
 
 def render(
     animator: Animator,
     job: Job,
-    how: RenderSettings,
-    inputs: Inputs,
-    tell: Tell,
-    progress: Progress | None = None,
+    settings: RenderSettings = PLAIN,
+    inputs: Inputs | None = None,
+    progress: Progress = SILENT,
     interrupts: Interrupts | None = None,
 ) -> Rendered:
     """Render one pair.
@@ -106,11 +108,9 @@ def render(
     Args:
         animator: stays open.
         job: the files.
-        how: the settings.
-        inputs: from `open_inputs` for the same job and settings; closed afterwards.
-        tell: called with lines that a person should read.
-        progress: called for each animated frame with their number so far, those kept included, and the estimated
-            total, or None.
+        settings: how it is rendered.
+        inputs: from `open_inputs` for the same job and settings; closed afterwards. None: they are opened now.
+        progress: told after each frame, those kept included.
         interrupts: is told of a recording, so that it can be ended.
 
     Raises:
@@ -118,24 +118,26 @@ def render(
             render, its whole segments, for `resume`.
     """
     start = perf_counter()
-    with inputs:
-        clip = inputs.driver.clip
+    with inputs or open_inputs(job, settings) as (picture, opened):
+        clip = opened.clip
         if interrupts:
             interrupts.recording = clip if clip.once else None
-        composite = how.view != "frame" or how.paste_back or clip.audio is not None
+        composite = settings.view != "frame" or settings.paste_back or clip.audio is not None
         claim = Claim.of(animator.model, composite=composite)
-        signed = claim_by_default(claim, job.output, how.provenance, tell)
+        signed = claim_by_default(claim, job.output, settings.provenance, LOG.info)
         output = _unsigned(job.output) if signed else job.output
-        driver = framed(inputs.driver, how.driving_crop, animator)
-        with _writer(output, clip, job, how, animator) as writer:
-            kept = _skip(writer, clip, tell)
+        driving = framed(opened, settings.driving_crop, animator)
+        with _writer(output, clip, job, settings, animator) as writer, ExitStack() as sinks:
+            kept = _skip(writer, clip)
+            run, take = _animation(animator, job, settings, picture, writer, clip, sinks)
+            feed = driving.inputs(animator, keep=settings.view == "side-by-side")
             try:
-                done = _Rendering(animator, job, how, inputs.picture, driver, writer).run(kept, progress)
+                done = animate_frames(run, feed, take, progress, kept, clip.frame_count)
             except KeyboardInterrupt:
-                _tell_kept(writer, tell)
+                _log_kept(writer)
                 raise
         if clip.warning:
-            tell(f"warning: {clip.warning}")
+            LOG.warning("warning: %s", clip.warning)
     if signed:
         sign_video(output, signed, job.output)
         output.unlink()
@@ -144,28 +146,22 @@ def render(
     return Rendered(job.output, done, kept, perf_counter() - start)
 
 
-def fingerprint(animator: Animator, job: Job, how: RenderSettings) -> str:
+def fingerprint(animator: Animator, job: Job, settings: RenderSettings) -> str:
     """Says what is rendered: two renders of one fingerprint give the same frames.
 
     Files count by name, size and time of change: a long driver is not read twice for this.
     """
-    settings = asdict(replace(how, resume=False, provenance=None))
-    told = {
+    stated = {
         "version": __version__,
         "model": hashlib.sha256((animator.model.path / MANIFEST).read_bytes()).hexdigest(),
         "engine": [animator.engine.name, animator.engine.detail],
         "source": _file(job.source),
         "driving": _file(Path(job.driving)),
-        "settings": settings,
+        "settings": asdict(replace(settings, resume=False, provenance=None)),
         "extras": [bool(extra) for extra in asdict(job.extras).values()],
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Fraction):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} in a fingerprint")
+    # The settings' times are fractions.
+    return hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _file(path: Path) -> list[Any]:
@@ -180,100 +176,74 @@ def _unsigned(output: Path) -> Path:
     return output.resolve().with_name(f".{output.stem}.unsigned{output.suffix}")
 
 
-def _writer(output: Path, clip: Clip, job: Job, how: RenderSettings, animator: Animator) -> FrameWriter:
+def _writer(output: Path, clip: Clip, job: Job, settings: RenderSettings, animator: Animator) -> FrameWriter:
     if clip.once:
-        if how.resume:
+        if settings.resume:
             raise MaskanimError("--resume", f"{job.driving}, which cannot be read again", "a file")
-        return ClipWriter(output, clip, alpha=how.keep_alpha)
-    mark = fingerprint(animator, job, how)
-    return ResumableWriter(output, clip, fingerprint=mark, resume=how.resume, alpha=how.keep_alpha)
+        return ClipWriter(output, clip, alpha=settings.keep_alpha)
+    mark = fingerprint(animator, job, settings)
+    return ResumableWriter(output, clip, fingerprint=mark, resume=settings.resume, alpha=settings.keep_alpha)
 
 
-def _skip(writer: FrameWriter, clip: Clip, tell: Tell) -> int:
+def _skip(writer: FrameWriter, clip: Clip) -> int:
     """Go on behind what is there; how many frames that is."""
     if not isinstance(writer, ResumableWriter):
         return 0
     for line in writer.told:
-        tell(line)
+        LOG.info(line)
     if writer.last_pts is None:
         return 0
     clip.skip_past(writer.last_pts)
-    tell(f"going on behind {writer.frames_done} frames that are whole")
+    LOG.info("going on behind %d frames that are whole", writer.frames_done)
     return writer.frames_done
 
 
-def _tell_kept(writer: FrameWriter, tell: Tell) -> None:
+def _log_kept(writer: FrameWriter) -> None:
     if isinstance(writer, ResumableWriter) and writer.frames_kept:
-        tell(f"stopped; {writer.frames_kept} frames are whole: the same command with --resume goes on behind them")
+        kept = writer.frames_kept
+        LOG.info("stopped; %d frames are whole: the same command with --resume goes on behind them", kept)
 
 
-@dataclass(frozen=True)
-class _Rendering:
-    """A job whose files are open."""
+def _animation(
+    animator: Animator,
+    job: Job,
+    settings: RenderSettings,
+    picture: Picture,
+    writer: FrameWriter,
+    clip: Clip,
+    sinks: ExitStack,
+) -> tuple[Run, Take]:
+    """What animates the inputs, and what is done with each frame; `sinks` is given what has to be closed."""
+    box, mode = source_square(picture.image, settings, animator), _mode(job, settings)
+    if settings.keep_alpha:
+        matte = Matte(animator, picture, box, settings)
+        return partial(matte.run, mode=mode), lambda item, result: writer.write(result.finish(), item.pts)
+    source, drawn = canvas(animator, picture.image, box, settings)
+    motion = masks = None
+    if job.extras.motion:
+        motion = sinks.enter_context(MotionWriter(job.extras.motion, clip, animator.model))
+    if job.extras.masks:
+        masks = sinks.enter_context(MaskFolder(job.extras.masks))
 
-    animator: Animator
-    job: Job
-    how: RenderSettings
-    picture: Picture
-    driver: Driver
-    writer: FrameWriter
+    def take(item: FrameInput, result: FrameResult) -> None:
+        writer.write(drawn.draw(result, item.driving), item.pts)
+        steps = result.steps.animation if result.steps else None
+        perturbed = steps.perturbed if steps else result.perturbed
+        if motion and perturbed is not None:
+            motion.write(perturbed, item.pts)
+        if masks and steps:
+            masks.write(Masks(steps.mask, steps.perturbed, steps.refined))
 
-    def run(self, kept: int, progress: Progress | None) -> int:
-        """Animate and write all frames that are left; how many that were."""
-        done = 0
-        with ExitStack() as sinks:
-            frames = sinks.enter_context(closing(self._transparent() if self.how.keep_alpha else self._opaque(sinks)))
-            for done, _ in enumerate(frames, 1):
-                if progress:
-                    progress(kept + done, self.driver.clip.frame_count)
-        return done
+    return partial(animator.runner.run, source, mode=mode), take
 
-    def _opaque(self, sinks: ExitStack) -> Generator[None, None, None]:
-        """Yields once for each frame."""
-        feed = self.driver.feed(self.animator, keep=self.how.view == "side-by-side")
-        source, draw = canvas(self.animator, self.picture.image, self._box(), self.how)
-        take = self._taker(draw, sinks)
-        yield from overlapped(self.animator.runner, source, feed, self._wanted(), take)
 
-    def _transparent(self) -> Generator[None, None, None]:
-        matte = Matte(self.animator, self.picture, self._box(), self.how, replays=self.job.replays)
-
-        def write(frame: Matted) -> None:
-            self.writer.write(frame.finish(), frame.pts)
-
-        with ahead(self.driver.feed(self.animator, keep=False)) as fed, behind(write) as hand_over:
-            for frame in matte.frames(fed):
-                hand_over(frame)
-                yield
-
-    def _box(self) -> Box | None:
-        return source_square(self.picture.image, self.how, self.animator)
-
-    def _wanted(self) -> Wanted:
-        if self.job.replays:
-            return "replay"
-        if self.how.view == "grid" or self.job.extras.masks:
-            return "steps"
-        return "perturbed" if self.job.extras.motion else "frame"
-
-    def _taker(self, draw: Canvas, sinks: ExitStack) -> Callable[[Shown], None]:
-        """What is done with each frame."""
-        extras, clip = self.job.extras, self.driver.clip
-        motion = masks = None
-        if extras.motion:
-            motion = sinks.enter_context(MotionWriter(extras.motion, clip, self.animator.model))
-        if extras.masks:
-            masks = sinks.enter_context(MaskFolder(extras.masks))
-
-        def take(shown: Shown) -> None:
-            self.writer.write(draw(shown), shown.fed.pts)
-            if motion and shown.perturbed is not None:
-                motion.write(shown.perturbed, shown.fed.pts)
-            if masks and shown.steps:
-                steps = shown.steps.animation
-                masks.write(Masks(steps.mask, steps.perturbed, steps.refined))
-
-        return take
+def _mode(job: Job, settings: RenderSettings) -> Mode:
+    """What the runner has to give beside the frames."""
+    if job.replays:
+        return "replay"
+    if settings.view == "grid" or job.extras.masks:
+        return "steps"
+    return "record" if job.extras.motion else "frame"
 
 
 def _check_preview(path: Path) -> None:
@@ -288,9 +258,5 @@ def _write_preview(video: Path, preview: Path) -> None:
     with open_clip(video) as clip:
         for image, pts in clip:
             sheet.add(image, float(pts * clip.time_base))
-    partial = preview.with_name(f".{os.getpid()}-{preview.name}")
-    try:
+    with replacing(preview) as partial:
         write_picture(partial, sheet.draw())
-        partial.replace(preview)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -100,7 +100,7 @@ class Job:
         return Path(self.driving).suffix.lower() == MOTION_SUFFIX
 
 
-def check_job(job: Job, how: RenderSettings) -> None:
+def check_job(job: Job, settings: RenderSettings) -> None:
     """Refuse what does not go together.
 
     Raises:
@@ -108,17 +108,17 @@ def check_job(job: Job, how: RenderSettings) -> None:
     """
     if job.replays:
         for flag, wanted in {
-            "--grid": how.view == "grid",
-            "--side-by-side": how.view == "side-by-side",
+            "--grid": settings.view == "grid",
+            "--side-by-side": settings.view == "side-by-side",
             "--save-masks": job.extras.masks,
             "--save-motion": job.extras.motion,
-            "--crop-driving": how.driving_crop != "center",
+            "--crop-driving": settings.driving_crop != "center",
         }.items():
             if wanted:
                 raise _together(flag, f"a driver that is a motion file ({job.driving}), which shows nothing")
-    if how.resume and (job.extras.motion or job.extras.masks):
+    if settings.resume and (job.extras.motion or job.extras.masks):
         raise _together("--resume", "--save-motion or --save-masks")
-    if how.keep_alpha and (job.extras.motion or job.extras.masks):
+    if settings.keep_alpha and (job.extras.motion or job.extras.masks):
         raise _together("--keep-alpha", "--save-motion or --save-masks")
 
 

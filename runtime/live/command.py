@@ -1,87 +1,46 @@
-"""What ``maskanim-run --live`` does: names become a source and outputs, and the run is shown while it lasts."""
+"""What ``maskanim-run --live`` does: names become a source and outputs, and one pair is animated while it lasts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from maskanim.errors import MaskanimError
-from maskanim.ops import Frame
-from maskanim.progress import ProgressBar
+from maskanim.progress import Progress
 from maskanim.provenance import Claim, claim_by_default
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.live.hosts import LOOPBACK, is_loopback
+from maskanim.runtime.jobs import Inputs, Job, RenderSettings
+from maskanim.runtime.jobs.driving import open_driving
+from maskanim.runtime.jobs.picture import canvas, read_job_source, source_square
 from maskanim.runtime.live.loop import LiveReport, go_live
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
 from maskanim.runtime.live.sources import ClipCamera, LiveSource, PacedClip
+from maskanim.runtime.loop import SILENT
 from maskanim.video import Clip
 
-DEFAULT_OUTPUTS = ("page",)
+LOG = logging.getLogger(__name__)
 FILE_SUFFIXES = (".mp4", ".mov", ".webm")
 
-Say = Callable[[str], object]
-ClaimFor = Callable[[Path], Claim | None]
 
-
-def run_live(
-    animator: Animator,
-    image: Frame,
-    clip: Clip,
-    to: Sequence[str],
-    host: str = LOOPBACK,
-    provenance: bool | None = None,
-    say: Say = print,
-) -> LiveReport:
-    """Animate a picture live.
-
-    Args:
-        animator: stays open.
-        image: the picture, (H, W, 3) uint8 RGB.
-        clip: a camera, or a clip that is played at its pace; stays open.
-        to: where the pictures go; see `open_output`. Empty means the page.
-        host: the address on which a page listens.
-        provenance: whether recordings are signed as generated; see `provenance.claim_by_default`.
-        say: called with lines for the user.
-
-    Returns:
-        How it went; the report has been said.
+def open_live(job: Job, settings: RenderSettings) -> Inputs:
+    """Read the source and open the driver.
 
     Raises:
-        MaskanimError: an output cannot be opened or failed; the source failed, after every output was finished.
+        MaskanimError: an input cannot be read, or something is asked for that live frames cannot have.
     """
-    source = live_source(clip)
-
-    def claim_for(path: Path) -> Claim | None:
-        return claim_by_default(Claim.of(animator.model), path, provenance, say)
-
-    outputs = _opened(to or DEFAULT_OUTPUTS, host, source.interval, claim_for)
-    for output in outputs:
-        say(f"live: {output.place} (end it with Ctrl-C)")
-    if not is_loopback(host) and any(isinstance(output, Page) for output in outputs):
-        say(f"warning: everyone who reaches {host} can watch")
-    with ProgressBar("frame") as bar:
-
-        def tell(report: LiveReport) -> None:
-            bar.update(report.shown, None, str(report))
-
-        report = go_live(animator, image, source, outputs, tell=tell)
-    say(f"live: ended; {report}")
-    if report.lost:
-        raise report.lost
-    return report
-
-
-def _opened(names: Sequence[str], host: str, interval: float, claim_for: ClaimFor) -> list[Output]:
-    """All of them, or none."""
-    with ExitStack() as owned:
-        outputs = []
-        for name in names:
-            outputs.append(open_output(name, host, interval, claim_for))
-            owned.push(outputs[-1])
-        owned.pop_all()
-    return outputs
+    unlike = {
+        "--keep-alpha": settings.keep_alpha,
+        "--crop-driving": settings.driving_crop != "center",
+        "--grid": settings.view == "grid",
+        "a motion file": job.replays,
+    }
+    for flag, given in unlike.items():
+        if given:
+            raise MaskanimError("--live", f"together with {flag}", "one of the two")
+    return Inputs(read_job_source(job, settings), open_driving(job, settings))
 
 
 def live_source(clip: Clip) -> LiveSource:
@@ -89,23 +48,66 @@ def live_source(clip: Clip) -> LiveSource:
     return ClipCamera(clip) if clip.once else PacedClip(clip)
 
 
-def open_output(name: str, host: str, interval: float, claim_for: ClaimFor = lambda path: None) -> Output:
-    """An output by its name.
+def open_outputs(
+    names: Sequence[str], host: str, clip: Clip, animator: Animator, provenance: bool | None
+) -> list[Output]:
+    """The outputs by their names, all of them or none.
 
     Args:
-        name: ``page``, ``page:8080``, ``camera`` for a virtual camera, or the name of an mp4, mov or webm to record to.
+        names: each ``page``, ``page:8080``, ``camera`` for a virtual camera, or an mp4, mov or webm to record to.
         host: the address on which a page listens.
-        interval: seconds between the source's frames.
-        claim_for: what a recording says of how it was made.
+        clip: the driver, whose rate the outputs have.
+        animator: what a recording says of how it was made.
+        provenance: whether recordings are signed as generated; see `provenance.claim_by_default`.
 
     Raises:
         MaskanimError: there is no such output here.
     """
+    claim, interval = Claim.of(animator.model), float(1 / clip.rate)
+    with ExitStack() as owned:
+        outputs = []
+        for name in names:
+            outputs.append(_open(name, host, interval, claim, provenance))
+            owned.push(outputs[-1])
+        owned.pop_all()
+    return outputs
+
+
+def _open(name: str, host: str, interval: float, claim: Claim, provenance: bool | None) -> Output:
     kind, _, port = name.partition(":")
     if kind == "page" and (port.isdecimal() or not port):
         return Page(host, int(port or PORT))
     if name == "camera":
         return VirtualCamera(interval)
-    if Path(name).suffix.lower() in FILE_SUFFIXES:
-        return FileOutput(name, interval, claim_for(Path(name)))
+    path = Path(name)
+    if path.suffix.lower() in FILE_SUFFIXES:
+        return FileOutput(path, interval, claim_by_default(claim, path, provenance, LOG.info))
     raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
+
+
+def animate_live(
+    animator: Animator,
+    inputs: Inputs,
+    settings: RenderSettings,
+    outputs: Sequence[Output],
+    progress: Progress = SILENT,
+) -> LiveReport:
+    """Animate until the driver ends or the user does.
+
+    Args:
+        animator: stays open.
+        inputs: from `open_live`.
+        settings: crop, paste back, side by side and label count.
+        outputs: from `open_outputs`; are finished and closed.
+        progress: see `go_live`.
+
+    Raises:
+        MaskanimError: the source picture has no such square, or an output failed.
+    """
+    with ExitStack() as failing:
+        for output in outputs:
+            failing.push(output)
+        picture = inputs.picture.image
+        source, drawn = canvas(animator, picture, source_square(picture, settings, animator), settings)
+        failing.pop_all()
+    return go_live(animator.runner, source, live_source(inputs.driving.clip), outputs, drawn.draw, progress)

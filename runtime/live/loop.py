@@ -1,21 +1,39 @@
-"""The live loop: the freshest frame, animated, handed to every output, and its age measured."""
+"""The live loop: the freshest frame, animated, handed to every output, and its age measured in bounded memory."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from statistics import quantiles
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.animator import Animator
+from maskanim.progress import Progress
 from maskanim.runtime.live.freshest import SECONDS_OF_SILENCE, Freshest, freshest
-from maskanim.runtime.live.latency import Latency, LatencyMeter
 from maskanim.runtime.live.outputs import Output
 from maskanim.runtime.live.sources import Captured, LiveSource
+from maskanim.runtime.loop import SILENT
+from maskanim.runtime.runner import FrameResult, Runner
 
-SECONDS_PER_TELLING = 0.25
+SECONDS_PER_REPORT = 0.25
+SECONDS_SHOWN = 5.0  # latency is that of the last seconds, as a person sees it
+MOST_KEPT = 2000  # more frames than this in the seconds shown are no longer all kept
+
+Draw = Callable[[FrameResult, Frame], Frame]
+
+
+class Latency(NamedTuple):
+    """Glass to glass: seconds from capture to hand-over over the last seconds, and frames per second."""
+
+    p50: float
+    p95: float
+    rate: float
+
+    def __str__(self) -> str:
+        return f"latency {1000 * self.p50:.0f} ms (p95 {1000 * self.p95:.0f}), {self.rate:.1f} frames/s"
 
 
 class LiveReport(NamedTuple):
@@ -39,81 +57,95 @@ class LiveReport(NamedTuple):
         return f"{self.latency or 'waiting'}; {self.shown} shown, {self.dropped} of {self.captured} dropped"
 
 
-Tell = Callable[[LiveReport], object]
-
-
 def go_live(
-    animator: Animator,
-    image: Frame,
+    runner: Runner,
+    encoded: Any,
     source: LiveSource,
     outputs: Sequence[Output],
-    *,
-    tell: Tell | None = None,
+    draw: Draw = lambda result, driving: result.finish(),
+    progress: Progress = SILENT,
     silence: float = SECONDS_OF_SILENCE,
 ) -> LiveReport:
     """Animate a picture by the freshest frame of a source until it ends, fails, or the user interrupts.
 
-    One frame is in flight at a time, on every engine: the second would only wait behind the first, and be older when
+    One frame is in flight at a time, on every backend: the second would only wait behind the first, and be older when
     it comes out. So a frame is at most one interval of the camera and one of the model old.
 
     Args:
-        animator: stays open; one of batch 1, since the rest of a batch would be computed for nothing.
-        image: the picture, (H, W, 3) uint8 RGB.
+        runner: one of batch 1, since the rest of a batch would be computed for nothing.
+        encoded: the picture, by the runner.
         source: is closed at the end.
         outputs: are finished and closed at the end, however it comes; a recording is kept.
-        tell: called a few times a second with how it stands.
+        draw: makes the frame that is seen, of the result and the driving frame.
+        progress: is told a few times a second how it stands.
         silence: seconds without a frame after which the source counts as lost.
 
     Returns:
         How it went; `lost` tells an end that nobody wanted.
 
     Raises:
-        MaskanimError: the picture is not one, or an output failed.
+        MaskanimError: an output failed.
     """
     with ExitStack() as opened:
         for output in outputs:
             opened.enter_context(output)
-        encoded = animator.encode_source(image)
-        animator.animate(encoded, image)  # the first run of each network is slow, and no live frame's business
-        live = _Live(animator, encoded, outputs, tell)
-        return live.run(opened.enter_context(freshest(source, silence)))
+        frames = opened.enter_context(freshest(source, silence))
+        return _Live(runner, encoded, frames, outputs, draw, progress).run()
 
 
 class _Live:
-    def __init__(self, animator: Animator, source: object, outputs: Sequence[Output], tell: Tell | None) -> None:
-        self.animator, self.source, self.outputs, self.tell = animator, source, outputs, tell
-        self.meter, self.shown, self.told = LatencyMeter(), 0, 0.0
+    def __init__(
+        self,
+        runner: Runner,
+        source: Any,
+        frames: Freshest,
+        outputs: Sequence[Output],
+        draw: Draw,
+        progress: Progress,
+    ) -> None:
+        self.runner, self.source, self.frames, self.outputs = runner, source, frames, outputs
+        self.draw, self.progress = draw, progress
+        self.shown, self.reported = 0, 0.0
         self.lost: MaskanimError | None = None
+        self.ages: deque[tuple[float, float]] = deque(maxlen=MOST_KEPT)  # when a frame was shown, and how old it was
 
-    def run(self, frames: Freshest) -> LiveReport:
+    def run(self) -> LiveReport:
         with suppress(KeyboardInterrupt):  # the usual way to end it
-            while (captured := self._next(frames)) is not None:
+            while (captured := self._next()) is not None:
                 self._show(captured)
-                self._tell(frames)
-        return self._report(frames)
+                self._tell()
+        return self._report()
 
-    def _next(self, frames: Freshest) -> Captured | None:
+    def _next(self) -> Captured | None:
         try:
-            return next(frames, None)
+            return next(self.frames, None)
         except MaskanimError as error:
             self.lost = error
             return None
 
     def _show(self, captured: Captured) -> None:
-        frame = self.animator.animate(self.source, captured.image)
-        self.meter.add(captured.at, monotonic())
+        prepared = self.runner.prepare(captured.image)
+        frame = self.draw(next(self.runner.run(self.source, [prepared])), captured.image)
+        now = monotonic()
+        self.ages.append((now, now - captured.at))
+        while self.ages[0][0] < now - SECONDS_SHOWN:
+            self.ages.popleft()
         self.shown += 1
         for output in self.outputs:
             output.show(frame, captured.at)
 
-    def _tell(self, frames: Freshest) -> None:
-        if monotonic() - self.told < SECONDS_PER_TELLING:
-            return
-        self.told, report = monotonic(), self._report(frames)
-        for output in self.outputs:
-            output.tell(str(report))
-        if self.tell:
-            self.tell(report)
+    def _tell(self) -> None:
+        if monotonic() - self.reported >= SECONDS_PER_REPORT:
+            self.reported, report = monotonic(), str(self._report())
+            for output in self.outputs:
+                output.status(report)
+            self.progress.update(self.shown, None, report)
 
-    def _report(self, frames: Freshest) -> LiveReport:
-        return LiveReport(self.shown, frames.captured, frames.dropped, self.meter.latency(), self.lost)
+    def _report(self) -> LiveReport:
+        return LiveReport(self.shown, self.frames.captured, self.frames.dropped, self._latency(), self.lost)
+
+    def _latency(self) -> Latency | None:
+        if len(self.ages) < 2 or self.ages[-1][0] == self.ages[0][0]:
+            return None
+        cuts = quantiles((age for _, age in self.ages), n=20, method="inclusive")
+        return Latency(cuts[9], cuts[18], (len(self.ages) - 1) / (self.ages[-1][0] - self.ages[0][0]))

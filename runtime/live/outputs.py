@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Frame
 from maskanim.provenance import Claim, signed
-from maskanim.runtime.overlap import behind
+from maskanim.runtime.overlap import write_behind
 from maskanim.spec import IMAGE_SIZE
 from maskanim.video import Clip, ClipWriter, check_output
 from maskanim.video.picture import FilePath
@@ -38,7 +38,7 @@ class Output(ABC):
             captured: when the driving frame was captured, in seconds; every one is later than the one before.
         """
 
-    def tell(self, line: str) -> None:
+    def status(self, line: str) -> None:
         """Hear how the run stands, a few times a second."""
         return
 
@@ -84,11 +84,6 @@ class VirtualCamera(Output):
         self._camera.close()
 
 
-class _Recorded(NamedTuple):
-    frame: Frame
-    pts: int
-
-
 class FileOutput(Output):
     """A recording, each picture at the time at which its driving frame was captured.
 
@@ -115,17 +110,17 @@ class FileOutput(Output):
         unsigned = self._opened.enter_context(signed(self._path, self._claim))
         writer = self._opened.enter_context(ClipWriter(unsigned, self._timing))
 
-        def write(picture: _Recorded) -> None:
-            writer.write(picture.frame, picture.pts)
+        def write(shown: tuple[Frame, int]) -> None:
+            writer.write(*shown)
 
-        self._record = self._opened.enter_context(behind(write))
+        self._record = self._opened.enter_context(write_behind(write))
         return self
 
     def show(self, frame: Frame, captured: float) -> None:
         if self._pts < 0:
             self._first = captured
         self._pts = max(self._pts + 1, round((captured - self._first) * TICKS_PER_SECOND))
-        self._record(_Recorded(frame, self._pts))
+        self._record((frame, self._pts))
 
     def close(self, error: BaseException | None) -> None:
         if error is None and self._pts < 0:

@@ -17,7 +17,7 @@ import cv2
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.live.hosts import LOOPBACK, host_is_ours, in_url, is_loopback
+from maskanim.runtime.live.hosts import LOOPBACK, in_url, refusal
 from maskanim.runtime.live.outputs import Output
 
 PORT = 8765
@@ -55,7 +55,7 @@ class Page(Output):
     def show(self, frame: Frame, captured: float) -> None:
         self.newest.put(frame)
 
-    def tell(self, line: str) -> None:
+    def status(self, line: str) -> None:
         self.newest.line = line
 
     def close(self, error: BaseException | None) -> None:
@@ -112,7 +112,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False  # a viewer that takes nothing must not delay the end
 
     def __init__(self, address: tuple[str, int], newest: Newest) -> None:
-        self.newest, self.told = newest, address[0]
+        self.newest, self.listens_on = newest, address[0]
         self.viewers, self.counting = 0, Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Viewer)
@@ -127,8 +127,8 @@ class _Viewer(BaseHTTPRequestHandler):
     timeout = SECONDS_PER_WRITE
 
     def do_GET(self) -> None:
-        if not self._is_allowed():
-            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"This page is for its own address alone.\n")
+        if told := refusal(self.server.listens_on, str(self.client_address[0]), self.headers):
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"{told}\n".encode())
         elif self.path == "/":
             page = files("maskanim.runtime.live").joinpath("page.html").read_bytes()
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)
@@ -139,13 +139,6 @@ class _Viewer(BaseHTTPRequestHandler):
             self._stream()
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"There is nothing here.\n")
-
-    def _is_allowed(self) -> bool:
-        told = self.server.told
-        near = not is_loopback(told) or is_loopback(str(self.client_address[0]))
-        foreign = self.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-        typed = self.headers.get("Sec-Fetch-Mode") == "navigate"
-        return near and host_is_ours(self.headers.get("Host"), told) and (typed or not foreign)
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)

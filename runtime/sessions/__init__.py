@@ -1,6 +1,1 @@
-"""One small interface to every inference library."""
-
-from maskanim.runtime.sessions.nets import SessionNets
-from maskanim.runtime.sessions.session import Session
-
-__all__ = ["Session", "SessionNets"]
+"""Backends on the processor, behind one small interface to every inference library."""

@@ -11,10 +11,9 @@ import openvino as ov
 
 from maskanim.bundle import Bundle
 from maskanim.ops import Array
-from maskanim.runtime.engines import RunOptions
-from maskanim.runtime.host import HostRunner
-from maskanim.runtime.sessions.nets import SessionNets
-from maskanim.runtime.sessions.session import Session, check_names, loading, processors
+from maskanim.runtime.backends import RunOptions
+from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.session import Session, SessionNets, check_names, loading, processors
 from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName, NetworkSpec
 
 DEVICE = "CPU"

@@ -10,10 +10,9 @@ import onnxruntime as ort
 
 from maskanim.bundle import Bundle
 from maskanim.ops import Array
-from maskanim.runtime.engines import RunOptions
-from maskanim.runtime.host import HostRunner
-from maskanim.runtime.sessions.nets import SessionNets
-from maskanim.runtime.sessions.session import Session, check_names, loading, processors
+from maskanim.runtime.backends import RunOptions
+from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.session import Session, SessionNets, check_names, loading, processors
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
 
 SILENT = 4  # only fatal errors are logged: a failure is raised, and told once

@@ -1,10 +1,10 @@
-"""One network, loaded by one inference library, over NumPy arrays."""
+"""Networks that an inference library has loaded, over NumPy arrays."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +13,7 @@ import numpy as np
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
-from maskanim.spec import NetworkSpec, TensorSpec
+from maskanim.spec import NetworkName, NetworkSpec, TensorSpec
 
 
 class Session(ABC):
@@ -92,6 +92,30 @@ class Session(ABC):
 
 def _broadcast(value: Array, batch: int) -> Array:
     return np.ascontiguousarray(np.broadcast_to(value, (batch, *value.shape[1:])))
+
+
+class SessionNets:
+    """The four networks as `pipeline.Nets` over NumPy arrays; arguments and results as in `Session.run`."""
+
+    def __init__(self, sessions: Mapping[NetworkName, Session]) -> None:
+        self.sessions = sessions
+
+    def m(self, image: Array, /) -> Array:
+        return self.sessions["m"].run(image)
+
+    def r(self, source_small: Array, source_mask: Array, perturbed_mask: Array, /) -> Array:
+        return self.sessions["r"].run(source_small, source_mask, perturbed_mask)
+
+    def l(self, source_small: Array, source_mask: Array, refined_mask: Array, /) -> Array:  # noqa: E743 - the paper's name
+        return self.sessions["l"].run(source_small, source_mask, refined_mask)
+
+    def h(self, source: Array, source_mask_up: Array, refined_mask_up: Array, coarse: Array, /) -> Array:
+        return self.sessions["h"].run(source, source_mask_up, refined_mask_up, coarse)
+
+    def close(self) -> None:
+        """Close the four sessions."""
+        for session in self.sessions.values():
+            session.close()
 
 
 @contextmanager

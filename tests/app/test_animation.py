@@ -12,9 +12,9 @@ import av
 import numpy as np
 import pytest
 
-from maskanim.app.animation import CancelledError, Job, animate
+from maskanim.app.animation import CancelledError, Request, animate
 from maskanim.app.limits import Limits
-from maskanim.app.stage import Loaded
+from maskanim.app.worker import LoadedModel
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.provenance import read_provenance
@@ -29,17 +29,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Iterator[Loaded]:
+def loaded() -> Iterator[LoadedModel]:
     with Animator.open("demo", "ort") as animator:
-        yield Loaded(animator, Event())
+        yield LoadedModel(animator, Event())
 
 
 @pytest.fixture
-def make_job(tmp_path: Path, picture: Path, tiny_clip: Path) -> Callable[..., Job]:
-    def make(clip: Path | None = None, image: Path | None = None, **limits: float) -> Job:
+def make_request(tmp_path: Path, picture: Path, tiny_clip: Path) -> Callable[..., Request]:
+    def make(clip: Path | None = None, image: Path | None = None, **limits: float) -> Request:
         folder = tmp_path / "result"
         folder.mkdir()
-        return Job(image or picture, clip or tiny_clip, folder, Limits(**limits))  # type: ignore[arg-type]
+        return Request(image or picture, clip or tiny_clip, folder, Limits(**limits))  # type: ignore[arg-type]
 
     return make
 
@@ -51,13 +51,13 @@ def decoded(path: Path) -> tuple[list[Frame], list[int | None]]:
 
 
 def test_both_videos_have_every_frame_at_its_time(
-    make_job: Callable[..., Job], loaded: Loaded, tiny_times: tuple[int, ...], tiny_frames: list[Frame]
+    make_request: Callable[..., Request], loaded: LoadedModel, tiny_times: tuple[int, ...], tiny_frames: list[Frame]
 ) -> None:
-    job = make_job()
-    done = animate(job, loaded)
+    request = make_request()
+    done = animate(request, loaded)
     pictures, times = decoded(done.result)
     masks, mask_times = decoded(done.masks)
-    assert times == mask_times == list(tiny_times) and done.frames == job.done == len(tiny_times)
+    assert times == mask_times == list(tiny_times) and done.frames == request.done == len(tiny_times)
     assert pictures[0].shape == (256, 256, 3) and masks[0].shape == (256, 1024, 3)
     with open_clip(done.result) as result, open_clip(done.masks) as silent:
         assert result.audio_rate and not silent.audio_rate
@@ -66,49 +66,53 @@ def test_both_videos_have_every_frame_at_its_time(
     assert np.abs(masks[0][:, :256] - driver).mean() < 8
 
 
-def test_the_result_says_that_it_is_generated(make_job: Callable[..., Job], loaded: Loaded) -> None:
+def test_the_result_says_that_it_is_generated(make_request: Callable[..., Request], loaded: LoadedModel) -> None:
     pytest.importorskip("c2pa", reason="signing needs the extra provenance")
-    assert read_provenance(animate(make_job(), loaded).result)
+    assert read_provenance(animate(make_request(), loaded).result)
 
 
 def test_without_the_package_that_signs_the_page_says_so(
-    make_job: Callable[..., Job], loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    make_request: Callable[..., Request], loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    job = make_job()
-    assert animate(job, loaded).result.is_file() and "will not be marked as synthetic" in job.notes[0]
+    request = make_request()
+    assert animate(request, loaded).result.is_file() and "will not be marked as synthetic" in request.notes[0]
 
 
-def test_the_result_is_what_the_runner_makes(make_job: Callable[..., Job], loaded: Loaded, picture: Path) -> None:
-    job = make_job()
-    frame = decoded(animate(job, loaded).result)[0][3]
-    with open_clip(job.clip) as clip:
+def test_the_result_is_what_the_runner_makes(
+    make_request: Callable[..., Request], loaded: LoadedModel, picture: Path
+) -> None:
+    request = make_request()
+    frame = decoded(animate(request, loaded).result)[0][3]
+    with open_clip(request.clip) as clip:
         driving = [image for image, _ in clip][3]
-    expected = loaded.animator.animate(loaded.source(job.picture, lambda: driving), driving)
+    expected = loaded.animator.animate(loaded.source(request.picture, lambda: driving), driving)
     # crf 18: the mean error of 8 bits stays below a few levels
     assert np.abs(frame.astype(int) - expected).mean() < 6
 
 
-def test_a_job_nobody_waits_for_stops_and_leaves_no_video(make_job: Callable[..., Job], loaded: Loaded) -> None:
-    job = make_job()
-    job.cancelled.set()
+def test_a_job_nobody_waits_for_stops_and_leaves_no_video(
+    make_request: Callable[..., Request], loaded: LoadedModel
+) -> None:
+    request = make_request()
+    request.cancelled.set()
     with pytest.raises(CancelledError):
-        animate(job, loaded)
-    assert job.done == 1 and not list(job.folder.iterdir())
+        animate(request, loaded)
+    assert request.done == 1 and not list(request.folder.iterdir())
 
 
-def test_over_a_limit(make_job: Callable[..., Job], loaded: Loaded) -> None:
-    job = make_job(seconds=0.1)
+def test_over_a_limit(make_request: Callable[..., Request], loaded: LoadedModel) -> None:
+    request = make_request(seconds=0.1)
     with pytest.raises(MaskanimError, match=r"clip.mp4: a clip of 0.\d s; expected at most 0.1 s"):
-        animate(job, loaded)
-    assert not list(job.folder.iterdir())
+        animate(request, loaded)
+    assert not list(request.folder.iterdir())
 
 
 @pytest.mark.parametrize("which", ["image", "clip"])
-def test_a_bad_file(which: str, make_job: Callable[..., Job], loaded: Loaded, tmp_path: Path) -> None:
+def test_a_bad_file(which: str, make_request: Callable[..., Request], loaded: LoadedModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"neither\n" * 100)
-    job = make_job(**{which: bad})
+    request = make_request(**{which: bad})
     with pytest.raises(MaskanimError, match=r"bad\.mp4"):
-        animate(job, loaded)
-    assert not list(job.folder.iterdir())
+        animate(request, loaded)
+    assert not list(request.folder.iterdir())

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 
 from maskanim.app.camera import BusyError, animate_camera, camera_frame
+from maskanim.app.context import AppContext
+from maskanim.app.html import progress, still, told, without_folders
 from maskanim.app.limits import Limits
-from maskanim.app.setting import Setting
-from maskanim.app.stage import Stage
-from maskanim.app.words import progress, still, told, without_folders
+from maskanim.app.worker import ModelWorker
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.ops import Frame
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Iterator[Setting]:
+def context(tmp_path: Path) -> Iterator[AppContext]:
     shutil.copy(DEMO / "source.png", tmp_path / "cat.png")
-    with Stage() as stage:
-        yield Setting(stage, {"demo": "demo"}, ["auto", "ort"], Limits(), tmp_path)
+    with ModelWorker() as worker:
+        yield AppContext(worker, {"demo": "demo"}, ["auto", "ort"], Limits(), tmp_path)
 
 
 def sent(image: Frame, kind: str = "png") -> dict[str, Any]:
@@ -35,14 +35,14 @@ def sent(image: Frame, kind: str = "png") -> dict[str, Any]:
     return {"path": None, "url": f"data:image/{kind};base64,{encoded}"}
 
 
-def test_a_frame_is_animated_as_by_the_model(setting: Setting) -> None:
+def test_a_frame_is_animated_as_by_the_model(context: AppContext) -> None:
     image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
-    picture = {"path": str(setting.folder / "cat.png")}
-    seen = animate_camera(setting, sent(image), picture, "demo", "ort")
-    expected = setting.stage.submit(
+    picture = {"path": str(context.folder / "cat.png")}
+    seen = animate_camera(context, sent(image), picture, "demo", "ort")
+    expected = context.worker.submit(
         "demo",
         "ort",
-        lambda loaded: loaded.animator.animate(loaded.source(setting.folder / "cat.png", lambda: image), image),
+        lambda loaded: loaded.animator.animate(loaded.source(context.folder / "cat.png", lambda: image), image),
     ).result()
     assert np.array_equal(seen.frame, expected) and seen.seconds > 0
 
@@ -70,35 +70,35 @@ def test_what_is_no_frame_is_refused(value: Any) -> None:
         camera_frame(value)
 
 
-def test_a_frame_does_not_wait_behind_a_clip(setting: Setting) -> None:
+def test_a_frame_does_not_wait_behind_a_clip(context: AppContext) -> None:
     go_on = Event()
-    future = setting.stage.submit("demo", "ort", lambda loaded: go_on.wait(10))
+    future = context.worker.submit("demo", "ort", lambda loaded: go_on.wait(10))
     try:
         with pytest.raises(BusyError):
             animate_camera(
-                setting, sent(np.zeros((64, 64, 3), np.uint8)), {"path": str(setting.folder / "cat.png")}, "demo", "ort"
+                context, sent(np.zeros((64, 64, 3), np.uint8)), {"path": str(context.folder / "cat.png")}, "demo", "ort"
             )
     finally:
         go_on.set()
     assert future.result(10)
 
 
-def test_only_what_is_offered_can_be_chosen(setting: Setting) -> None:
+def test_only_what_is_offered_can_be_chosen(context: AppContext) -> None:
     for name in ("/etc", None, ["demo"], ""):
         with pytest.raises(MaskanimError, match="expected one of demo"):
-            setting.model(name)
+            context.model(name)
         with pytest.raises(MaskanimError, match="expected one of auto, ort"):
-            setting.engine(name)
-    path = str(setting.folder / "cat.png")
+            context.engine(name)
+    path = str(context.folder / "cat.png")
     assert (
-        setting.uploaded({"path": path}, "picture") == setting.uploaded({"video": {"path": path}}, "clip") == Path(path)
+        context.uploaded({"path": path}, "picture") == context.uploaded({"video": {"path": path}}, "clip") == Path(path)
     )
     for value in (None, {}, ""):
         with pytest.raises(MaskanimError, match="picture: none was chosen"):
-            setting.uploaded(value, "picture")
+            context.uploaded(value, "picture")
     for value in ({"path": "/etc/passwd"}, {"video": None}, ["x"], 7):
         with pytest.raises(MaskanimError, match="not uploaded"):
-            setting.uploaded(value, "picture")
+            context.uploaded(value, "picture")
 
 
 def test_what_is_said_shows_no_folder_and_no_markup() -> None:

@@ -10,58 +10,58 @@ from typing import Any
 
 import pytest
 
+from maskanim.app.context import AppContext
 from maskanim.app.limits import Limits
-from maskanim.app.setting import Setting
-from maskanim.app.stage import Stage
+from maskanim.app.worker import ModelWorker
 from maskanim.models import DEMO
 
 
 @pytest.fixture
-def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting]:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppContext]:
     pytest.importorskip("gradio", reason="the page needs the extra app")
     monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
     folder = tmp_path / "uploads"
     folder.mkdir()
     for name in ("source.png", "driving.mp4"):
         shutil.copy(DEMO / name, folder)
-    with Stage() as stage:
-        yield Setting(stage, {"demo": "demo"}, ["auto", "ort"], Limits(), folder)
+    with ModelWorker() as worker:
+        yield AppContext(worker, {"demo": "demo"}, ["auto", "ort"], Limits(), folder)
 
 
-def pressed(setting: Setting, clip: str = "driving.mp4", engine: str = "ort") -> Iterator[tuple[Any, ...]]:
+def pressed(context: AppContext, clip: str = "driving.mp4", engine: str = "ort") -> Iterator[tuple[Any, ...]]:
     from maskanim.app.page import animated
 
-    picture, driving = ({"path": str(setting.folder / name)} for name in ("source.png", clip))
-    return animated(setting, picture, driving, "demo", engine)
+    picture, driving = ({"path": str(context.folder / name)} for name in ("source.png", clip))
+    return animated(context, picture, driving, "demo", engine)
 
 
-def test_who_leaves_ends_his_job(setting: Setting) -> None:
-    shown = pressed(setting)
+def test_who_leaves_ends_his_job(context: AppContext) -> None:
+    shown = pressed(context)
     while "Frame " not in next(shown)[-1]:
         pass
     shown.close()  # type: ignore[attr-defined]
     end = time.monotonic() + 10
-    while setting.stage.waiting:
+    while context.worker.waiting:
         assert time.monotonic() < end
         time.sleep(0.05)
-    (folder,) = setting.folder.glob("result-*")
+    (folder,) = context.folder.glob("result-*")
     assert not list(folder.iterdir())
 
 
-def test_what_is_wrong_is_told_on_the_page(setting: Setting) -> None:
-    (setting.folder / "bad.mp4").write_bytes(b"no clip\n" * 100)
+def test_what_is_wrong_is_told_on_the_page(context: AppContext) -> None:
+    (context.folder / "bad.mp4").write_bytes(b"no clip\n" * 100)
     for clip, engine, line in (
         ("bad.mp4", "ort", "bad.mp4: not a video"),
         ("gone.mp4", "ort", "not uploaded to this page"),
         ("driving.mp4", "tpu", "expected one of auto, ort"),
     ):
-        last = list(pressed(setting, clip, engine))[-1][-1]
-        assert line in last and 'role="alert"' in last and str(setting.folder) not in last
+        last = list(pressed(context, clip, engine))[-1][-1]
+        assert line in last and 'role="alert"' in last and str(context.folder) not in last
 
 
-def test_closing_the_stage_ends_what_is_shown(setting: Setting) -> None:
-    shown = pressed(setting)
+def test_closing_the_stage_ends_what_is_shown(context: AppContext) -> None:
+    shown = pressed(context)
     while "Frame " not in next(shown)[-1]:
         pass
-    setting.stage.close()
+    context.worker.close()
     assert "Stopped" in list(shown)[-1][-1]

@@ -13,9 +13,9 @@ from maskanim.errors import MaskanimError
 from maskanim.grid import draw_grid
 from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
-from maskanim.runtime.engines import RunOptions
-from maskanim.runtime.host import HostRunner
-from maskanim.runtime.sessions import Session, SessionNets
+from maskanim.runtime.backends import RunOptions
+from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.session import Session, SessionNets
 
 
 @pytest.fixture
@@ -130,6 +130,8 @@ def test_batches_give_what_single_frames_give(tiny_bundle: Bundle, tiny_frames: 
             # float32 sums of a batch may run in another order
             assert np.abs(frame.astype(int) - single.animate(source, driving)).max() <= 1
         prepared = map(batched.runner.prepare, tiny_frames)
-        for steps, driving in zip(batched.runner.steps(source, prepared), tiny_frames, strict=True):
+        for result, driving in zip(batched.runner.run(source, prepared, "steps"), tiny_frames, strict=True):
+            steps = result.steps
+            assert steps
             np.testing.assert_array_equal(steps.driving, ops.preprocess(driving))
             assert steps.animation.frame.shape == (1, 3, 256, 256)

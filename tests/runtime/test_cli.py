@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from maskanim import models
 from maskanim.bundle import Bundle
+from maskanim.runtime.backends import BACKENDS
 from maskanim.runtime.cli import app
-from maskanim.runtime.engines import ENGINES
 
 Invoke = Callable[..., Result]
 
@@ -98,8 +98,8 @@ def test_the_demo(
 
 
 def uninstall(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    monkeypatch.setitem(sys.modules, ENGINES[engine].package, None)
-    monkeypatch.delitem(sys.modules, ENGINES[engine].module, raising=False)
+    monkeypatch.setitem(sys.modules, BACKENDS[engine].package, None)
+    monkeypatch.delitem(sys.modules, BACKENDS[engine].module, raising=False)
 
 
 def flipped(bundle: Bundle, place: Path) -> Path:
@@ -247,6 +247,14 @@ def test_live_to_a_file(invoke: Invoke, here: Path) -> None:
     assert "live: ended" in result.stdout and [path.name for path in here.iterdir()] == ["out.mp4"]
     with av.open("out.mp4") as container:
         assert container.streams.video[0].width > 2 * 256
+
+
+def test_live_says_where_to_look_and_who_can(invoke: Invoke) -> None:
+    result = invoke("--live", to="page:0", host="0.0.0.0")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("live: http://0.0.0.0:") for line in lines)
+    assert "warning: everyone who reaches 0.0.0.0 can watch" in lines and lines[-1].startswith("live: ended; ")
 
 
 def test_a_folder_receives_the_video(invoke: Invoke, here: Path) -> None:

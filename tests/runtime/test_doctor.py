@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.driver import Driver, Gpu
-from maskanim.runtime.doctor.apart import ask
+from maskanim.runtime.backends import BACKENDS
 from maskanim.runtime.doctor.cli import app, report
+from maskanim.runtime.doctor.compatibility import DISTRIBUTIONS, advice, chosen, obstacles, warnings
 from maskanim.runtime.doctor.examination import examine
 from maskanim.runtime.doctor.facts import Obstacle, Package, Verdict
-from maskanim.runtime.doctor.verdicts import DISTRIBUTIONS, REQUIREMENTS, advice, chosen, obstacles, warnings
-from maskanim.runtime.engines import ENGINES
+from maskanim.runtime.doctor.subprocess_probe import ask
 from maskanim.spec import NETWORKS
 
 STAND_IN = Path(__file__).parents[1] / "maskanim" / "driver_standin.c"
@@ -49,18 +49,12 @@ def packages_with(**distributions: str) -> dict[str, Package]:
 
 
 def judged(packages: dict[str, Package], driver: Driver) -> list[Verdict]:
-    found = {engine: obstacles(engine, packages, driver) for engine in REQUIREMENTS}
+    found = {engine: obstacles(engine, packages, driver) for engine in BACKENDS}
     return [Verdict(engine, not those, False, obstacles=those) for engine, those in found.items()]
 
 
 def kinds(engine: str, packages: dict[str, Package], driver: Driver) -> list[str]:
     return [obstacle.kind for obstacle in obstacles(engine, packages, driver)]
-
-
-def test_the_engines_are_those_of_the_runtime_in_the_order_of_auto() -> None:
-    assert list(REQUIREMENTS) == list(ENGINES)
-    for name, engine in ENGINES.items():
-        assert (REQUIREMENTS[name].package, REQUIREMENTS[name].extra) == (engine.package, engine.extra)
 
 
 def test_this_machine(tiny_bundle: Bundle) -> None:
@@ -71,7 +65,7 @@ def test_this_machine(tiny_bundle: Bundle) -> None:
     assert (told["format"], told["format_version"], told["can_run"]) == ("maskanim-doctor", 1, True)
     assert told["model"]["name"] == "tiny" and told["model"]["problem"] is None
     verdicts = {verdict["engine"]: verdict for verdict in told["engines"]}
-    assert list(verdicts) == list(ENGINES)
+    assert list(verdicts) == list(BACKENDS)
     for engine in ("openvino", "ort"):
         assert verdicts[engine]["runs"] and verdicts[engine]["tried"] and not verdicts[engine]["obstacles"]
     assert "OpenVINO" in verdicts["openvino"]["detail"] and "ONNX Runtime" in verdicts["ort"]["detail"]

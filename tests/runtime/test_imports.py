@@ -15,7 +15,7 @@ LIBRARIES = {"torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_r
     [
         "maskanim",
         "maskanim.runtime",
-        "maskanim.runtime.stream",
+        "maskanim.runtime.loop",
         "maskanim.runtime.cli",
         "maskanim.runtime.jobs",
         "maskanim.runtime.live",

@@ -18,10 +18,11 @@ SCRIPT = """
 import sys
 from maskanim.benchmarks.latency.first_frame import peak_memory
 from maskanim.runtime import Animator
-from maskanim.runtime.stream import animate_clip
+from pathlib import Path
+from maskanim.runtime.jobs import Job, render
 model, picture, clip, output = sys.argv[1:]
 with Animator.open(model, "ort") as animator:
-    result = animate_clip(animator, picture, clip, output)
+    result = render(animator, Job(Path(picture), clip, Path(output)))
 print(result.frames, peak_memory())
 """
 

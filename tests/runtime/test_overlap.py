@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from maskanim.runtime.overlap import ahead, behind
+from maskanim.runtime.overlap import prefetch, write_behind
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +23,13 @@ def failing(count: int) -> Iterator[int]:
 
 
 def test_ahead_keeps_the_order() -> None:
-    with ahead(range(1000)) as items:
+    with prefetch(range(1000)) as items:
         assert list(items) == list(range(1000))
 
 
 def test_behind_keeps_the_order_and_consumes_all() -> None:
     consumed: list[int] = []
-    with behind(consumed.append) as hand_over:
+    with write_behind(consumed.append) as hand_over:
         for i in range(1000):
             hand_over(i)
     assert consumed == list(range(1000))
@@ -46,10 +46,10 @@ def test_ahead_runs_in_another_thread_and_no_further_than_its_depth() -> None:
                 full.set()
             yield i
 
-    with ahead(items(), depth=3) as taken:
+    with prefetch(items(), depth=3) as taken:
         next(taken)
         assert full.wait(10)
-        assert len(made) == 5 and set(made) == {"maskanim-ahead"}
+        assert len(made) == 5 and set(made) == {"maskanim-prefetch"}
 
 
 def test_behind_makes_the_giver_wait() -> None:
@@ -59,7 +59,7 @@ def test_behind_makes_the_giver_wait() -> None:
         assert go_on.wait(10)
 
     def give() -> None:
-        with behind(consume, depth=3) as hand_over:
+        with write_behind(consume, depth=3) as hand_over:
             for i in range(10):
                 hand_over(i)
                 given.append(i)
@@ -75,7 +75,7 @@ def test_behind_makes_the_giver_wait() -> None:
 
 def test_an_error_ahead_comes_after_the_items_before_it() -> None:
     taken: list[int] = []
-    with pytest.raises(OSError, match="no more"), ahead(failing(10)) as items:
+    with pytest.raises(OSError, match="no more"), prefetch(failing(10)) as items:
         for item in items:
             taken.append(item)
     assert taken == list(range(10))
@@ -86,7 +86,7 @@ def test_an_error_behind_reaches_the_giver_promptly() -> None:
         raise OSError("disk full")
 
     given = 0
-    with pytest.raises(OSError, match="disk full"), behind(consume, depth=2) as hand_over:
+    with pytest.raises(OSError, match="disk full"), write_behind(consume, depth=2) as hand_over:
         for given in range(1000):
             hand_over(given)
     assert given <= 1 + 2
@@ -96,7 +96,7 @@ def test_an_error_behind_at_the_very_end_is_raised_too() -> None:
     def consume(item: int) -> None:
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"), behind(consume) as hand_over:
+    with pytest.raises(OSError, match="disk full"), write_behind(consume) as hand_over:
         hand_over(0)
 
 
@@ -110,7 +110,7 @@ def test_an_error_between_stops_both(error: type[BaseException]) -> None:
             made.append(len(made))
             yield len(made)
 
-    with pytest.raises(error), ahead(endless()) as items, behind(consumed.append) as hand_over:
+    with pytest.raises(error), prefetch(endless()) as items, write_behind(consumed.append) as hand_over:
         for item in items:
             hand_over(item)
             if item == 50:

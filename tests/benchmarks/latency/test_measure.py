@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from maskanim.benchmarks.latency.stages import STAGES, StagedRunner, stage_times
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.backends import RunOptions
+from maskanim.runtime.runner import FrameResult
 from maskanim.video import open_clip, read_picture
 
 HOST_STAGES = ["preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"]
@@ -106,13 +107,13 @@ def test_rounds_and_calls_cover_the_frames(frames: int, batch: int, rounds: int,
 class _Queue:
     """A runner that keeps two frames in flight, and times itself."""
 
-    def frames(self, source: object, prepared: Iterable[int]) -> Iterator[Callable[[], int]]:
-        waiting: list[int] = []
-        for item in prepared:
-            waiting.append(item)
+    def run(self, source: object, inputs: Iterable[int]) -> Iterator[FrameResult]:
+        waiting: list[Any] = []
+        for item in inputs:
+            waiting.append(FrameResult(partial(np.full, 1, item)))
             if len(waiting) == 2:
-                yield partial(int, waiting.pop(0))
-        yield from (partial(int, item) for item in waiting)
+                yield waiting.pop(0)
+        yield from waiting
 
     def stage_times(self, source: Any, frames: Sequence[Any]) -> Mapping[str, float]:
         return {"copy in": 0.25, "h": 1.0 * len(frames)}

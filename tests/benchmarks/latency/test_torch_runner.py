@@ -12,7 +12,7 @@ from maskanim.benchmarks.latency.torch_runner import TorchRunner, Variant
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.backends import RunOptions
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.puppets import Puppet
 
@@ -28,7 +28,7 @@ def _runner(variant: Variant, batch: int = 1) -> TorchRunner:
 
 def _animated(runner: TorchRunner) -> list[Frame]:
     source = runner.encode_source(Puppet(0, "test").frame(0).image)
-    return [finish() for finish in runner.frames(source, map(runner.prepare, DRIVING))]
+    return [result.finish() for result in runner.run(source, map(runner.prepare, DRIVING))]
 
 
 def test_batches_and_steps_give_the_same_frames() -> None:
@@ -39,7 +39,8 @@ def test_batches_and_steps_give_the_same_frames() -> None:
         # Another batch size may choose another convolution; a rounding to eight bits may then fall the other way.
         assert np.abs(one.astype(int) - other).max() <= 1
     source = single.encode_source(Puppet(0, "test").frame(0).image)
-    steps = [each.animation.frame for each in single.steps(source, map(single.prepare, DRIVING))]
+    results = list(single.run(source, map(single.prepare, DRIVING), "steps"))
+    steps = [result.steps.animation.frame for result in results if result.steps]
     assert np.abs(np.rint(255 * steps[2][0].transpose(1, 2, 0)) - frames[2]).max() == 0
 
 

@@ -18,7 +18,7 @@ from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, downscale, upscale
 from maskanim.runtime import Animator
-from maskanim.runtime.host import HostRunner
+from maskanim.runtime.sessions.host import HostRunner
 from maskanim.spec import Perturbation
 from maskanim.train.puppets import Puppet
 
@@ -73,7 +73,7 @@ def test_each_variant_is_another_method() -> None:
     for name, ablation in TEST_TIME.items():
         animator = AblatedAnimator(runner, ablation)
         frames[name] = animator.animate(animator.encode_source(source), driving)
-    (full,) = (finish() for finish in runner.frames(runner.encode_source(source), [runner.prepare(driving)]))
+    (full,) = (result.finish() for result in runner.run(runner.encode_source(source), [runner.prepare(driving)]))
     np.testing.assert_array_equal(frames["full"], full)
     assert len({frame.tobytes() for frame in frames.values()}) == len(TEST_TIME)
 

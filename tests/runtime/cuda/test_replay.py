@@ -53,7 +53,7 @@ def pictures() -> list[Frame]:
 
 
 def recorded(runner: StreamingRunner, source: Any, pictures: list[Frame]) -> tuple[list[Frame], list[Array]]:
-    steps = list(runner.recorded(source, map(runner.prepare, pictures)))
+    steps: list[Any] = list(runner.run(source, map(runner.prepare, pictures), "record"))
     return [step.finish() for step in steps], [step.perturbed for step in steps]
 
 
@@ -65,10 +65,10 @@ def test_recorded_masks_replay_to_the_same_frames(
     runner = start(order, batch=batch, slots=slots, graph=graph)
     source = runner.encode_source(pictures[0])
     frames, masks = recorded(runner, source, pictures)
-    plain = [finish() for finish in runner.frames(source, map(runner.prepare, pictures))]
+    plain = [result.finish() for result in runner.run(source, map(runner.prepare, pictures))]
     np.testing.assert_array_equal(frames, plain)
     kept = [mask.copy() for mask in masks]
-    replayed = [finish() for finish in runner.replayed(source, iter(masks))]
+    replayed = [result.finish() for result in runner.run(source, iter(masks), "replay")]
     np.testing.assert_array_equal(replayed, frames)
     np.testing.assert_array_equal(masks, kept)
 
@@ -92,11 +92,11 @@ def test_masks_are_captured_once(start: Any, pictures: list[Frame]) -> None:
     device, source = runner.cuda.device, runner.encode_source(pictures[0])
     _, masks = recorded(runner, source, pictures)
     assert device.captures == 2 and device.launches == len(pictures) - 2
-    list(runner.replayed(source, masks))
+    list(runner.run(source, masks, "replay"))
     assert device.captures == 4 and device.launches == 2 * (len(pictures) - 2)
     before = device.allocations, device.captures
-    list(runner.replayed(runner.encode_source(pictures[1]), masks))
-    list(runner.frames(source, pictures[:2]))
+    list(runner.run(runner.encode_source(pictures[1]), masks, "replay"))
+    list(runner.run(source, pictures[:2]))
     assert device.captures == before[1] + 2  # frames without masks go another way
 
 

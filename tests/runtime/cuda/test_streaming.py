@@ -18,11 +18,11 @@ from maskanim.driver import Gpu
 from maskanim.ops import Frame, preprocess
 from maskanim.runtime import Animator
 from maskanim.runtime.animator import Animator as OpenedAnimator
+from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.cli import app
 from maskanim.runtime.cuda import backends, ort
 from maskanim.runtime.cuda.device import Device
-from maskanim.runtime.engines import RunOptions
-from maskanim.runtime.stream import animate_clip
+from maskanim.runtime.jobs import Job, RenderSettings, render
 from maskanim.spec import NETWORK_NAMES
 from maskanim.video import open_clip
 
@@ -89,7 +89,9 @@ def test_steps_equal_the_processor(
 ) -> None:
     source, expected_source = (a.encode_source(tiny_frames[0]) for a in (on_device, on_processor))
     prepared = map(on_device.runner.prepare, tiny_frames)
-    for steps, driving in zip(on_device.runner.steps(source, prepared), tiny_frames, strict=True):
+    for result, driving in zip(on_device.runner.run(source, prepared, "steps"), tiny_frames, strict=True):
+        steps = result.steps
+        assert steps
         np.testing.assert_array_equal(steps.driving, preprocess(driving))
         expected = on_processor.animate_steps(expected_source, driving)
         for name, value in vars(steps.animation).items():
@@ -100,7 +102,8 @@ def test_steps_equal_the_processor(
 def test_a_clip(
     on_device: OpenedAnimator, picture: Path, tiny_clip: Path, tmp_path: Path, tiny_times: tuple[int, ...], grid: bool
 ) -> None:
-    result = animate_clip(on_device, picture, tiny_clip, tmp_path / "out.mp4", grid=grid)
+    settings = RenderSettings(view="grid" if grid else "frame", provenance=False)
+    result = render(on_device, Job(picture, str(tiny_clip), tmp_path / "out.mp4"), settings)
     with open_clip(result.output) as written:
         assert [frame.pts for frame in written] == list(tiny_times)
 

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from maskanim.bundle import Bundle
+from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
 from maskanim.runtime.cli import app
 from maskanim.runtime.jobs import Interrupts, Job, RenderSettings, render_all
@@ -66,17 +67,18 @@ def test_other_settings_render_anew(twenty: Path, tmp_path: Path, tiny_bundle: B
 
 
 def test_an_interrupt_finishes_the_file_and_leaves_the_rest(
-    tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path
+    tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     jobs = [Job(picture, str(tiny_clip), tmp_path / "out" / f"{name}.mp4") for name in "abc"]
-    told: list[str] = []
-    interrupts = Interrupts(told.append, several=True)
+    caplog.set_level("INFO")
+    interrupts = Interrupts(several=True)
 
-    def progress(done: int, total: int | None) -> None:
-        if done == 3 and not interrupts.asked:
-            interrupts(signal.SIGINT, None)
+    class Interrupting(NoProgress):
+        def update(self, done: int, total: int | None, note: str = "") -> None:
+            if done == 3 and not interrupts.asked:
+                interrupts(signal.SIGINT, None)
 
     with Animator.open(tiny_bundle, "ort") as animator:
-        summary = render_all(animator, jobs, PLAIN, interrupts, told.append, progress)
+        summary = render_all(animator, jobs, PLAIN, interrupts, Interrupting())
     assert [done.output.name for done in summary.rendered] == ["a.mp4"] and summary.left == jobs[1:]
-    assert "2 not begun" in summary.lines()[0] and "finishing this file" in told[0]
+    assert "2 not begun" in summary.lines()[0] and "finishing this file" in caplog.messages[0]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -18,10 +19,12 @@ import pytest
 
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
-from maskanim.ops import Frame
+from maskanim.ops import Frame, preprocess
+from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
 from maskanim.runtime.framing import Box, Rectangle, cut
 from maskanim.runtime.jobs import Extras, Interrupts, Job, Rendered, RenderSettings, open_inputs, render
+from maskanim.runtime.jobs.interrupts import SIGNALS
 from maskanim.runtime.jobs.picture import difference_matte
 from maskanim.video import open_clip, read_picture
 
@@ -37,9 +40,10 @@ def animator(tiny_bundle: Bundle) -> Iterator[Animator]:
         yield opened
 
 
-@pytest.fixture
-def told() -> list[str]:
-    return []
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("maskanim-")]
 
 
 @pytest.fixture
@@ -49,12 +53,11 @@ def job(picture: Path, tiny_clip: Path, tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def do(animator: Animator, job: Job, told: list[str]) -> Do:
+def do(animator: Animator, job: Job) -> Do:
     """Render the job; keywords change the job or the settings."""
 
-    def run(how: RenderSettings = PLAIN, **changes: object) -> Rendered:
-        changed = replace(job, **changes)  # type: ignore[arg-type]
-        return render(animator, changed, how, open_inputs(changed, how), told.append)
+    def run(settings: RenderSettings = PLAIN, **changes: object) -> Rendered:
+        return render(animator, replace(job, **changes), settings)  # type: ignore[arg-type]
 
     return run
 
@@ -126,11 +129,11 @@ def test_a_motion_file_gives_the_same_frames_as_its_video(do: Do, job: Job, tmp_
 
 
 def test_a_motion_file_is_cut_like_a_clip(do: Do, job: Job, tmp_path: Path) -> None:
-    motion, how = tmp_path / "moves.mmot", replace(PLAIN, start=Fraction(1, 10), loop=2)
+    motion, settings = tmp_path / "moves.mmot", replace(PLAIN, start=Fraction(1, 10), loop=2)
     do(extras=Extras(motion=motion))
-    do(how)
+    do(settings)
     expected = times(job.output)
-    do(how, driving=str(motion))
+    do(settings, driving=str(motion))
     assert times(job.output) == expected and len(expected) > 8
 
 
@@ -165,28 +168,36 @@ def test_alpha_moves_with_the_object(do: Do, job: Job, tmp_path: Path) -> None:
 
 
 def test_alpha_by_a_motion_file(do: Do, job: Job, tmp_path: Path) -> None:
-    motion, how = tmp_path / "m.mmot", replace(PLAIN, keep_alpha=True)
+    motion, settings = tmp_path / "m.mmot", replace(PLAIN, keep_alpha=True)
     do(extras=Extras(motion=motion))
     first, second = tmp_path / "out" / "first.mov", tmp_path / "out" / "second.mov"
-    do(how, output=first)
-    do(how, output=second, driving=str(motion))
+    do(settings, output=first)
+    do(settings, output=second, driving=str(motion))
     assert hashes(first) == hashes(second)
 
 
-def test_an_interrupt_says_what_is_kept(
-    animator: Animator, job: Job, long_clip: Path, told: list[str], tmp_path: Path
-) -> None:
-    def stop(done: int, total: int | None) -> None:
-        if done == 300:
-            raise KeyboardInterrupt
+class StopAt(NoProgress):
+    """Raises an error at a frame."""
 
+    def __init__(self, frame: int, error: type[BaseException]) -> None:
+        self.frame, self.error, self.seen = frame, error, list[tuple[int, int | None]]()
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        self.seen.append((done, total))
+        if done == self.frame:
+            raise self.error
+
+
+def test_an_interrupt_says_what_is_kept(
+    animator: Animator, job: Job, long_clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     long = replace(job, driving=str(long_clip))
     with pytest.raises(KeyboardInterrupt):
-        render(animator, long, PLAIN, open_inputs(long, PLAIN), told.append, stop)
-    assert told == ["stopped; 250 frames are whole: the same command with --resume goes on behind them"]
+        render(animator, long, PLAIN, progress=StopAt(300, KeyboardInterrupt))
+    assert caplog.messages == ["stopped; 250 frames are whole: the same command with --resume goes on behind them"]
     assert not job.output.exists()
-    resumed = replace(PLAIN, resume=True)
-    done = render(animator, long, resumed, open_inputs(long, resumed), told.append)
+    done = render(animator, long, replace(PLAIN, resume=True))
     assert (done.kept, done.frames) == (250, 350)
     assert [path.name for path in job.output.parent.iterdir()] == ["out.mp4"]
 
@@ -215,17 +226,15 @@ TOGETHER = [
 ]
 
 
-@pytest.mark.parametrize(("how", "changes"), TOGETHER)
-def test_what_does_not_go_together(
-    how: dict[str, object], changes: dict[str, object], job: Job, told: list[str]
-) -> None:
+@pytest.mark.parametrize(("settings", "changes"), TOGETHER)
+def test_what_does_not_go_together(settings: dict[str, object], changes: dict[str, object], job: Job) -> None:
     with pytest.raises(MaskanimError, match="one of the two"):
-        open_inputs(replace(job, **changes), RenderSettings(**how))  # type: ignore[arg-type]
+        open_inputs(replace(job, **changes), RenderSettings(**settings))  # type: ignore[arg-type]
     assert not list(job.output.parent.iterdir())
 
 
 def test_a_failure_leaves_what_was_there(do: Do, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maskanim.runtime import host
+    from maskanim.runtime.sessions import host
 
     def fail(image: object) -> None:
         raise OSError("no space left")
@@ -238,21 +247,30 @@ def test_a_failure_leaves_what_was_there(do: Do, job: Job, tmp_path: Path, monke
     assert not (tmp_path / "m.mmot").exists() and not (tmp_path / "s.png").exists()
 
 
-def test_a_cut_file_gives_what_can_be_decoded(do: Do, job: Job, cut_clip: Path, told: list[str]) -> None:
+def test_a_cut_file_gives_what_can_be_decoded(
+    do: Do, job: Job, cut_clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     done = do(driving=str(cut_clip))
     assert 0 < done.frames < 8 and len(frames(job.output)) == done.frames
-    assert len(told) == 1 and told[0].startswith("warning: ") and "cut.mp4" in told[0]
+    (message,) = caplog.messages
+    assert message.startswith("warning: ") and "cut.mp4" in message
 
 
 LONG = """
 import sys, time
 from pathlib import Path
 from maskanim.runtime import Animator
-from maskanim.runtime.jobs import Job, RenderSettings, open_inputs, render
+from maskanim.logs import show_logs
+from maskanim.runtime.jobs import Job, RenderSettings, render
+from rich.console import Console
+class Printed:
+    def update(self, done, total, note=""):
+        print(done, flush=True)
+show_logs(Console(file=sys.stdout))
 source, driving, output, model, resume = sys.argv[1:]
-job, how = Job(Path(source), driving, Path(output)), RenderSettings(provenance=False, resume=resume == "yes")
+job, settings = Job(Path(source), driving, Path(output)), RenderSettings(provenance=False, resume=resume == "yes")
 with Animator.open(model, "ort") as animator:
-    render(animator, job, how, open_inputs(job, how), print, lambda done, total: print(done, flush=True))
+    render(animator, job, settings, progress=Printed())
 """
 
 
@@ -310,16 +328,79 @@ class Endless:
         self.stopped = True
 
 
-def test_the_first_interrupt_ends_a_recording_and_the_second_everything(told: list[str]) -> None:
-    interrupts, clip = Interrupts(told.append), Endless()
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_ends_a_recording_and_the_second_everything(
+    number: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    interrupts, clip = Interrupts(), Endless()
     interrupts.recording = clip  # type: ignore[assignment]
-    interrupts(signal.SIGINT, None)
-    assert clip.stopped and "recording ends" in told[0]
-    with pytest.raises(KeyboardInterrupt):
-        interrupts(signal.SIGINT, None)
+    with interrupts.heard():
+        signal.raise_signal(number)
+        assert clip.stopped and "recording ends" in caplog.text
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
 
 
-def test_an_interrupt_of_one_render_ends_it(told: list[str]) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        Interrupts(told.append)(signal.SIGINT, None)
-    assert not told
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_single_render(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), Interrupts().heard():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts().heard():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_grid_is_eight_frames_wide(do: Do, job: Job) -> None:
+    do(replace(PLAIN, view="grid"))
+    shown = frames(job.output)
+    assert {frame.shape for frame in shown} == {(256, 2048, 3)}
+    source = np.moveaxis(preprocess(read_picture(job.source))[0], 0, -1) * 255
+    assert np.abs(shown[0][:, :256] - source).mean() < H264_TOLERANCE
+
+
+def test_the_sound_is_the_drivers_to_the_byte(do: Do, job: Job) -> None:
+    def packets(path: Path) -> list[bytes]:
+        with av.open(os.fspath(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    do()
+    assert packets(job.output) == packets(Path(job.driving))
+
+
+def test_progress_counts_every_frame(animator: Animator, job: Job, tiny_times: tuple[int, ...]) -> None:
+    counted = StopAt(0, KeyboardInterrupt)
+    render(animator, job, PLAIN, progress=counted)
+    assert counted.seen == [(i, len(tiny_times)) for i in range(1, len(tiny_times) + 1)]
+
+
+def test_the_source_is_encoded_once(animator: Animator, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Frame] = []
+    encode = animator.encode_source
+    monkeypatch.setattr(animator, "encode_source", lambda image: (encoded.append(image), encode(image))[1])
+    render(animator, job, PLAIN)
+    assert len(encoded) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_while_animating(animator: Animator, job: Job, error: type[BaseException]) -> None:
+    job.output.write_bytes(b"what was there")
+    with pytest.raises(error):
+        render(animator, job, PLAIN, progress=StopAt(3, error))
+    assert job.output.read_bytes() == b"what was there" and len(list(job.output.parent.iterdir())) == 1
+
+
+def test_a_failure_while_decoding(do: Do, job: Job, broken_frames: Path) -> None:
+    job.output.write_bytes(b"what was there")
+    with pytest.raises(MaskanimError, match=r"9\.png"):
+        do(driving=str(broken_frames))
+    assert job.output.read_bytes() == b"what was there" and len(list(job.output.parent.iterdir())) == 1

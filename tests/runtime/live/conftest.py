@@ -16,8 +16,8 @@ import pytest
 from maskanim.models import Choice, demo_bundle
 from maskanim.ops import Frame
 from maskanim.runtime import Animator
-from maskanim.runtime.engines import EngineInUse
-from maskanim.runtime.runner import Runner, Source, Steps
+from maskanim.runtime.backends import BackendInUse
+from maskanim.runtime.runner import FrameResult, Mode, Runner, Source
 from maskanim.spec import IMAGE_SIZE
 from maskanim.video import Clip
 from maskanim.video.clip import ShownFrame
@@ -40,16 +40,14 @@ class SlowRunner(Runner):
     def prepare(self, frame: Frame) -> Frame:
         return frame
 
-    def frames(self, source: Any, prepared: Iterable[Frame]) -> Iterator[Callable[[], Frame]]:
-        for frame in prepared:
+    def run(self, source: Any, inputs: Iterable[Frame], mode: Mode = "frame") -> Iterator[FrameResult]:
+        assert mode == "frame", "live animation asks for frames only"
+        for frame in inputs:
             start = time.monotonic()
             time.sleep(self.seconds)
             self.greys.append(int(frame[0, 0, 0]))
             self.slowest = max(self.slowest, time.monotonic() - start)
-            yield partial(np.full, (IMAGE_SIZE, IMAGE_SIZE, 3), frame[0, 0, 0], np.uint8)
-
-    def steps(self, source: Any, prepared: Iterable[Frame]) -> Iterator[Steps]:
-        raise AssertionError("live animation asks for frames only")
+            yield FrameResult(partial(np.full, (IMAGE_SIZE, IMAGE_SIZE, 3), frame[0, 0, 0], np.uint8))
 
     def close(self) -> None:
         return
@@ -59,7 +57,7 @@ class SlowRunner(Runner):
 def slow_animator() -> Callable[[float], Animator]:
     """A model that takes a fixed time for a frame."""
     choice = Choice(demo_bundle(), "for a test")
-    return lambda seconds: Animator(choice, SlowRunner(seconds), EngineInUse("slow", "", {}))
+    return lambda seconds: Animator(choice, SlowRunner(seconds), BackendInUse("slow", "", {}))
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.ops import Frame
 from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
-from maskanim.runtime.live import FileOutput, Page, VirtualCamera
-from maskanim.runtime.live.command import open_output, run_live
-from maskanim.video import Clip
+from maskanim.runtime.jobs import Inputs, RenderSettings
+from maskanim.runtime.jobs.driving import Opened
+from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera
+from maskanim.runtime.live.command import animate_live, open_outputs
+from maskanim.video import Clip, Picture
 
 
 @pytest.fixture(autouse=True)
@@ -26,68 +28,56 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MASKANIM_HOME", str(tmp_path_factory.mktemp("home")))
 
 
-def test_a_run_says_where_to_look_and_how_it_went(
-    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame, tmp_path: Path
+def run(
+    animator: Animator, clip: Clip, to: list[str], host: str = "127.0.0.1", provenance: bool | None = False
+) -> LiveReport:
+    """Animate a black picture live."""
+    inputs = Inputs(Picture(np.zeros((64, 64, 3), np.uint8)), Opened(clip, lambda: clip))
+    outputs = open_outputs(to, host, clip, animator, provenance)
+    return animate_live(animator, inputs, RenderSettings(), outputs)
+
+
+def test_page_and_recording_at_once(
+    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path
 ) -> None:
-    said: list[str] = []
     output = tmp_path / "live.mp4"
-    report = run_live(slow_animator(0.02), black, numbered_clip(30), ["page:0", str(output)], say=said.append)
-    assert said[0].startswith("live: http://127.0.0.1:") and said[1] == f"live: {output} (end it with Ctrl-C)"
-    assert said[-1] == f"live: ended; {report}" and "dropped" in said[-1] and output.stat().st_size
+    report = run(slow_animator(0.02), numbered_clip(30), ["page:0", str(output)])
+    assert report.shown > 0 and "dropped" in str(report) and output.stat().st_size
 
 
 def test_a_recording_says_that_it_is_generated_unless_told_not_to(
-    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame, tmp_path: Path
+    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path
 ) -> None:
     pytest.importorskip("c2pa", reason="signing needs the extra provenance")
-
-    def record(name: str, wanted: bool | None) -> Path:
-        output = tmp_path / name
-        to = [str(output)]
-        run_live(slow_animator(0), black, numbered_clip(5), to, provenance=wanted, say=lambda line: None)
-        return output
-
-    assert read_provenance(record("signed.mp4", None))
+    for name, wanted in (("signed.mp4", None), ("unsigned.mp4", False)):
+        run(slow_animator(0), numbered_clip(5), [str(tmp_path / name)], provenance=wanted)
+    assert read_provenance(tmp_path / "signed.mp4")
     with pytest.raises(MaskanimError, match="no C2PA manifest"):
-        read_provenance(record("unsigned.mp4", False))
+        read_provenance(tmp_path / "unsigned.mp4")
 
 
-def test_a_lost_camera_is_raised_after_everything_was_finished(
-    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame, tmp_path: Path
+def test_what_is_recorded_of_a_lost_camera_stays(
+    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path
 ) -> None:
     lost = MaskanimError("camera:0", "reading it failed", "a camera")
-    with pytest.raises(MaskanimError, match="camera:0: reading it failed"):
-        run_live(
-            slow_animator(0.02), black, numbered_clip(9, then=lost), [str(tmp_path / "live.mp4")], say=lambda line: None
-        )
+    assert run(slow_animator(0.02), numbered_clip(9, then=lost), [str(tmp_path / "live.mp4")]).lost is lost
     assert (tmp_path / "live.mp4").stat().st_size
 
 
-def test_everyone_can_watch_is_a_warning(
-    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame
-) -> None:
-    said: list[str] = []
-    run_live(slow_animator(0), black, numbered_clip(2), ["page:0"], host="0.0.0.0", say=said.append)
-    assert "warning: everyone who reaches 0.0.0.0 can watch" in said
-
-
 @pytest.mark.parametrize("name", ["window", "page:http", "live.avi", ""])
-def test_unknown_outputs(name: str) -> None:
-    with pytest.raises(MaskanimError, match="no such output; expected page, page:PORT, camera"):
-        open_output(name, "127.0.0.1", 0.04)
-
-
-def test_outputs_that_were_opened_are_closed_when_the_next_cannot_be(
-    slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], black: Frame
+def test_unknown_outputs(
+    name: str, slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip]
 ) -> None:
-    with pytest.raises(MaskanimError, match="no such output"):
-        run_live(slow_animator(0), black, numbered_clip(2), ["page:0", "window"], say=lambda line: None)
+    """Those that were opened before are closed again: no thread is left."""
+    with pytest.raises(MaskanimError, match="no such output; expected page, page:PORT, camera"):
+        run(slow_animator(0), numbered_clip(2), ["page:0", name])
 
 
-def test_kinds(tmp_path: Path) -> None:
-    with open_output("page:0", "127.0.0.1", 0.04) as page:
-        assert isinstance(page, Page)
-    assert isinstance(open_output(str(tmp_path / "live.mp4"), "127.0.0.1", 0.04), FileOutput)
+def test_kinds(slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path) -> None:
+    names = ["page:0", str(tmp_path / "live.mp4")]
+    page, file = open_outputs(names, "127.0.0.1", numbered_clip(1), slow_animator(0), None)
+    with page:
+        assert isinstance(page, Page) and isinstance(file, FileOutput)
 
 
 def test_no_package_for_a_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
+from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
-from maskanim.runtime.live import Captured, ClipCamera, FileOutput, LiveReport, Output, PacedClip, go_live
+from maskanim.runtime.live import Captured, ClipCamera, FileOutput, Output, PacedClip, go_live
 from maskanim.video import Clip
 
 CAMERA = 1 / 30
@@ -41,7 +42,7 @@ class Seen(Output):
         self.ages.append(time.monotonic() - captured)
         self.greys.append(int(frame[0, 0, 0]))
 
-    def tell(self, line: str) -> None:
+    def status(self, line: str) -> None:
         self.lines.append(line)
 
     def close(self, error: BaseException | None) -> None:
@@ -49,10 +50,10 @@ class Seen(Output):
 
 
 def test_late_frames_are_dropped_and_what_is_shown_is_fresh(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
+    slow_animator: MakeAnimator, numbered_clip: MakeClip
 ) -> None:
     animator, seen = slow_animator(0.08), Seen()
-    report = go_live(animator, black, PacedClip(numbered_clip(90)), [seen])
+    report = go_live(animator.runner, None, PacedClip(numbered_clip(90)), [seen])
     # A thread may be woken late on a busy machine, which is no part of the loop's promise.
     allowed = 2 * animator.runner.slowest + CAMERA + 0.02  # type: ignore[attr-defined]
     assert max(seen.ages) < allowed
@@ -63,36 +64,35 @@ def test_late_frames_are_dropped_and_what_is_shown_is_fresh(
     assert "latency" in seen.lines[-1] and "dropped" in seen.lines[-1] and seen.closed == [None]
 
 
-def test_a_model_faster_than_the_camera_shows_every_frame(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
-) -> None:
+def test_a_model_faster_than_the_camera_shows_every_frame(slow_animator: MakeAnimator, numbered_clip: MakeClip) -> None:
     seen = Seen()
-    report = go_live(slow_animator(0.001), black, PacedClip(numbered_clip(20), rate=15), [seen])
+    report = go_live(slow_animator(0.001).runner, None, PacedClip(numbered_clip(20), rate=15), [seen])
     assert (report.shown, report.dropped) == (20, 0) and seen.greys == list(range(20))
 
 
-def test_memory_is_flat(slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame) -> None:
+def test_memory_is_flat(slow_animator: MakeAnimator, numbered_clip: MakeClip) -> None:
     """Were every frame kept, a few hundred of 256x256 would take a hundred megabytes."""
     held: list[int] = []
 
-    def tell(report: LiveReport) -> None:
-        held.append(tracemalloc.get_traced_memory()[0])
+    class Held(NoProgress):
+        def update(self, done: int, total: int | None, note: str = "") -> None:
+            held.append(tracemalloc.get_traced_memory()[0])
 
     tracemalloc.start()
     try:
-        go_live(slow_animator(0.004), black, PacedClip(numbered_clip(450), rate=200), [Seen()], tell=tell)
+        go_live(slow_animator(0.004).runner, None, PacedClip(numbered_clip(450), rate=200), [Seen()], progress=Held())
     finally:
         tracemalloc.stop()
     assert len(held) > 5 and max(held[3:]) - held[2] < 2**20
 
 
 def test_a_camera_that_is_unplugged_ends_the_run_and_keeps_the_recording(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, tmp_path: Path
 ) -> None:
     unplugged = MaskanimError("camera:0", "reading it failed (No such device)", "a camera")
     recording = FileOutput(tmp_path / "live.mp4", CAMERA)
     report = go_live(
-        slow_animator(0.05), black, PacedClip(numbered_clip(30, then=unplugged)), [recording, seen := Seen()]
+        slow_animator(0.05).runner, None, PacedClip(numbered_clip(30, then=unplugged)), [recording, seen := Seen()]
     )
     assert report.lost is unplugged and seen.closed == [None]
     with av.open(os.fspath(tmp_path / "live.mp4")) as written:
@@ -104,10 +104,8 @@ def test_a_camera_that_is_unplugged_ends_the_run_and_keeps_the_recording(
     assert [path.name for path in tmp_path.iterdir()] == ["live.mp4"]
 
 
-def test_an_error_of_the_system_becomes_one_line(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame
-) -> None:
-    report = go_live(slow_animator(0.01), black, PacedClip(numbered_clip(3, then=OSError("gone"))), [Seen()])
+def test_an_error_of_the_system_becomes_one_line(slow_animator: MakeAnimator, numbered_clip: MakeClip) -> None:
+    report = go_live(slow_animator(0.01).runner, None, PacedClip(numbered_clip(3, then=OSError("gone"))), [Seen()])
     assert report.lost and str(report.lost).startswith("numbers.mp4: it failed (gone); expected")
 
 
@@ -127,13 +125,13 @@ class Stuck:
         self.closed.set()
 
 
-def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator, black: Frame) -> None:
-    report = go_live(slow_animator(0.01), black, Stuck(), [seen := Seen()], silence=0.3)
+def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator) -> None:
+    report = go_live(slow_animator(0.01).runner, None, Stuck(), [seen := Seen()], silence=0.3)
     assert report.shown == 1 and report.lost and "no frame for 0.3 s" in str(report.lost) and seen.closed == [None]
 
 
 def test_a_failing_output_ends_the_run_and_leaves_no_recording(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, tmp_path: Path
 ) -> None:
     class Full(Seen):
         def show(self, frame: Frame, captured: float) -> None:
@@ -141,20 +139,18 @@ def test_a_failing_output_ends_the_run_and_leaves_no_recording(
 
     recording = FileOutput(tmp_path / "live.mp4", CAMERA)
     with pytest.raises(MaskanimError, match="the disk is full"):
-        go_live(slow_animator(0.01), black, PacedClip(numbered_clip(30)), [recording, Full()])
+        go_live(slow_animator(0.01).runner, None, PacedClip(numbered_clip(30)), [recording, Full()])
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT between threads")
-def test_an_interrupt_is_the_usual_end(
-    slow_animator: MakeAnimator, numbered_clip: MakeClip, black: Frame, tmp_path: Path
-) -> None:
+def test_an_interrupt_is_the_usual_end(slow_animator: MakeAnimator, numbered_clip: MakeClip, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
     try:
         timer.start()
         recording = FileOutput(tmp_path / "live.mp4", CAMERA)
-        report = go_live(slow_animator(0.02), black, PacedClip(numbered_clip(600)), [recording])
+        report = go_live(slow_animator(0.02).runner, None, PacedClip(numbered_clip(600)), [recording])
     finally:
         timer.cancel()
         signal.signal(signal.SIGINT, before)

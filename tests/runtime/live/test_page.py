@@ -53,7 +53,7 @@ def test_two_viewers_see_the_newest_picture_and_how_the_run_stands(page: Page) -
             while abs(int((picture := read_picture(viewer))[0, 0, 0]) - level) > 2:
                 pass
             assert picture.shape == (256, 256, 3)
-    page.tell("latency 40 ms")
+    page.status("latency 40 ms")
     assert json.loads(ask(page, "/status").read()) == {"line": "latency 40 ms", "ended": False}
 
 

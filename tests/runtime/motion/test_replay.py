@@ -14,9 +14,9 @@ from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.ops import Frame, perturb
 from maskanim.runtime import Animator
-from maskanim.runtime.engines import RunOptions
+from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.motion import MotionWriter, Precision, open_motion
-from maskanim.runtime.runner import Runner
+from maskanim.runtime.runner import Runner, require_mode
 from maskanim.video import ClipWriter, open_clip, read_picture
 
 FRAMES = 7
@@ -72,9 +72,10 @@ def test_recorded_masks_are_the_perturbed_ones(tiny_bundle: Bundle, tiny_frames:
     with Animator.open(tiny_bundle, "ort", RunOptions(batch=3)) as animator:
         source = animator.encode_source(tiny_frames[0])
         masks = [mask for _, mask in animator.record(source, tiny_frames)]
-        steps = animator.runner.steps(source, map(animator.runner.prepare, tiny_frames))
-        for mask, step in zip(masks, steps, strict=True):
-            np.testing.assert_array_equal(mask, step.animation.perturbed)
+        results = animator.runner.run(source, map(animator.runner.prepare, tiny_frames), "steps")
+        for mask, result in zip(masks, results, strict=True):
+            assert result.steps
+            np.testing.assert_array_equal(mask, result.steps.animation.perturbed)
         wanted = perturb(animator.mask(tiny_frames[1]), tiny_bundle.manifest.model.perturbation)
         np.testing.assert_allclose(masks[1], wanted, rtol=0, atol=1e-5)  # a batch of three adds in another order
 
@@ -86,11 +87,11 @@ def test_another_models_motion_is_refused_before_any_frame(motion_file: Path) ->
             next(animator.stream_motion(source, open_motion(motion_file)))
 
 
-def test_an_engine_that_animates_by_frames_only_says_so(tiny_bundle: Bundle, tiny_frames: list[Frame]) -> None:
+def test_a_backend_without_a_mode_says_so(tiny_bundle: Bundle, tiny_frames: list[Frame]) -> None:
     with Animator.open(tiny_bundle, "ort") as animator:
-        for ask in (Runner.recorded, Runner.replayed):
-            with pytest.raises(MaskanimError, match="motion: HostRunner, which animates by frames only"):
-                ask(animator.runner, animator.encode_source(tiny_frames[0]), [])
+        for mode in ("record", "replay"):
+            with pytest.raises(MaskanimError, match=f"motion: HostRunner, which has no mode '{mode}'"):
+                require_mode(animator.runner, mode, "frame", "steps")
         np.testing.assert_array_equal(Runner.mask(animator.runner, tiny_frames[0]), animator.mask(tiny_frames[0]))
 
 

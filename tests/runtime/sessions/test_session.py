@@ -11,13 +11,14 @@ import pytest
 from maskanim.bundle import Bundle, Parity
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
-from maskanim.runtime.engines import ENGINES as ALL_ENGINES
-from maskanim.runtime.sessions import Session, openvino
+from maskanim.runtime.backends import BACKENDS as ALL_BACKENDS
+from maskanim.runtime.sessions import openvino
+from maskanim.runtime.sessions.session import Session
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 Sessions = dict[NetworkName, Session]
 
-ENGINES = {name: ALL_ENGINES[name] for name in ("openvino", "ort")}  # those over NumPy arrays
+BACKENDS = {name: backend for name, backend in ALL_BACKENDS.items() if not backend.gpu}  # those over NumPy arrays
 
 # FP32 libraries differ by the order of their sums; the mask heads multiply that by ten before the sigmoid.
 FP32_TOLERANCE = 1e-4
@@ -25,9 +26,9 @@ FP32_TOLERANCE = 1e-4
 BF16_TOLERANCE = 4 / 256
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=BACKENDS)
 def sessions(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Iterator[Sessions]:
-    opened, detail = import_module(ENGINES[request.param].module).open_sessions(tiny_bundle)
+    opened, detail = import_module(BACKENDS[request.param].module).open_sessions(tiny_bundle)
     assert "threads: " in detail
     yield opened
     for session in opened.values():
@@ -102,9 +103,9 @@ def test_missing_inputs_are_listed(sessions: Sessions) -> None:
         sessions["r"].run(inputs_of("r")[0])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", BACKENDS)
 def test_a_closed_session_says_so(tiny_bundle: Bundle, engine: str) -> None:
-    opened: Sessions = import_module(ENGINES[engine].module).open_sessions(tiny_bundle)[0]
+    opened: Sessions = import_module(BACKENDS[engine].module).open_sessions(tiny_bundle)[0]
     for session in opened.values():
         session.close()
         session.close()
@@ -115,7 +116,7 @@ def test_a_closed_session_says_so(tiny_bundle: Bundle, engine: str) -> None:
 @pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
     outputs = []
-    for engine in ENGINES.values():
+    for engine in BACKENDS.values():
         opened: Sessions = import_module(engine.module).open_sessions(tiny_bundle)[0]
         outputs.append(opened[name].run(*inputs_of(name, 2)))
     tolerance = FP32_TOLERANCE if name == "m" else BF16_TOLERANCE
@@ -128,7 +129,7 @@ def test_a_model_that_does_not_survive_bf16_runs_in_fp32(tiny_bundle: Bundle) ->
     manifest = tiny_bundle.manifest.model_copy(update={"parity": parity})
     opened, detail = openvino.open_sessions(Bundle(tiny_bundle.path, manifest))
     assert detail.endswith(", FP32")
-    expected: Sessions = import_module(ENGINES["ort"].module).open_sessions(tiny_bundle)[0]
+    expected: Sessions = import_module(BACKENDS["ort"].module).open_sessions(tiny_bundle)[0]
     for name in NETWORK_NAMES:
         found = opened[name].run(*inputs_of(name))
         np.testing.assert_allclose(found, expected[name].run(*inputs_of(name)), rtol=0, atol=FP32_TOLERANCE)

@@ -1,65 +1,30 @@
-"""From facts to verdicts: what each engine needs, what is in its way here, and what to install. Nothing is tried."""
+"""What is in a backend's way here by the facts, and what to install. Nothing is tried."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from maskanim.driver import Driver, Gpu
+from maskanim.runtime.backends import BACKENDS, CUDA_BINDINGS, MIN_CAPABILITY, Backend
 from maskanim.runtime.doctor.facts import Obstacle, Package, Verdict
 
-# Import names and the distributions that bring them. torch is only looked up: nothing that runs a model imports it.
+# Import names and the distributions that bring them: of every backend, and of what those on a GPU need beside.
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
-    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
+    **{backend.package: backend.distributions for backend in reversed(BACKENDS.values())},
     "cuda.core": ("cuda-core",),
     "cuda.bindings": ("cuda-bindings",),
     "pycuda": ("pycuda",),
     "onnx": ("onnx",),
     "torch": ("torch",),
 }
-NOT_IMPORTED = ("torch",)
-BINDINGS = ("cuda.core", "pycuda")  # either gives the device's memory, streams and launches
-MIN_CAPABILITY = (7, 5)  # of the kernels and of TensorRT 10.12 and later
-# What TensorRT-RTX 1.x builds for; data centre GPUs such as sm_90 and sm_100 are not among them.
-RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+NOT_IMPORTED = ("torch",)  # is only looked up: nothing that runs a model imports it
 INSTALLABLE = ("missing", "conflict")
-
-
-class Requirement(NamedTuple):
-    """What an engine needs.
-
-    Attributes:
-        package: import name.
-        extra: the extra of maskanim that brings it.
-        gpu: it runs on an NVIDIA GPU.
-        provider: with onnxruntime, the execution provider.
-        capabilities: the only compute capabilities it supports; None for all from MIN_CAPABILITY.
-    """
-
-    package: str
-    extra: str
-    gpu: bool
-    provider: str | None = None
-    capabilities: tuple[tuple[int, int], ...] | None = None
-
-
-# In the order in which `auto` tries them: the best first.
-REQUIREMENTS: dict[str, Requirement] = {
-    "trt": Requirement("tensorrt", "trt", gpu=True),
-    "rtx": Requirement("tensorrt_rtx", "rtx", gpu=True, capabilities=RTX_CAPABILITIES),
-    "ort-cuda": Requirement("onnxruntime", "gpu", gpu=True, provider="CUDAExecutionProvider"),
-    "openvino": Requirement("openvino", "cpu", gpu=False),
-    "ort": Requirement("onnxruntime", "cpu", gpu=False, provider="CPUExecutionProvider"),
-}
 
 
 def obstacles(engine: str, packages: Mapping[str, Package], driver: Driver) -> tuple[Obstacle, ...]:
     """All that the facts put in an engine's way."""
-    need = REQUIREMENTS[engine]
+    need = BACKENDS[engine]
     found = list(_package_obstacles(need, packages[need.package]))
     if need.gpu:
         found += _binding_obstacles(packages)
@@ -68,7 +33,7 @@ def obstacles(engine: str, packages: Mapping[str, Package], driver: Driver) -> t
     return tuple(found)
 
 
-def _package_obstacles(need: Requirement, package: Package) -> Iterator[Obstacle]:
+def _package_obstacles(need: Backend, package: Package) -> Iterator[Obstacle]:
     if not package.installed:
         yield Obstacle("missing", f"the package {need.package} is not installed")
     elif package.loads is False:
@@ -79,7 +44,7 @@ def _package_obstacles(need: Requirement, package: Package) -> Iterator[Obstacle
 
 
 def _binding_obstacles(packages: Mapping[str, Package]) -> Iterator[Obstacle]:
-    bindings = [packages[name] for name in BINDINGS]
+    bindings = [packages[name] for name in CUDA_BINDINGS.values()]
     if not any(binding.installed for binding in bindings):
         yield Obstacle("missing", "neither cuda-core nor pycuda is installed")
     elif not any(binding.installed and binding.loads is not False for binding in bindings):
@@ -99,7 +64,7 @@ def _driver_obstacles(package: Package, driver: Driver) -> Iterator[Obstacle]:
             )
 
 
-def _gpu_obstacles(need: Requirement, gpus: Sequence[Gpu]) -> Iterator[Obstacle]:
+def _gpu_obstacles(need: Backend, gpus: Sequence[Gpu]) -> Iterator[Obstacle]:
     for gpu in gpus:
         if gpu.capability < MIN_CAPABILITY:
             least = "{}.{}".format(*MIN_CAPABILITY)
@@ -131,18 +96,18 @@ def advice(verdicts: Sequence[Verdict], packages: Mapping[str, Package], driver:
         if verdict.engine == auto:
             break
         if all(obstacle.kind in INSTALLABLE for obstacle in verdict.obstacles):
-            return _install(REQUIREMENTS[verdict.engine], packages)
+            return _install(BACKENDS[verdict.engine], packages)
     if warnings(packages):
-        return _install(REQUIREMENTS["ort-cuda" if driver.gpus else "ort"], packages)
+        return _install(BACKENDS["ort-cuda" if driver.gpus else "ort"], packages)
     broken = [verdict.engine for verdict in verdicts if any(o.kind == "broken" for o in verdict.obstacles)]
-    usable = [name for name in broken if driver.gpus or not REQUIREMENTS[name].gpu]
+    usable = [name for name in broken if driver.gpus or not BACKENDS[name].gpu]
     if auto is None and usable:
-        names = packages[REQUIREMENTS[usable[0]].package].distributions or {REQUIREMENTS[usable[0]].package: ""}
+        names = packages[BACKENDS[usable[0]].package].distributions or {BACKENDS[usable[0]].package: ""}
         return f"pip install --force-reinstall {' '.join(names)}"
     return None
 
 
-def _install(need: Requirement, packages: Mapping[str, Package]) -> str:
+def _install(need: Backend, packages: Mapping[str, Package]) -> str:
     """A pip line; onnxruntime's distributions share their files, so that the present ones have to go first."""
     install = f"pip install 'maskanim[{need.extra}]'"
     present = packages["onnxruntime"].distributions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,15 +14,20 @@ import pytest
 from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.ops import Array
-from maskanim.runtime.engines import ENGINES, Engine, EngineInUse, RunOptions, open_runner
+from maskanim.runtime.backends import BACKENDS, Backend, BackendInUse, RunOptions, open_runner
 from maskanim.spec import NETWORKS, NetworkName
 
-ON_PROCESSORS = ("openvino", "ort")
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ON_PROCESSORS = [name for name, backend in BACKENDS.items() if not backend.gpu]
 
 
 def uninstall(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    monkeypatch.setitem(sys.modules, ENGINES[engine].package, None)
-    monkeypatch.delitem(sys.modules, ENGINES[engine].module, raising=False)
+    monkeypatch.setitem(sys.modules, BACKENDS[engine].package, None)
+    monkeypatch.delitem(sys.modules, BACKENDS[engine].module, raising=False)
 
 
 def with_network(bundle: Bundle, place: Path, name: NetworkName, content: bytes) -> Bundle:
@@ -33,7 +38,7 @@ def with_network(bundle: Bundle, place: Path, name: NetworkName, content: bytes)
 
 
 @contextmanager
-def opened(bundle: Bundle, engine: str = "auto") -> Iterator[EngineInUse]:
+def opened(bundle: Bundle, engine: str = "auto") -> Iterator[BackendInUse]:
     runner, used = open_runner(bundle, engine)
     with closing(runner):
         yield used
@@ -80,7 +85,7 @@ def test_signals_are_heard_after_openvino_was_closed_twice(tiny_bundle: Bundle) 
 import gc, os, signal
 from pathlib import Path
 from maskanim.bundle import Bundle
-from maskanim.runtime.engines import open_runner
+from maskanim.runtime.backends import open_runner
 signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
 first, second = (open_runner(Bundle.open(Path({str(tiny_bundle.path)!r})), "openvino")[0] for _ in range(2))
 for runner in (first, second):
@@ -127,7 +132,7 @@ def test_a_package_that_is_broken_is_not_called_missing(tiny_bundle: Bundle, mon
             raise ImportError("libsomething.so: cannot open shared object file")
 
     monkeypatch.setitem(sys.modules, "broken_engine", Broken("broken_engine"))
-    monkeypatch.setitem(ENGINES, "broken", Engine("broken", "cpu", "broken_engine"))
+    monkeypatch.setitem(BACKENDS, "broken", Backend("broken", (), "cpu", "broken_engine"))
     with pytest.raises(MaskanimError, match=r"broken cannot be imported \(libsomething") as error:
         open_runner(tiny_bundle, "broken")
     assert not isinstance(error.value, MissingPackageError)
@@ -155,3 +160,28 @@ def test_a_network_of_another_signature(tiny_bundle: Bundle, tmp_path: Path, eng
     swapped = with_network(tiny_bundle, tmp_path, "l", tiny_bundle.network("r").read_bytes())
     with pytest.raises(MaskanimError, match=r"network l: inputs perturbed_mask.*expected inputs refined_mask"):
         open_runner(swapped, engine)
+
+
+def test_auto_passes_over_a_backend_whose_last_network_fails(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole frame is the proof: m alone would pass."""
+    from maskanim.runtime.sessions import openvino
+
+    run = openvino.OpenVinoSession._run
+
+    def failing(self: openvino.OpenVinoSession, inputs: Sequence[Array]) -> Array:
+        if self.spec.name == "h":
+            raise RuntimeError("out of memory")
+        return run(self, inputs)
+
+    monkeypatch.setattr(openvino.OpenVinoSession, "_run", failing)
+    with opened(tiny_bundle) as used:
+        assert used.name == "ort" and "running network h: OpenVINO failed" in used.passed_over["openvino"]
+
+
+def test_every_backend_is_brought_by_its_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    for name, backend in BACKENDS.items():
+        needed = " ".join(project["optional-dependencies"][backend.extra])
+        assert any(f"{each}>=" in needed for each in backend.distributions), name

@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.engines import AUTO
+from maskanim.runtime.backends import AUTO
 
 T = TypeVar("T")
 
 Open = Callable[[str | Path, str], Animator]
 
 
-class Loaded:
+class LoadedModel:
     """An open model, and the source it encoded last: a camera's frames all want the same one.
 
     Attributes:
         animator: the model.
-        stopping: set when the stage closes; work that takes long looks at it.
+        stopping: set when the worker closes; work that takes long looks at it.
     """
 
     def __init__(self, animator: Animator, stopping: Event) -> None:
@@ -43,7 +43,7 @@ class Loaded:
         return self._source
 
 
-class Stage:
+class ModelWorker:
     """Runs work with a model, in order, in one thread; a context manager.
 
     An engine on a GPU belongs to the thread that opened it, and two models may not fit into memory: so there is one of
@@ -55,9 +55,9 @@ class Stage:
 
     def __init__(self, open_model: Open = Animator.open) -> None:
         self._open_model = open_model
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="maskanim-stage")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="maskanim-worker")
         self._key: tuple[str | Path, str] | None = None
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self._asked, self._asking, self._stopping = set[Future[Any]](), Lock(), Event()
 
     @property
@@ -65,7 +65,7 @@ class Stage:
         """How much work is being done or waits."""
         return len(self._asked)
 
-    def submit(self, model: str | Path, engine: str, work: Callable[[Loaded], T]) -> Future[T]:
+    def submit(self, model: str | Path, engine: str, work: Callable[[LoadedModel], T]) -> Future[T]:
         """Queue work.
 
         Args:
@@ -82,10 +82,10 @@ class Stage:
         future.add_done_callback(self._asked.discard)
         return future
 
-    def _load(self, model: str | Path, engine: str) -> Loaded:
+    def _load(self, model: str | Path, engine: str) -> LoadedModel:
         if self._loaded is None or self._key != (model, engine):
             self._unload()
-            self._loaded, self._key = Loaded(self._open_model(model, engine), self._stopping), (model, engine)
+            self._loaded, self._key = LoadedModel(self._open_model(model, engine), self._stopping), (model, engine)
         return self._loaded
 
     def _unload(self) -> None:
@@ -105,7 +105,7 @@ class Stage:
         self._thread.submit(self._unload)
         self._thread.shutdown()
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> ModelWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,9 +116,9 @@ def engines() -> list[str]:
     """The engines whose packages are installed here, ``auto`` first."""
     from importlib.util import find_spec
 
-    from maskanim.runtime.engines import ENGINES
+    from maskanim.runtime.backends import BACKENDS
 
-    return [AUTO, *(name for name, engine in ENGINES.items() if find_spec(engine.package))]
+    return [AUTO, *(name for name, engine in BACKENDS.items() if find_spec(engine.package))]
 
 
 def models(folder: Path | None = None) -> dict[str, str | Path]:

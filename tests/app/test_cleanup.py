@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from maskanim.app.keeping import sweep, swept
+from maskanim.app.cleanup import cleanup, remove_old
 
 
 def test_what_is_old_goes_with_its_folder(tmp_path: Path) -> None:
@@ -19,17 +19,17 @@ def test_what_is_old_goes_with_its_folder(tmp_path: Path) -> None:
     for folder in tmp_path.iterdir():
         os.utime(folder, (now - 100, now - 100))
     kept = {tmp_path / "demo", tmp_path / "demo" / "source.png"}
-    sweep(tmp_path, now - 50, kept)
+    remove_old(tmp_path, now - 50, kept)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"b/new.mp4", "demo/source.png"}
     os.utime(tmp_path / "a", (now - 100, now - 100))
-    sweep(tmp_path, now - 50, kept)
+    remove_old(tmp_path, now - 50, kept)
     assert {path.name for path in tmp_path.iterdir()} == {"b", "demo"}
 
 
 def test_it_sweeps_by_itself_until_the_end(tmp_path: Path) -> None:
     (tmp_path / "demo.png").write_bytes(b"x")
-    with swept(tmp_path, seconds=0.2):
+    with cleanup(tmp_path, seconds=0.2):
         (tmp_path / "upload.png").write_bytes(b"x")
         end = time.monotonic() + 10
         while (tmp_path / "upload.png").exists():

@@ -9,14 +9,14 @@ from pathlib import Path
 from threading import Event, Thread
 
 SECONDS_KEPT = 3600.0
-SWEEPS_PER_STAY = 10
+LOOKS_PER_STAY = 10
 
 
 @contextmanager
-def swept(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
+def cleanup(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
     """Delete what is older in a folder, again and again while the block runs; what is there before it stays.
 
-    Gradio's own sweep passes over some of the files that a page shows.
+    Gradio's own cleanup passes over some of the files that a page shows.
 
     Args:
         folder: all below it.
@@ -24,11 +24,11 @@ def swept(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
     """
     ended, kept = Event(), set(folder.rglob("*"))
 
-    def sweep_often() -> None:
-        while not ended.wait(seconds / SWEEPS_PER_STAY):
-            sweep(folder, time.time() - seconds, kept)
+    def remove_often() -> None:
+        while not ended.wait(seconds / LOOKS_PER_STAY):
+            remove_old(folder, time.time() - seconds, kept)
 
-    thread = Thread(target=sweep_often, name="maskanim-sweep", daemon=True)
+    thread = Thread(target=remove_often, name="maskanim-cleanup", daemon=True)
     thread.start()
     try:
         yield
@@ -37,7 +37,7 @@ def swept(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
         thread.join()
 
 
-def sweep(folder: Path, before: float, kept: set[Path]) -> None:
+def remove_old(folder: Path, before: float, kept: set[Path]) -> None:
     """Delete the files, and the empty folders, that were last changed before a time.
 
     A folder changes when a file in it is deleted: so it goes a stay later than its last file.

@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskanim.app.limits import Limits, check_uploaded
-from maskanim.app.stage import Stage
+from maskanim.app.worker import ModelWorker
 from maskanim.errors import MaskanimError
 
 
-class Setting(NamedTuple):
+class AppContext(NamedTuple):
     """What the page works with.
 
     Attributes:
-        stage: runs the model.
+        worker: runs the model.
         models: to choose from, by their names on the page.
         engines: to choose from.
         limits: on what is sent.
         folder: where uploads and results are.
     """
 
-    stage: Stage
+    worker: ModelWorker
     models: dict[str, str | Path]
     engines: list[str]
     limits: Limits

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from maskanim import models as chosen
-from maskanim.app.stage import Loaded, Stage, engines, models
+from maskanim.app.worker import LoadedModel, ModelWorker, engines, models
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO, demo_bundle, register
@@ -43,45 +43,45 @@ OPENED: list[Opened] = []
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
+def worker() -> Iterator[ModelWorker]:
     OPENED.clear()
     opener: Any = Opened
-    with Stage(opener) as stage:
-        yield stage
+    with ModelWorker(opener) as worker:
+        yield worker
 
 
-def test_one_model_is_shared_until_another_is_asked_for(stage: Stage) -> None:
-    seen = [stage.submit("a", "ort", lambda loaded: loaded.animator).result(10) for _ in range(3)]
+def test_one_model_is_shared_until_another_is_asked_for(worker: ModelWorker) -> None:
+    seen = [worker.submit("a", "ort", lambda loaded: loaded.animator).result(10) for _ in range(3)]
     assert len(set(map(id, seen))) == len(OPENED) == 1
-    stage.submit("a", "openvino", lambda loaded: None).result(10)
+    worker.submit("a", "openvino", lambda loaded: None).result(10)
     assert [model.closed for model in OPENED] == [True, False]
-    stage.close()
+    worker.close()
     assert all(model.closed and len(model.threads) == 1 for model in OPENED)
 
 
-def test_a_model_that_cannot_be_opened_leaves_the_stage_alive(stage: Stage) -> None:
+def test_a_model_that_cannot_be_opened_leaves_the_stage_alive(worker: ModelWorker) -> None:
     with pytest.raises(MaskanimError, match="damaged"):
-        stage.submit("broken", "ort", lambda loaded: None).result(10)
-    assert stage.submit("a", "ort", lambda loaded: 7).result(10) == 7
+        worker.submit("broken", "ort", lambda loaded: None).result(10)
+    assert worker.submit("a", "ort", lambda loaded: 7).result(10) == 7
 
 
-def test_a_source_is_encoded_once_per_picture(stage: Stage) -> None:
+def test_a_source_is_encoded_once_per_picture(worker: ModelWorker) -> None:
     for key in ("cat", "cat", "dog"):
-        result = stage.submit("a", "ort", lambda loaded, key=key: loaded.source(key, lambda: key))  # type: ignore[misc]
+        result = worker.submit("a", "ort", lambda loaded, key=key: loaded.source(key, lambda: key))  # type: ignore[misc]
         assert result.result(10) == ("encoded", key)
     assert OPENED[0].sources == ["cat", "dog"]
 
 
-def test_closing_stops_what_runs_and_drops_what_waits(stage: Stage) -> None:
+def test_closing_stops_what_runs_and_drops_what_waits(worker: ModelWorker) -> None:
     begun = threading.Event()
 
-    def slow(loaded: Loaded) -> str:
+    def slow(loaded: LoadedModel) -> str:
         begun.set()
         return "stopped" if loaded.stopping.wait(10) else "done"
 
-    first, second = stage.submit("a", "ort", slow), stage.submit("a", "ort", slow)
-    assert begun.wait(10) and stage.waiting == 2
-    stage.close()
+    first, second = worker.submit("a", "ort", slow), worker.submit("a", "ort", slow)
+    assert begun.wait(10) and worker.waiting == 2
+    worker.close()
     assert first.result(10) == "stopped"
     with pytest.raises(CancelledError):
         second.result(10)

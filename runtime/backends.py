@@ -1,0 +1,201 @@
+"""What can run a bundle: the one table of backends, and which of them is opened.
+
+The option ``--engine`` names a backend. Whatever differs between backends stands in the table `BACKENDS`, which `auto`,
+the doctor, the page and the benchmarks read: a new one is a module and a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.trt.library import LIBRARIES
+
+# maskanim-doctor reads the table where NumPy or OpenCV is broken: nothing heavy is imported for it.
+if TYPE_CHECKING:
+    from maskanim.bundle import Bundle
+    from maskanim.runtime.runner import Runner
+
+AUTO = "auto"
+PRECISIONS = ("fp16", "fp32")
+# Per CUDA binding: the import that it needs. Either gives a GPU's memory, streams and launches.
+CUDA_BINDINGS = {"cuda-core": "cuda.core", "pycuda": "pycuda"}
+MIN_CAPABILITY = (7, 5)  # of the kernels and of TensorRT 10.12 and later
+# What TensorRT-RTX 1.x builds for; data centre GPUs such as sm_90 and sm_100 are not among them.
+RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
+ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+
+
+class Backend(NamedTuple):
+    """An inference library.
+
+    Attributes:
+        package: the import that it needs.
+        distributions: what brings that import, as pip calls it.
+        extra: the extra of maskanim that installs it.
+        module, function: what opens it here: takes a bundle and RunOptions, and returns a Runner and a line on what
+            runs it.
+        gpu: it runs on an NVIDIA GPU, through one of CUDA_BINDINGS; else on the processor.
+        provider: with onnxruntime, the execution provider.
+        capabilities: the only compute capabilities that it supports; None for all from MIN_CAPABILITY.
+    """
+
+    package: str
+    distributions: tuple[str, ...]
+    extra: str
+    module: str
+    function: str = "open_runner"
+    gpu: bool = False
+    provider: str | None = None
+    capabilities: tuple[tuple[int, int], ...] | None = None
+
+
+# In the order in which `auto` tries them: the best first.
+BACKENDS: dict[str, Backend] = {
+    "trt": Backend(
+        LIBRARIES["trt"].module,
+        ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+        "trt",
+        "maskanim.runtime.cuda.backends",
+        "open_trt",
+        gpu=True,
+    ),
+    "rtx": Backend(
+        LIBRARIES["rtx"].module,
+        ("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
+        "rtx",
+        "maskanim.runtime.cuda.backends",
+        "open_rtx",
+        gpu=True,
+        capabilities=RTX_CAPABILITIES,
+    ),
+    "ort-cuda": Backend(
+        "onnxruntime",
+        ONNXRUNTIME,
+        "gpu",
+        "maskanim.runtime.cuda.backends",
+        "open_ort",
+        gpu=True,
+        provider="CUDAExecutionProvider",
+    ),
+    "openvino": Backend("openvino", ("openvino",), "cpu", "maskanim.runtime.sessions.openvino"),
+    "ort": Backend("onnxruntime", ONNXRUNTIME, "cpu", "maskanim.runtime.sessions.ort", provider="CPUExecutionProvider"),
+}
+
+
+class RunOptions(NamedTuple):
+    """How a backend runs a bundle.
+
+    Attributes:
+        batch: driving frames that go through the networks together; one is best for latency.
+        precision: of a backend on a GPU, ``fp16`` or ``fp32``. Those on the processor choose by themselves.
+        cuda_binding: the package through which the GPU is driven, ``cuda-core`` or ``pycuda``.
+    """
+
+    batch: int = 1
+    precision: str = "fp16"
+    cuda_binding: str = "cuda-core"
+
+
+DEFAULTS = RunOptions()
+
+
+class BackendInUse(NamedTuple):
+    """What really runs.
+
+    Attributes:
+        name: its name in BACKENDS.
+        detail: library, version, processor, threads, precision.
+        passed_over: the backends that `auto` tried before, each with the reason why it does not work.
+    """
+
+    name: str
+    detail: str
+    passed_over: Mapping[str, str]
+
+
+def check_backend(name: str, options: RunOptions = DEFAULTS) -> None:
+    """Refuse an unknown backend or option before anything is opened.
+
+    Raises:
+        MaskanimError: lists the known ones.
+    """
+    for kind, value, known in (
+        ("engine", name, (AUTO, *BACKENDS)),
+        ("precision", options.precision, PRECISIONS),
+        ("CUDA binding", options.cuda_binding, tuple(CUDA_BINDINGS)),
+    ):
+        if value not in known:
+            raise MaskanimError(f"{kind} {value}", f"no such {kind}", f"one of {', '.join(known)}")
+    if options.batch < 1:
+        raise MaskanimError("batch", str(options.batch), "a positive number of frames")
+
+
+def open_runner(bundle: Bundle, name: str = AUTO, options: RunOptions = DEFAULTS) -> tuple[Runner, BackendInUse]:
+    """Load a bundle and animate one frame.
+
+    Args:
+        bundle: the model.
+        name: a name in BACKENDS, which is then used or fails; or ``auto``, the first of them that works.
+        options: see RunOptions.
+
+    Returns:
+        The runner, to be closed by the caller, and what was chosen.
+
+    Raises:
+        MissingPackageError: the backend's package is not installed.
+        MaskanimError: the backend is unknown, or cannot load or run the networks.
+    """
+    check_backend(name, options)
+    if name != AUTO:
+        return _open(bundle, name, options, {})
+    passed_over: dict[str, str] = {}
+    for each in BACKENDS:
+        try:
+            return _open(bundle, each, options, passed_over)
+        except MaskanimError as error:
+            passed_over[each] = str(error)
+    received = "; ".join(f"{each} does not work: {why.rstrip('.')}" for each, why in passed_over.items())
+    raise MaskanimError(f"engine {AUTO}", received, "one that works")
+
+
+def _open(
+    bundle: Bundle, name: str, options: RunOptions, passed_over: Mapping[str, str]
+) -> tuple[Runner, BackendInUse]:
+    runner, detail = _opener(name)(bundle, options)
+    try:
+        _prove(runner)
+    except BaseException:
+        runner.close()
+        raise
+    return runner, BackendInUse(name, detail, dict(passed_over))
+
+
+def _prove(runner: Runner) -> None:
+    """Animate a frame: an instruction, a kernel or memory that the machine lacks shows when all of it runs."""
+    import numpy as np
+
+    from maskanim.spec import IMAGE_SIZE
+
+    black = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    source = runner.encode_source(black)
+    for result in runner.run(source, [runner.prepare(black)]):
+        result.finish()
+    if hasattr(source, "close"):  # on a GPU it has memory there
+        source.close()
+
+
+def _opener(name: str) -> Callable[[Bundle, RunOptions], tuple[Runner, str]]:
+    subject, backend = f"engine {name}", BACKENDS[name]
+    try:
+        opener: Any = getattr(import_module(backend.module), backend.function)
+    except ModuleNotFoundError as error:
+        if error.name != backend.package:
+            raise
+        raise MissingPackageError(subject, backend.package, backend.extra) from None
+    except ImportError as error:
+        received = f"{backend.package} cannot be imported ({error})"
+        raise MaskanimError(subject, received, "a working installation") from error
+    return opener

@@ -1,0 +1,158 @@
+"""Questions that are answered in a process of their own: a library that crashes or hangs there harms nobody.
+
+`ask` starts this file in the child, where `main` answers one of QUESTIONS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+# The child finds modules where this process does.
+BOOT = f"import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import main; main()"
+GRACE = 1.0  # seconds for a killed process to end; one that waits for a broken driver may never
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a child answered.
+
+    Attributes:
+        values: of the question's own kind; empty if there was a problem.
+        problem: one line on why there are none, or None.
+        seconds: it took.
+    """
+
+    values: dict[str, Any]
+    problem: str | None
+    seconds: float
+
+
+def ask(question: str, *arguments: str, patience: float) -> Answer:
+    """Ask one of QUESTIONS.
+
+    Args:
+        patience: seconds after which the child is ended.
+
+    Returns:
+        The answer. Nothing that happens in the child is raised.
+    """
+    began = perf_counter()
+    command = [sys.executable, "-c", BOOT, json.dumps(sys.path), question, *arguments]
+    try:
+        # No context manager: its exit would wait for the child.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        return Answer({}, f"no process could be started ({error})", perf_counter() - began)
+    try:
+        output, errors = child.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        return Answer({}, f"no answer within {patience:g} s{_last_words(_end(child))}", perf_counter() - began)
+    return _read(output, errors, child.returncode, perf_counter() - began)
+
+
+def _end(child: subprocess.Popen[bytes]) -> bytes:
+    """End a child; returns what it wrote to standard error."""
+    child.kill()
+    try:
+        return child.communicate(timeout=GRACE)[1]
+    except subprocess.TimeoutExpired:
+        return b""
+
+
+def _read(output: bytes, errors: bytes, code: int, seconds: float) -> Answer:
+    try:
+        told = json.loads(output)
+        return Answer(told["values"], told["problem"], seconds)
+    except (ValueError, LookupError, TypeError):
+        return Answer({}, f"its process ended by {_cause(code)}{_last_words(errors)}", seconds)
+
+
+def _last_words(errors: bytes) -> str:
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return f" ({lines[-1].strip()})" if lines else ""
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def driver() -> dict[str, Any]:
+    """What NVIDIA's driver says; the fields of `driver.Driver`."""
+    from maskanim.driver import read_driver
+
+    return asdict(read_driver())
+
+
+def package(module: str) -> dict[str, Any]:
+    """Import a package: its version, and an onnxruntime's providers."""
+    imported = import_module(module)
+    providers = imported.get_available_providers() if module == "onnxruntime" else []
+    return {"version": getattr(imported, "__version__", None), "providers": providers}
+
+
+def model(name: str) -> dict[str, Any]:
+    """Choose and verify a model; the current one if the name is empty."""
+    from maskanim.models import choose
+
+    bundle, why = choose(name or None)
+    manifest = bundle.manifest
+    return {"name": manifest.name, "size": manifest.model.size_name, "path": os.fspath(bundle.path), "why": why}
+
+
+def engine(name: str, path: str) -> dict[str, Any]:
+    """Open a bundle with a backend, which animates a frame."""
+    from maskanim.bundle import Bundle
+    from maskanim.logs import show_logs
+    from maskanim.runtime.backends import open_runner
+
+    show_logs()  # building engines may outlast the asker's patience: its last words then are what it was doing
+    runner, used = open_runner(Bundle.open(Path(path)), name)
+    runner.close()
+    return {"detail": used.detail}
+
+
+QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "driver": driver,
+    "package": package,
+    "model": model,
+    "engine": engine,
+}
+
+
+def main() -> None:
+    """Answer the question in sys.argv as one JSON object on standard output."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no part of the answer
+    question, *arguments = sys.argv[2:]
+    told: dict[str, Any]
+    try:
+        told = {"values": QUESTIONS[question](*arguments), "problem": None}
+    except (Exception, SystemExit) as error:
+        told = {"values": {}, "problem": _one_line(error)}
+    with answers:
+        json.dump(told, answers)
+    os._exit(0)  # with the answer given, a library's crash or hang on the way out means nothing
+
+
+def _one_line(error: BaseException) -> str:
+    from maskanim.errors import MaskanimError
+
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, MaskanimError):
+        return lines[-1]
+    return f"{type(error).__name__}: {lines[-1].strip()}".rstrip(": ")
