@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.cold import start
-from maskanim.benchmarks.latency.material import Material, draw_material
+from maskanim.benchmarks.latency.material import draw_material
 from maskanim.benchmarks.latency.measure import Key, Plan, Subject, _runs_ahead, in_turns, measure
 from maskanim.benchmarks.latency.records import LatencyReport, read_report, schema
 from maskanim.benchmarks.latency.stages import STAGES, StagedRunner, stage_times
@@ -152,7 +152,7 @@ def test_what_fails_in_the_process_of_a_cold_start_is_told_here(tiny_bundle: Bun
     elsewhere = Bundle(tmp_path / "nowhere", tiny_bundle.manifest)
     with pytest.raises(MaskanimError, match=r"nowhere: no such folder"):
         start(elsewhere, "ort", RunOptions(), material, clip=False)
-    broken = Material(material.source, material.driving, tmp_path / "none.npy", material.clip, 2)
+    broken = material._replace(pictures=tmp_path / "none.npy")
     with pytest.raises(MaskanimError, match=r"cold start: its process ended with code 1 \(FileNotFoundError"):
         start(tiny_bundle, "ort", RunOptions(), broken, clip=False)
 
