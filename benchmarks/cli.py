@@ -16,7 +16,7 @@ from maskanim.benchmarks.scoring.cli import Engine, JsonFile, Model, open_model,
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors
 
 if TYPE_CHECKING:
-    from maskanim.benchmarks.quality import Transfer
+    from maskanim.benchmarks.quality import Figures
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -66,8 +66,8 @@ def puppets(
         check_picture_name(grid)
 
     from maskanim.benchmarks.quality import animation_grid, reconstruct
+    from maskanim.benchmarks.quality.puppets import transfer_each
     from maskanim.benchmarks.quality.table import print_quality
-    from maskanim.benchmarks.quality.transfer import transfer_each
 
     with open_model(model, engine) as animator:
         name = animator.model.manifest.name
@@ -104,8 +104,8 @@ def ablations(
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Also write the table as Markdown.")] = None,
 ) -> None:
     """Print the paper's ablations on held-out puppets (Tables 5 and 7): what P_test, r and h each contribute."""
+    from maskanim.benchmarks.quality.ablations import Variants, named_bundles
     from maskanim.benchmarks.quality.table import markdown, print_ablations
-    from maskanim.benchmarks.quality.variants import Variants, named_bundles
 
     bundles = named_bundles(also or [])
     check_outputs(json_file, markdown_file)
@@ -284,7 +284,7 @@ def _track(name: str, numbers: range) -> Iterable[int]:
     return track(numbers, name, console=Console(stderr=True))
 
 
-def _references(references: Mapping[str, Transfer]) -> dict[str, Any]:
+def _references(references: Mapping[str, Figures]) -> dict[str, Any]:
     """What the model's figures are to be held against, and how good the key-points' finder is."""
     from maskanim.benchmarks.judges.puppets import Finder
 

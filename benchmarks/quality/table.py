@@ -1,28 +1,30 @@
-"""The figures of quality and of ablations, for people: on a terminal and as Markdown."""
+"""The figures of puppets and of ablations as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+from maskanim.benchmarks.quality.ablations import Row
+from maskanim.benchmarks.quality.puppets import Figures
+from maskanim.benchmarks.tables import Table
 
-from maskanim.benchmarks.quality.reconstruction import Reconstruction
-from maskanim.benchmarks.quality.transfer import Transfer
-from maskanim.benchmarks.quality.variants import Row
-
-WIDTH = 120  # of what is no terminal
 NOT_TRAINED = "not trained"
+NOTE = "±: half of the 95 % bootstrap interval over identities"
 
 
 class Column(NamedTuple):
-    """A figure: its heading, the attribute, how it is multiplied and with how many decimals it is told."""
+    """A figure: its heading, its name, how it is multiplied and with how many decimals it is shown."""
 
     heading: str
     name: str
     factor: float
     decimals: int
+
+    def text(self, figures: Figures) -> str:
+        """The figure and half of its interval."""
+        value, low, high = (self.factor * each for each in figures.estimates[self.name])
+        return f"{value:.{self.decimals}f} ±{(high - low) / 2:.{self.decimals}f}"
 
 
 REBUILT = (
@@ -37,91 +39,54 @@ MOVED = (
     Column("colours off", "to_source", 1, 3),
     Column("shape kept %", "shape_kept", 100, 0),
 )
-NOTE = "±: half of the 95 % bootstrap interval over identities"
 
 
-def print_quality(figures: Reconstruction, moved: Mapping[str, Transfer]) -> None:
+def print_quality(figures: Figures, moved: Mapping[str, Figures]) -> None:
     """Reconstruction in words, and a table of the transfer and its references."""
-    texts = {column.name: _told(figures, column) for column in REBUILT}
+    texts = {column.name: column.text(figures) for column in REBUILT}
     print(
         f"{_rebuilt_title(figures)} ({NOTE})\n"
-        f"  inside the figures:  L1 {texts['inside']}, repeating the source {figures.repeated_inside:.4f}, "
+        f"  inside the figures:  L1 {texts['inside']}, repeating the source {figures['repeated_inside']:.4f}, "
         f"ratio {texts['inside_ratio']}\n"
-        f"  outside:             L1 {texts['outside']}, repeating the source {figures.repeated_outside:.4f}\n"
+        f"  outside:             L1 {texts['outside']}, repeating the source {figures['repeated_outside']:.4f}\n"
         f"  key-points found:    {texts['keypoints']} px from the true ones\n"
     )
-    _print(_moved_table(moved))
+    _table(_moved_title(figures=next(iter(moved.values()))), MOVED, moved).show()
 
 
-def print_ablations(rows: Sequence[Row], references: Mapping[str, Transfer]) -> None:
+def print_ablations(rows: Sequence[Row], references: Mapping[str, Figures]) -> None:
     """Both tables, and what each variant is."""
-    rebuilt, moved = _ablation_tables(rows, references)
-    _print(rebuilt)
-    print()
-    _print(moved)
-    print(f"\n{NOTE}")
-    for row in rows:
-        print(f"{row.name}: {row.told}")
+    for table in _ablation_tables(rows, references):
+        table.show()
+    print("\n".join([NOTE, *(f"{row.name}: {row.meaning}" for row in rows)]))
 
 
-def markdown(rows: Sequence[Row], references: Mapping[str, Transfer]) -> str:
+def markdown(rows: Sequence[Row], references: Mapping[str, Figures]) -> str:
     """The same as Markdown."""
-    tables = "\n".join(map(_as_markdown, _ablation_tables(rows, references)))
-    told = "\n".join(f"- `{row.name}`: {row.told}" for row in rows)
-    return f"{tables}\n{NOTE}.\n\n{told}\n"
+    tables = "\n".join(table.markdown() for table in _ablation_tables(rows, references))
+    return f"{tables}\n{NOTE}.\n\n" + "".join(f"- `{row.name}`: {row.meaning}\n" for row in rows)
 
 
-class _Text(NamedTuple):
-    """A table of text: its title, the figures' headings, and lines that begin with their names."""
-
-    title: str
-    headings: list[str]
-    lines: list[list[str]]
-
-
-def _ablation_tables(rows: Sequence[Row], references: Mapping[str, Transfer]) -> tuple[_Text, _Text]:
+def _ablation_tables(rows: Sequence[Row], references: Mapping[str, Figures]) -> tuple[Table, Table]:
     rebuilt = {row.name: row.reconstruction for row in rows}
-    measured = next(figures for figures in rebuilt.values() if figures)
-    lines = [[name, *_cells(figures, REBUILT)] for name, figures in rebuilt.items()]
-    table = _Text(_rebuilt_title(measured), [column.heading for column in REBUILT], lines)
-    return table, _moved_table({row.name: row.transfer for row in rows} | {**references})
+    moved = {row.name: row.transfer for row in rows} | {**references}
+    measured = next(row for row in rows if row.reconstruction and row.transfer)
+    assert measured.reconstruction and measured.transfer
+    return (
+        _table(_rebuilt_title(measured.reconstruction), REBUILT, rebuilt),
+        _table(_moved_title(measured.transfer), MOVED, moved),
+    )
 
 
-def _moved_table(moved: Mapping[str, Transfer | None]) -> _Text:
-    measured = next(figures for figures in moved.values() if figures)
-    title = f"{measured.pairs} held-out identities animated by as many others, {measured.frames} frames each"
-    lines = [[name, *_cells(figures, MOVED)] for name, figures in moved.items()]
-    return _Text(title, [column.heading for column in MOVED], lines)
+def _table(title: str, columns: Sequence[Column], figures: Mapping[str, Figures | None]) -> Table:
+    missing = [NOT_TRAINED, *[""] * (len(columns) - 1)]
+    rows = [[name, *([column.text(each) for column in columns] if each else missing)] for name, each in figures.items()]
+    return Table(title, ["", *(column.heading for column in columns)], rows)
 
 
-def _rebuilt_title(figures: Reconstruction) -> str:
-    return f"{figures.identities} held-out identities, {figures.frames} frames each, rebuilt from the first one"
+def _rebuilt_title(figures: Figures) -> str:
+    return "{identities} held-out identities, {frames} frames each, rebuilt from the first one".format(**figures.counts)
 
 
-def _cells(figures: Reconstruction | Transfer | None, columns: Sequence[Column]) -> list[str]:
-    if figures is None:
-        return [NOT_TRAINED, *[""] * (len(columns) - 1)]
-    return [_told(figures, column) for column in columns]
-
-
-def _told(figures: Reconstruction | Transfer, column: Column) -> str:
-    low, high = figures.intervals[column.name]
-    value, half = getattr(figures, column.name) * column.factor, (high - low) / 2 * column.factor
-    return f"{value:.{column.decimals}f} ±{half:.{column.decimals}f}"
-
-
-def _print(text: _Text) -> None:
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    table: Any = Table(title=text.title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for heading in text.headings:
-        table.add_column(heading, justify="right")
-    for line in text.lines:
-        table.add_row(*line)
-    console.print(table)
-
-
-def _as_markdown(text: _Text) -> str:
-    lines = [["", *text.headings], ["---", *["---:"] * len(text.headings)], *text.lines]
-    return f"{text.title}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _moved_title(figures: Figures) -> str:
+    return "{pairs} held-out identities animated by as many others, {frames} frames each".format(**figures.counts)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
-from maskanim.benchmarks.quality.animates import Animates
+from maskanim.benchmarks.judges.puppets import PuppetPeople, known
+from maskanim.benchmarks.quality.puppets import CLIP_FPS, Animates, pairs
 from maskanim.benchmarks.scoring.engine import Case, Streams
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Array, Frame, perturb, postprocess, preprocess
 from maskanim.spec import IMAGE_SIZE, MASK_SIZE, Perturbation
+from maskanim.train.puppets import Puppet, PuppetFrame
 from maskanim.video import open_clip
 
 if TYPE_CHECKING:
     from maskanim.train.data.layouts import ClipFile, ClipList
-    from maskanim.train.puppets import Puppet, PuppetFrame
 
 T = TypeVar("T")
 
@@ -169,8 +170,6 @@ def _animated(model: Animates, source: Frame, driving: Iterator[Frame]) -> Itera
 
 def puppet_reconstruction(model: Animates, method: str, identities: Iterable[int], frames: int) -> list[Case]:
     """Section 4.1 on drawn puppets: clips of so many frames, the source included, rebuilt from their first."""
-    from maskanim.benchmarks.quality.reconstruction import CLIP_FPS
-    from maskanim.train.puppets import Puppet
 
     def opened_on(number: int, _: ExitStack) -> Streams:
         puppet = Puppet(number, "test")
@@ -181,8 +180,7 @@ def puppet_reconstruction(model: Animates, method: str, identities: Iterable[int
 
 
 def puppet_animation(model: Animates, method: str, identities: Iterable[int], frames: int) -> list[Case]:
-    """Section 4.2 on drawn puppets: each source with a driver of its own, as `quality.pairs` has them."""
-    from maskanim.benchmarks.quality.pairs import pairs
+    """Section 4.2 on drawn puppets: each source with a driver of its own, as `quality.puppets.pairs` has them."""
 
     def opened_on(number: int, _: ExitStack) -> Streams:
         (pair,) = pairs([number], frames)
@@ -194,8 +192,6 @@ def puppet_animation(model: Animates, method: str, identities: Iterable[int], fr
 def _puppet_streams(
     model: Animates, method: str, puppet: Puppet, source: PuppetFrame, driving: Sequence[PuppetFrame], is_target: bool
 ) -> Streams:
-    from maskanim.benchmarks.judges.puppets import PuppetPeople, known
-
     images = [frame.image for frame in driving]
     return Streams(
         driving=iter(images),

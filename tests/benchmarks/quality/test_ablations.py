@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from maskanim.ablations import TEST_TIME, TRAINING_TIME
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.quality import reconstruct, table, transfer
-from maskanim.benchmarks.quality.pairs import REFERENCES
-from maskanim.benchmarks.quality.variants import AblatedAnimator, Row, Variants, named_bundles, open_on_processor
+from maskanim.benchmarks.quality.ablations import AblatedAnimator, Row, Variants, named_bundles, open_on_processor
+from maskanim.benchmarks.quality.puppets import REFERENCES
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, downscale, upscale
@@ -47,7 +47,7 @@ def test_the_full_method_is_what_the_animator_does(rows: dict[str, Row], tiny_bu
 
 def test_the_same_model_under_another_name_has_the_same_figures(rows: dict[str, Row]) -> None:
     assert rows["longer"].reconstruction == rows["h_update_l"].reconstruction == rows["full"].reconstruction
-    assert rows["longer"].told == "another model" and rows["h_update_l"].told == TRAINING_TIME["h_update_l"]
+    assert rows["longer"].meaning == "another model" and rows["h_update_l"].meaning == TRAINING_TIME["h_update_l"]
 
 
 class Simple:
@@ -86,7 +86,7 @@ def test_markdown_and_terminal_hold_every_row(rows: dict[str, Row], capsys: pyte
         lines = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
         assert len(lines) == 2  # rebuilt, and animated by others
         assert all((table.NOT_TRAINED in line) == (row.reconstruction is None) for line in lines)
-        assert f"{name}: {row.told}" in printed
+        assert f"{name}: {row.meaning}" in printed
 
 
 def test_the_command(tiny_bundle: Bundle, tmp_path: Path) -> None:

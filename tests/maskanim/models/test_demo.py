@@ -47,7 +47,7 @@ def test_it_rebuilds_held_out_puppets(engine: str) -> None:
     """A small sample of what `maskanim-bench quality` measures: 0.34 inside and 0.005 outside on all 64."""
     with Animator.open("demo", engine) as animator:
         figures = reconstruct(animator, range(6), 6)
-    assert figures.inside_ratio <= 0.5 and figures.outside <= 0.015
+    assert figures["inside_ratio"] <= 0.5 and figures["outside"] <= 0.015
 
 
 def test_bf16_keeps_the_frame() -> None:

@@ -9,9 +9,7 @@ from typing import Any
 
 from maskanim import pipeline
 from maskanim.ablations import TEST_TIME, TRAINING_TIME, AblatedNets, AblatedOps, Ablation
-from maskanim.benchmarks.quality.animates import Animates
-from maskanim.benchmarks.quality.reconstruction import Reconstruction, reconstruct_each
-from maskanim.benchmarks.quality.transfer import Transfer, transfer_each
+from maskanim.benchmarks.quality.puppets import Animates, Figures, reconstruct_each, transfer_each
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess, preprocess
 from maskanim.runtime.animator import Animator
@@ -26,22 +24,20 @@ class Row:
     """One variant.
 
     Attributes:
-        name, told: its name, in the paper where it has one there, and what it is.
+        name, meaning: its name, in the paper where it has one there, and what it is.
         model: the name of the bundle; None where none was given, and nothing was measured.
+        reconstruction, transfer: see `puppets.Figures`.
     """
 
     name: str
-    told: str
+    meaning: str
     model: str | None = None
-    reconstruction: Reconstruction | None = None
-    transfer: Transfer | None = None
+    reconstruction: Figures | None = None
+    transfer: Figures | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        measured = {
-            "reconstruction": self.reconstruction and self.reconstruction.as_dict(),
-            "transfer": self.transfer and self.transfer.as_dict(),
-        }
-        return {"name": self.name, "told": self.told, "model": self.model} | measured
+        measured = {name: (each := getattr(self, name)) and each.as_dict() for name in ("reconstruction", "transfer")}
+        return {"name": self.name, "told": self.meaning, "model": self.model} | measured
 
 
 class AblatedAnimator:
@@ -81,7 +77,7 @@ class Variants:
 
     def measure(
         self, identities: int, frames: int, driving: int, track: Callable[[str, range], Iterable[int]]
-    ) -> tuple[list[Row], dict[str, Transfer]]:
+    ) -> tuple[list[Row], dict[str, Figures]]:
         """The rows, and the references of `transfer_each`.
 
         Args:
@@ -90,28 +86,22 @@ class Variants:
             driving: frames of each driver.
             track: shows progress: given a name and numbers, it gives the numbers back.
         """
-        animators = self._animators()
-        rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
-        moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
-        return [self._row(name, rebuilt, moved) for name in self._names()], {
-            name: figures for name, figures in moved.items() if name not in animators
-        }
-
-    def _animators(self) -> dict[str, Animates]:
         runner = self.animator.runner
         assert isinstance(runner, HostRunner)  # of every engine in HOST_ENGINES
-        made: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
-        return made | self.also
+        animators: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
+        animators |= self.also
+        rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
+        moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
+        meanings = {name: each.told for name, each in TEST_TIME.items()} | TRAINING_TIME
+        rows = [
+            Row(name, meanings.get(name, "another model"), self._model(name), rebuilt.get(name), moved.get(name))
+            for name in dict.fromkeys((*TEST_TIME, *TRAINING_TIME, *self.also))
+        ]
+        return rows, {name: figures for name, figures in moved.items() if name not in animators}
 
-    def _names(self) -> list[str]:
-        return list(dict.fromkeys((*TEST_TIME, *TRAINING_TIME, *self.also)))
-
-    def _row(self, name: str, rebuilt: Mapping[str, Reconstruction], moved: Mapping[str, Transfer]) -> Row:
-        told = TEST_TIME[name].told if name in TEST_TIME else TRAINING_TIME.get(name, "another model")
-        if name not in rebuilt:
-            return Row(name, told)
-        model = self.also.get(name, self.animator).model.manifest.name
-        return Row(name, told, model, rebuilt[name], moved[name])
+    def _model(self, name: str) -> str | None:
+        animator = self.also.get(name, self.animator if name in TEST_TIME else None)
+        return animator.model.manifest.name if animator else None
 
 
 def open_on_processor(model: str | None, engine: str) -> Animator:
@@ -139,9 +129,8 @@ def named_bundles(also: Iterable[str]) -> dict[str, str]:
     for text in also:
         name, _, path = text.partition("=")
         if not name or not path:
-            raise MaskanimError(
-                f"--also {text}", "not a name and a bundle", "NAME=BUNDLE such as h_update_l=runs/l.bundle"
-            )
+            expected = "NAME=BUNDLE such as h_update_l=runs/l.bundle"
+            raise MaskanimError(f"--also {text}", "not a name and a bundle", expected)
         if name in TEST_TIME or name in bundles:
             raise MaskanimError(f"--also {text}", f"the row {name} is taken", f"such as {', '.join(TRAINING_TIME)}")
         bundles[name] = path

@@ -1,0 +1,250 @@
+"""Held-out puppets rebuilt from their first frame (section 4.1), and animated by one another (section 4.2).
+
+Rebuilt: judged inside and outside the figures apart, because the L1 over a whole frame is mostly background.
+
+Animated: is the pose the driver's, and is it still the source? Key-points, as the paper's AKD: those found in the
+animated frame against the driver's own visible ones, which are known exactly. Two puppets differ in proportions, so a
+source that keeps its own cannot reach zero; `REFERENCES` tell how near it could come, and how near the finder itself
+comes on true frames. Identity: the mean colours of the parts (see `colours`), averaged over a pair's frames; a pair
+counts as kept where they are nearer to the source's than to the driver's. Shape, which colours cannot see and which
+P_test and r are about: a pair counts as kept where the animated frames are nearer, in L1, to the source drawn in its
+own proportions and hair than to the source drawn in the driver's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from maskanim.benchmarks.estimates import Estimate, ratio
+from maskanim.benchmarks.judges.puppets import Finder, distances
+from maskanim.benchmarks.quality.colours import average, difference, locate, mean_colours, true_colours
+from maskanim.ops import Array, Frame
+from maskanim.train.puppets import Identity, Puppet, PuppetFrame
+
+CLIP_FPS = 5.0  # sixteen frames are three seconds: enough for an arm to rise and fall
+FIRST_DRIVER = 1000  # each source has a driver of its own, so that pairs are independent draws
+START, BETWEEN = 0.5, 0.9  # seconds: the driver's frames show poses far from each other
+COLOURS = ("skin", "hair", "top", "legs", "shoes", "sleeves", "trousers", "pattern")
+
+Sums = dict[str, tuple[float, float]]  # of one identity: per figure, what is divided by what
+
+
+class Animates(Protocol):
+    """What is judged: the part of `runtime.Animator` that the figures need."""
+
+    def encode_source(self, image: Frame, /) -> Any: ...
+    def animate(self, source: Any, frame: Frame, /) -> Frame: ...
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures over held-out identities.
+
+    Of `reconstruct`: ``inside`` and ``outside``, the mean absolute difference to the true frame in [0, 1] inside and
+    outside the union of the source's and the driver's true figures; ``repeated_inside`` and ``repeated_outside``, the
+    same where the source frame is simply repeated; ``inside_ratio``, inside over repeated_inside: below one, the
+    animation is nearer to the truth than the still source is; ``keypoints``, the mean distance in pixels of key-points
+    found in the rebuilt frame to the visible true ones.
+
+    Of `transfer`: ``keypoints``, those found in the animated frame to the driver's visible ones; ``identity_kept``, the
+    share of pairs whose parts' colours are nearer to the source's than to the driver's; ``to_source`` and
+    ``to_driver``, the mean absolute difference of the parts' colours to either's, in [0, 1]; ``shape_kept``, the share
+    of pairs nearer to the source in its own shape than in the driver's.
+
+    Attributes:
+        counts: how many ``identities`` or ``pairs``, and ``frames`` of each clip, or of each driver.
+        estimates: of each figure the value, and the 95 % bootstrap interval over identities.
+    """
+
+    counts: dict[str, int]
+    estimates: dict[str, Estimate]
+
+    def __getitem__(self, name: str) -> float:
+        return self.estimates[name].value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Counts and values, and the intervals' lower and upper ends."""
+        values = {name: each.value for name, each in self.estimates.items()}
+        return self.counts | values | {"intervals": {name: each[1:] for name, each in self.estimates.items()}}
+
+
+def _figures(noun: str, frames: int, identities: Sequence[Sums]) -> Figures:
+    def estimate(name: str) -> Estimate:
+        return ratio(*zip(*(sums[name] for sums in identities), strict=True))
+
+    return Figures({noun: len(identities), "frames": frames}, {name: estimate(name) for name in identities[0]})
+
+
+def reconstruct(animator: Animates, identities: Iterable[int], frames: int) -> Figures:
+    """Rebuild clips of the test split from their first frame.
+
+    Args:
+        identities: numbers of the puppets.
+        frames: of each clip, the source included; at least two.
+    """
+    return reconstruct_each({"": animator}, identities, frames)[""]
+
+
+def reconstruct_each(animators: Mapping[str, Animates], identities: Iterable[int], frames: int) -> dict[str, Figures]:
+    """`reconstruct` by several animators; every clip is drawn once, and kept no longer than needed."""
+    finder = Finder.load()
+    sums: dict[str, list[Sums]] = {name: [] for name in animators}
+    for i in identities:
+        source, *drivers = Puppet(i, "test").clip(frames, CLIP_FPS)
+        for name, animator in animators.items():
+            sums[name].append(_judge_rebuilt(finder, source, drivers, _animated(animator, source, drivers)))
+    return {name: _figures("identities", frames, each) for name, each in sums.items()}
+
+
+def _judge_rebuilt(
+    finder: Finder, source: PuppetFrame, drivers: Sequence[PuppetFrame], pictures: Sequence[Frame]
+) -> Sums:
+    sums, pixels = np.zeros((2, 2)), np.zeros(2)  # rows: animated, repeated; columns: inside, outside
+    for picture, driver in zip(pictures, drivers, strict=True):
+        union = source.figure | driver.figure
+        differences = [_difference(each, driver.image) for each in (picture, source.image)]
+        sums += [[difference[where].sum() for where in (union, ~union)] for difference in differences]
+        pixels += (union.sum(), (~union).sum())
+    away = distances(finder, pictures, drivers)
+    (inside, outside), (repeated_inside, repeated_outside) = sums.tolist()
+    return {
+        "inside": (inside, pixels[0]),
+        "outside": (outside, pixels[1]),
+        "repeated_inside": (repeated_inside, pixels[0]),
+        "repeated_outside": (repeated_outside, pixels[1]),
+        "inside_ratio": (inside, repeated_inside),
+        "keypoints": (float(away.sum()), len(away)),
+    }
+
+
+def _animated(animator: Animates, source: PuppetFrame, drivers: Sequence[PuppetFrame]) -> list[Frame]:
+    encoded = animator.encode_source(source.image)
+    return [animator.animate(encoded, driver.image) for driver in drivers]
+
+
+def _difference(a: Frame, b: Frame) -> Array:
+    """(H, W) mean absolute difference over the channels, in [0, 1]."""
+    return np.abs(a.astype(np.float32) - b).mean(-1) / 255
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two held-out identities, one to be animated by the other.
+
+    Attributes:
+        source, driver: the puppets.
+        picture: the source's picture.
+        times, driving: the driver's frames, and when they are in seconds.
+    """
+
+    source: Puppet
+    driver: Puppet
+    picture: PuppetFrame
+    times: list[float]
+    driving: list[PuppetFrame]
+
+    def own_shape(self) -> list[Frame]:
+        """The source as it would look in the driver's motion and place: colours, proportions and hair its own."""
+        return self._drawn(replace(self.source.identity, place=self.driver.identity.place))
+
+    def borrowed_shape(self) -> list[Frame]:
+        """The same in the driver's proportions and hair style: its key-points are exactly the driver's."""
+        colours = {name: getattr(self.source.identity, name) for name in COLOURS}
+        return self._drawn(replace(self.driver.identity, **colours))
+
+    def _drawn(self, identity: Identity) -> list[Frame]:
+        puppet = copy(self.source)
+        puppet.identity, puppet._motion = identity, self.driver._motion
+        return [puppet.frame(time).image for time in self.times]
+
+
+def pairs(identities: Iterable[int], frames: int) -> Iterator[Pair]:
+    """Each source of the test split with a driver that is nobody else's."""
+    times = [START + BETWEEN * i for i in range(frames)]
+    for i in identities:
+        source, driver = Puppet(i, "test"), Puppet(FIRST_DRIVER + i, "test")
+        yield Pair(source, driver, source.frame(0), times, [driver.frame(time) for time in times])
+
+
+# What the figures are for animators that are known; in the order of a table.
+REFERENCES: dict[str, Callable[[Pair], list[Frame]]] = {
+    "driver, true frames": lambda pair: [frame.image for frame in pair.driving],
+    "source, repeated": lambda pair: [pair.picture.image] * len(pair.driving),
+    "source, drawn in the driver's shape": Pair.borrowed_shape,
+    "source, drawn in its own shape": Pair.own_shape,
+}
+
+
+def transfer(animator: Animates, identities: Iterable[int], frames: int) -> Figures:
+    """Animate sources of the test split by drivers of the test split.
+
+    Args:
+        identities: numbers of the sources; each has a driver of its own, see `pairs`.
+        frames: of each driver.
+    """
+    return transfer_each({"": animator}, identities, frames)[""]
+
+
+def transfer_each(
+    animators: Mapping[str, Animates], identities: Iterable[int], frames: int, references: bool = False
+) -> dict[str, Figures]:
+    """`transfer` by several animators, and with `references` by those of REFERENCES, before them."""
+    finder = Finder.load()
+    known = REFERENCES if references else {}
+    sums: dict[str, list[Sums]] = {name: [] for name in (*known, *animators)}
+    for pair in pairs(identities, frames):
+        judge = _PairJudge(finder, pair)
+        for name, make in known.items():
+            sums[name].append(judge(make(pair)))
+        for name, animator in animators.items():
+            sums[name].append(judge(_animated(animator, pair.picture, pair.driving)))
+    return {name: _figures("pairs", frames, each) for name, each in sums.items()}
+
+
+class _PairJudge:
+    """Holds the pictures of one pair against what is known of it."""
+
+    def __init__(self, finder: Finder, pair: Pair) -> None:
+        self.finder = finder
+        self.source = true_colours(pair.picture)
+        self.driver = average([true_colours(frame) for frame in pair.driving])
+        self.own, self.borrowed = pair.own_shape(), pair.borrowed_shape()
+        self.visible = np.stack([frame.visible for frame in pair.driving])
+        self.keypoints = np.stack([frame.keypoints for frame in pair.driving])
+
+    def __call__(self, pictures: Sequence[Frame]) -> Sums:
+        found = self.finder.find(pictures)
+        away = np.linalg.norm(found - self.keypoints, axis=-1)[self.visible]
+        each = [mean_colours(picture, locate(points)) for picture, points in zip(pictures, found, strict=True)]
+        to_source, to_driver = (difference(average(each), other) for other in (self.source, self.driver))
+        shape_kept = _apart(pictures, self.own) < _apart(pictures, self.borrowed)
+        return {
+            "keypoints": (float(away.sum()), len(away)),
+            "identity_kept": (to_source < to_driver, 1),
+            "to_source": (to_source, 1),
+            "to_driver": (to_driver, 1),
+            "shape_kept": (shape_kept, 1),
+        }
+
+
+def _apart(a: Sequence[Frame], b: Sequence[Frame]) -> int:
+    return sum(int(np.abs(x.astype(np.int16) - y).sum()) for x, y in zip(a, b, strict=True))
+
+
+def animation_grid(animator: Animates, sources: int, frames: int) -> Frame:
+    """Held-out sources (first column) animated by other held-out identities (first row), each at another time.
+
+    Returns:
+        ((sources + 1) * 256, (frames + 1) * 256, 3) uint8 RGB; the corner is white.
+    """
+    drivers = [Puppet(sources + i, "test").frame(1.3 * i) for i in range(frames)]
+    rows = [[np.full_like(drivers[0].image, 255), *(driver.image for driver in drivers)]]
+    for i in range(sources):
+        source = Puppet(i, "test").frame(0)
+        rows.append([source.image, *_animated(animator, source, drivers)])
+    return np.vstack([np.hstack(row) for row in rows])
