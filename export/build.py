@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import onnx
 import onnxruntime
@@ -13,47 +14,47 @@ from torch import nn
 
 from maskanim import __version__
 from maskanim.bundle import (
+    Agreement,
     Bundle,
+    Difference,
     HalfParity,
     Manifest,
     Parity,
-    Rounding,
     check_bundle_place,
     network_file,
     write_bundle,
 )
 from maskanim.errors import MaskanimError
+from maskanim.export.bf16 import bf16_function
 from maskanim.export.checkpoints import Trained, load_trained
-from maskanim.export.emulation import HALF_PAIRS, measure_half, require_half_parity
+from maskanim.export.emulation import measure_half, require_half_parity
 from maskanim.export.frames import read_pairs
 from maskanim.export.half import round_weights, store_as_half
 from maskanim.export.lowering import lower
 from maskanim.export.onnx_export import OPSET, to_onnx
 from maskanim.export.parity import (
-    ArrayNets,
-    Difference,
-    ModuleNets,
-    Pair,
+    FramePair,
+    NetworkFunctions,
+    Reference,
     compare,
-    in_bf16,
     onnx_function,
     require_parity,
+    run_reference,
     torch_function,
 )
+from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import BF16_NETWORKS, NETWORK_NAMES, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
+
+logger = logging.getLogger(__name__)
 
 Weights = Literal["float32", "float16"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
-Report = Callable[[str], None]
+T = TypeVar("T")
 
 ROUNDED_FRAME_PSNR = 40.0  # dB; below this, rounded weights can be seen. Rounding to eleven bits leaves about 70.
-
-
-class Half(NamedTuple):
-    """What FP16 does to a model: figures, unless a number overflowed, and why it is refused, or nothing."""
-
-    parity: HalfParity | None
-    refusal: str
+REDUCED_PAIRS = 4  # on which BF16 and FP16 are measured
+# What a step takes, in seconds of the full networks on two AVX2 cores; the shares are alike elsewhere.
+EXPORT, REFERENCE, ONNX, ROUNDED, BF16, HALF = 6.0, 2.0, 3.0, 4.0, 6.0, 8.0
 
 
 class Exported(NamedTuple):
@@ -78,7 +79,7 @@ def export_bundle(
     weights: Weights = "float32",
     frames: Sequence[Path] = (),
     threshold: int | None = None,
-    report: Report = lambda message: None,
+    progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Export a checkpoint's networks to a bundle, verified against PyTorch; on any failure nothing is written.
 
@@ -89,7 +90,7 @@ def export_bundle(
         weights: how large weights are stored; ``float16`` halves the files and rounds.
         frames: pictures, folders or videos to verify on. Empty: the embedded demo's.
         threshold: see `load_trained`.
-        report: called with a line of text as each step begins.
+        progress: counts in hundredths.
 
     Raises:
         MaskanimError: an unusable checkpoint, frame or place, or networks that differ from PyTorch's.
@@ -99,33 +100,19 @@ def export_bundle(
     out = out or default_out(ckpt)
     check_bundle_place(out)
     pairs = read_pairs(frames)
-    report(f"reading {ckpt}")
+    logger.info("reading %s", ckpt)
     trained = load_trained(ckpt, threshold)
     for note in trained.notes:
-        report(f"note: {note}")
-    exported = {n: _export_network(trained, n, weights, report) for n in NETWORK_NAMES}
-    found = _verified(trained, exported, pairs, report)
-    rounding = _rounding(trained, exported, pairs, report) if weights == "float16" else None
-    bf16_frame_psnr = _bf16(trained, exported, pairs, report)
-    half = _half(trained, exported, pairs, report)
+        logger.info("note: %s", note)
+    work = _Work(progress, len(pairs), rounded=weights == "float16")
+    exported = {n: _export_network(trained, n, weights) for n in work.each(NETWORK_NAMES, EXPORT, "exporting")}
     manifest = Manifest(
         name=name or ckpt.resolve().parent.name,
         model=trained.nets.spec,
         weights=weights,
         opset=OPSET,
         networks={n: network_file(n, done.content, done.lowering) for n, done in exported.items()},
-        parity=Parity(
-            frames=f"{len(pairs)} pairs of {'given' if frames else 'the embedded demo'} frames",
-            runtime=f"onnxruntime {onnxruntime.__version__}, CPU, float32",
-            max_difference=found.networks,
-            frame_psnr=found.frame_psnr,
-            threshold_flips=found.flips,
-            mask_pixels=found.mask_pixels,
-            rounding=rounding,
-            bf16_frame_psnr=bf16_frame_psnr,
-            half=half.parity,
-            half_refusal=half.refusal,
-        ),
+        parity=_parity(trained, exported, pairs, "given" if frames else "the embedded demo", work),
         provenance={**trained.provenance, "exported": _versions()},
     )
     return write_bundle(out, manifest, {n: done.content for n, done in exported.items()})
@@ -137,61 +124,112 @@ def default_out(ckpt: Path) -> Path:
     return ckpt.with_name(f"{Path(stem).stem}.bundle")
 
 
-def _export_network(trained: Trained, name: NetworkName, weights: Weights, report: Report) -> Exported:
+class _Work:
+    """What there is to do, counted as it is done."""
+
+    def __init__(self, progress: Progress, pairs: int, *, rounded: bool) -> None:
+        reduced = min(pairs, REDUCED_PAIRS)
+        each_pair = REFERENCE + ONNX + (REFERENCE + ROUNDED if rounded else 0)
+        self.progress, self.done = progress, 0.0
+        self.total = len(NETWORK_NAMES) * EXPORT + pairs * each_pair + reduced * (BF16 + HALF)
+
+    def each(self, items: Iterable[T], seconds: float, note: str) -> Iterator[T]:
+        """Hand on the items, each of which takes so much work."""
+        for item in items:
+            self.progress.update(round(100 * self.done / self.total), 100, note)
+            yield item
+            self.done += seconds
+
+
+def _export_network(trained: Trained, name: NetworkName, weights: Weights) -> Exported:
     original = getattr(trained.nets, name)
     network, lowering = lower(original, name)
-    report(f"exporting {name}: {', '.join(lowering)}")
+    logger.info("exporting %s: %s", name, ", ".join(lowering))
     if weights == "float32":
         return Exported(original, to_onnx(network, NETWORKS[name]).SerializeToString(), lowering)
     rounded = round_weights(network, name)
     return Exported(rounded, store_as_half(to_onnx(rounded, NETWORKS[name])).SerializeToString(), lowering)
 
 
-def _verified(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> Difference:
+def _parity(
+    trained: Trained, exported: Mapping[NetworkName, Exported], pairs: Sequence[FramePair], kind: str, work: _Work
+) -> Parity:
+    """All that is measured of the exported networks; PyTorch's run once per pair, with rounded weights once more."""
+    logger.info("comparing with PyTorch on %d pairs of frames", len(pairs))
+    perturbation, nets = trained.nets.spec.perturbation, trained.nets
+    runs = work.each(pairs, REFERENCE, "PyTorch")
+    original = [run_reference(nets, perturbation, pair) for pair in runs]
+    rounding, stored = None, original
+    if any(done.reference is not getattr(nets, n) for n, done in exported.items()):
+        rounded = NetworkFunctions(*(exported[n].reference for n in NETWORK_NAMES))
+        runs = work.each(pairs, REFERENCE, "PyTorch, rounded weights")
+        stored = [run_reference(rounded, perturbation, pair) for pair in runs]
+    found = _verified(exported, work.each(stored, ONNX, "ONNX Runtime"))
+    if stored is not original:
+        rounding = _rounding(exported, work.each(original, ROUNDED, "rounded weights"))
+    bf16 = _bf16(exported, work.each(original[:REDUCED_PAIRS], BF16, "BF16"))
+    spread = original[:: max(1, len(original) // REDUCED_PAIRS)][:REDUCED_PAIRS]
+    half, refusal = _half(exported, work.each(spread, HALF, "FP16"))
+    return Parity(
+        max_difference=found.max_difference,
+        frame_psnr=found.frame_psnr,
+        frames=f"{len(pairs)} pairs of {kind} frames",
+        runtime=f"onnxruntime {onnxruntime.__version__}, CPU, float32",
+        threshold_flips=found.threshold_flips,
+        mask_pixels=found.mask_pixels,
+        rounding=rounding,
+        bf16_frame_psnr=bf16,
+        half=half,
+        half_refusal=refusal,
+    )
+
+
+def _verified(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> Difference:
     """The exported files against PyTorch with the same weights; raises where they differ."""
-    report(f"comparing with PyTorch on {len(pairs)} pairs of frames")
-    reference = ModuleNets(*(exported[n].reference for n in NETWORK_NAMES))
-    candidate = ArrayNets({n: onnx_function(done.content, n) for n, done in exported.items()})
-    found = compare(reference, candidate, trained.nets.spec.perturbation, pairs)
+    candidate = NetworkFunctions(*(onnx_function(exported[n].content, n) for n in NETWORK_NAMES))
+    found = compare(references, candidate)
     require_parity(found)
     return found
 
 
-def _rounding(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> Rounding:
+def _rounding(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> Agreement:
     """The rounded weights against the trained ones, both in PyTorch."""
-    report("measuring the effect of float16 weights")
-    rounded = ArrayNets({n: torch_function(done.reference) for n, done in exported.items()})
-    found = compare(trained.nets, rounded, trained.nets.spec.perturbation, pairs)
+    logger.info("measuring the effect of float16 weights")
+    found = compare(references, NetworkFunctions(*(torch_function(exported[n].reference) for n in NETWORK_NAMES)))
     if not found.frame_psnr >= ROUNDED_FRAME_PSNR:
         received = f"they change the final frame: {found.frame_psnr:.1f} dB"
         wanted = f"at least {ROUNDED_FRAME_PSNR:g} dB"
         raise MaskanimError("float16 weights", received, wanted, "Nothing was written; use --weights float32")
-    return Rounding(max_difference=found.networks, frame_psnr=found.frame_psnr)
+    return Agreement(max_difference=found.max_difference, frame_psnr=found.frame_psnr)
 
 
-def _bf16(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> float:
-    """The final frame's agreement, in dB, when a processor runs what it may in BF16; by PyTorch's autocast."""
-    report("emulating BF16")
-    networks = {n: torch_function(done.reference) for n, done in exported.items()}
-    reduced = {n: in_bf16(network) if n in BF16_NETWORKS else network for n, network in networks.items()}
-    found = compare(trained.nets, ArrayNets(reduced), trained.nets.spec.perturbation, pairs[:HALF_PAIRS])
+def _bf16(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> float:
+    """The final frame's agreement, in dB, when a processor runs what it may in BF16."""
+    logger.info("emulating BF16")
+    functions = {
+        n: (bf16_function if n in BF16_NETWORKS else torch_function)(done.reference) for n, done in exported.items()
+    }
+    found = compare(references, NetworkFunctions(**functions))
     if not found.own_frame_psnr >= REDUCED_FRAME_PSNR:
-        report(f"note: processors will run this model in FP32, as in BF16 it keeps {found.own_frame_psnr:.1f} dB only")
+        told = f"processors will run this model in FP32, as in BF16 it keeps {found.own_frame_psnr:.1f} dB only"
+        logger.info("note: %s", told)
     return found.own_frame_psnr
 
 
-def _half(trained: Trained, exported: dict[NetworkName, Exported], pairs: list[Pair], report: Report) -> Half:
-    """FP16 against the trained networks; a model that does not survive it still makes a float32 bundle."""
-    report("emulating FP16")
+def _half(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> tuple[HalfParity | None, str]:
+    """What FP16 does to a model: figures, unless a number overflowed, and why it is refused, or nothing.
+
+    A model that does not survive it still makes a float32 bundle.
+    """
+    logger.info("emulating FP16")
     parity = None
     try:
-        contents = {n: done.content for n, done in exported.items()}
-        parity = measure_half(trained.nets, contents, trained.nets.spec.perturbation, pairs)
+        parity = measure_half(references, {n: done.content for n, done in exported.items()})
         require_half_parity(parity)
     except MaskanimError as error:
-        report(f"note: no FP16 engine can be built of this model. {error}")
-        return Half(parity, f"{error.subject}: {error.received}")
-    return Half(parity, "")
+        logger.info("note: no FP16 engine can be built of this model. %s", error)
+        return parity, f"{error.subject}: {error.received}"
+    return parity, ""
 
 
 def _versions() -> dict[str, str]:

@@ -86,7 +86,8 @@ def export(
         import onnxruntime  # noqa: F401
     with needs_extra("maskanim-export", "export"):
         from maskanim.export.build import Weights, export_bundle
-    with _Progress() as report:
+    with ProgressBar("percent") as bar:
+        show_logs(bar.console)
         bundle = export_bundle(
             ckpt,
             out,
@@ -94,7 +95,7 @@ def export(
             weights=cast(Weights, weights),
             frames=frames or (),
             threshold=threshold,
-            report=report,
+            progress=bar,
         )
     if not no_register:
         models.register(bundle)
@@ -151,30 +152,6 @@ def _tell_engines(engines: StoredEngines) -> None:
         inputs = ", ".join(f"{tensor.name} {tensor.dtype}" for tensor in entry.inputs)
         told = f"{inputs} -> {entry.output.name} {entry.output.dtype}"
         typer.echo(f"  {entry.file}  {entry.size / 1e6:6.2f} MB  in {entry.seconds:.1f} s  {told}")
-
-
-class _Progress:
-    """The step that is under way: a spinner on a terminal, a line each elsewhere. Notes always stay on the screen."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True)
-        self.status = self.console.status("")
-
-    def __enter__(self) -> _Progress:
-        if self.console.is_terminal:
-            self.status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
-
-    def __call__(self, message: str) -> None:
-        if self.console.is_terminal and not message.startswith("note"):
-            self.status.update(message)
-        else:
-            self.console.print(message, soft_wrap=True, highlight=False, markup=False)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ kernels are not used, and ONNX Runtime is no judge: on a CPU it leaves out the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,51 +16,32 @@ import torch.nn.functional as F
 from onnx import NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from maskanim import pipeline
 from maskanim.bundle import HalfParity
 from maskanim.errors import MaskanimError
-from maskanim.export.parity import ArrayNets, Pair, compare, torch_function
-from maskanim.spec import REDUCED_FRAME_PSNR, NetworkName, Perturbation
+from maskanim.export.parity import NetworkFunctions, Reference, compare, torch_function
+from maskanim.spec import REDUCED_FRAME_PSNR, NetworkName
 from maskanim.trt.half import LARGEST_HALF, NEXT_STEP, to_half
-
-HALF_PAIRS = 4  # a pair takes about five seconds with the full networks on two cores
 
 Attributes = Mapping[str, Any]
 Operation = Callable[..., Tensor]
 
 
-def measure_half(
-    reference: pipeline.Nets[Tensor],
-    contents: Mapping[NetworkName, bytes],
-    perturbation: Perturbation,
-    pairs: Sequence[Pair],
-) -> HalfParity:
+def measure_half(references: Iterable[Reference], contents: Mapping[NetworkName, bytes]) -> HalfParity:
     """Compare FP16 engines of a bundle, as they would compute, with PyTorch in float32.
 
     Args:
-        reference: in eval mode, on the CPU.
+        references: of the networks as trained; at least one.
         contents: the bundle's float32 ONNX files.
-        perturbation: of the model.
-        pairs: frames; at most `HALF_PAIRS` of them, spread over all, are used.
 
     Raises:
         MaskanimError: weights or activations beyond half's range.
     """
-    used = pairs[:: max(1, len(pairs) // HALF_PAIRS)][:HALF_PAIRS]
     emulated = {name: EmulatedNetwork(to_half(content, name), name) for name, content in contents.items()}
-    candidate = ArrayNets({name: torch_function(network) for name, network in emulated.items()})
-    found = compare(reference, candidate, perturbation, used, images=np.float16)
-    return HalfParity(
-        pairs=len(used),
-        max_difference=found.networks,
-        network_psnr=found.network_psnr,
-        frame_psnr=found.frame_psnr,
-        own_frame_psnr=found.own_frame_psnr,
-        threshold_flips=found.flips,
-        mask_pixels=found.mask_pixels,
-        flip_distance=found.flip_distance,
-        largest_activation={name: network.largest for name, network in emulated.items()},
-    )
+    used = list(references)
+    candidate = NetworkFunctions(**{name: torch_function(network) for name, network in emulated.items()})
+    found = compare(used, candidate, images=np.float16)
+    largest = {name: network.largest for name, network in emulated.items()}
+    return HalfParity(**found.model_dump(), pairs=len(used), largest_activation=largest)
 
 
 def require_half_parity(half: HalfParity) -> None:

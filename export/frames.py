@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from maskanim.errors import MaskanimError
-from maskanim.export.parity import Pair
+from maskanim.export.parity import FramePair
 from maskanim.models import DEMO
 from maskanim.ops import Frame, preprocess
 from maskanim.video import open_clip, read_picture
@@ -17,7 +17,7 @@ FRAMES_PER_CLIP = 8
 DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")
 
 
-def read_pairs(paths: Sequence[Path]) -> list[Pair]:
+def read_pairs(paths: Sequence[Path]) -> list[FramePair]:
     """Each frame as the source of the next one, the last as that of the first.
 
     Args:
@@ -31,7 +31,7 @@ def read_pairs(paths: Sequence[Path]) -> list[Pair]:
         wanted = "pictures to compare the exported networks on"
         raise MaskanimError("--frames", "not given, and there is no embedded demo", wanted, "Add --frames FOLDER")
     frames = [preprocess(frame) for path in paths or DEMO_FRAMES for frame in _frames(path)]
-    return [Pair(frames[i - 1], frames[i]) for i in range(len(frames))]
+    return [FramePair(frames[i - 1], frames[i]) for i in range(len(frames))]
 
 
 def _frames(path: Path) -> list[Frame]:

@@ -6,14 +6,15 @@ They act on copies in eval mode. Each is exact in real arithmetic; in float32 an
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskanim.networks.blocks import Down, Res, Up
+from maskanim.networks.reparametrize import PHASES, phase_weight, transposed_weight
 from maskanim.spec import NetworkName
 
 Rewrite = Callable[[nn.Module], None]
@@ -73,67 +74,31 @@ def transpose_upsampling(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Up):
-                setattr(parent, name, TransposedUp(child))
+                setattr(parent, name, _transposed(child))
 
 
-# Row o of the 4 taps of a transposed convolution with stride 2 and padding 1, from the 3 taps of a convolution behind
-# nearest upsampling x2: the taps that fall on the same input pixel are summed. Outside the picture both read zero.
-TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
-
-
-class TransposedUp(nn.Module):
-    """An `Up` with a folded batch norm as transposed convolution k4 s2 p1 and ReLU: (N, i, H, W) to (N, o, 2H, 2W)."""
-
-    def __init__(self, up: Up) -> None:
-        super().__init__()
-        assert isinstance(up.norm, nn.Identity) and up.conv.bias is not None
-        self.conv = nn.ConvTranspose2d(up.conv.in_channels, up.conv.out_channels, 4, stride=2, padding=1)
-        self.conv.weight = nn.Parameter(transposed_weight(up.conv.weight), requires_grad=False)
-        self.conv.bias = nn.Parameter(up.conv.bias.clone(), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv(x))
-
-
-def transposed_weight(weight: Tensor) -> Tensor:
-    """(o, i, 3, 3) behind nearest upsampling x2 to (i, o, 4, 4) of the equal transposed convolution k4 s2 p1."""
-    taps = TAPS.to(weight.device)
-    return torch.einsum("ya,xb,oiab->ioyx", taps, taps, weight.double()).to(weight.dtype).contiguous()
+def _transposed(up: Up) -> nn.Module:
+    assert isinstance(up.norm, nn.Identity)
+    conv = nn.ConvTranspose2d(up.conv.in_channels, up.conv.out_channels, 4, stride=2, padding=1)
+    _set_weights(conv, transposed_weight(up.conv.weight.double()), up.conv.bias)
+    return nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU()))
 
 
 @torch.no_grad()
 def phase_head(network: nn.Module) -> None:
     """Replace the head by one that makes a 2x2 block of pixels at a time."""
-    assert isinstance(network.head, nn.Conv2d)
-    network.head = PhaseHead(network.head)
+    head = network.head
+    assert isinstance(head, nn.Conv2d) and head.bias is not None
+    k = head.kernel_size[0]
+    conv = nn.Conv2d(head.in_channels, PHASES * head.out_channels, k + 1, stride=2, padding=k // 2)
+    _set_weights(conv, phase_weight(head.weight), head.bias.repeat_interleave(PHASES))
+    network.head = nn.Sequential(OrderedDict(conv=conv, shuffle=nn.PixelShuffle(2)))
 
 
-class PhaseHead(nn.Module):
-    """A convolution kxk with padding k//2 and few output channels as one of (k+1)x(k+1) with stride 2 and a shuffle.
-
-    Each of the four pixels of a block is an output channel of its own, with the kernel moved by the pixel's place in
-    the block. The count of multiplications grows by ((k+1)/k)^2, but processors work on 16 output channels at once, of
-    which three use three and twelve use twelve.
-    """
-
-    PHASES = 2
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        k, phases = conv.kernel_size[0], self.PHASES
-        o, i = conv.out_channels, conv.in_channels
-        weight = conv.weight.new_zeros(o, phases, phases, i, k + phases - 1, k + phases - 1)
-        for y in range(phases):
-            for x in range(phases):
-                weight[:, y, x, :, y : y + k, x : x + k] = conv.weight
-        assert conv.bias is not None
-        self.conv = nn.Conv2d(i, o * phases**2, k + phases - 1, stride=phases, padding=k // 2)
-        self.conv.weight = nn.Parameter(weight.flatten(0, 2), requires_grad=False)
-        self.conv.bias = nn.Parameter(conv.bias.repeat_interleave(phases**2), requires_grad=False)
-        self.shuffle = nn.PixelShuffle(phases)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shuffle(self.conv(x))
+def _set_weights(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor | None) -> None:
+    assert bias is not None
+    conv.weight = nn.Parameter(weight.to(bias.dtype).contiguous(), requires_grad=False)
+    conv.bias = nn.Parameter(bias.clone(), requires_grad=False)
 
 
 # Which networks get the transposed form, by measurement: milliseconds of a frame before -> after, norm folded in both;

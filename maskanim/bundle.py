@@ -42,55 +42,60 @@ class NetworkFile(Record):
     lowering: tuple[str, ...] = ()
 
 
-class Rounding(Record):
-    """What storing weights as float16 changes, against PyTorch with the trained weights.
+class Agreement(Record):
+    """How far a model's networks in one form are from those in another, on pairs of frames; the worst of all.
 
     Attributes:
-        max_difference, frame_psnr: as in `Parity`.
+        max_difference: per network, the largest absolute difference of any output value, on the same inputs.
+        frame_psnr: the lowest of the final frames' after the whole pipeline, in dB with peak 1; at pixels whose
+            perturbation flips, both sides take the reference's decision.
     """
 
     max_difference: dict[NetworkName, float]
     frame_psnr: float
 
 
-class HalfParity(Record):
-    """What FP16 engines change, against PyTorch in float32 with the trained weights; emulated on a CPU at export.
+class Difference(Agreement):
+    """An `Agreement` with all that was measured beside it.
 
     Attributes:
-        pairs: how many of the pairs of frames were used.
-        max_difference, frame_psnr, threshold_flips, mask_pixels: as in `Parity`.
-        network_psnr: per network, the lowest of its outputs' on the same inputs, in dB, peak 1.
-        own_frame_psnr: as `frame_psnr`, but at pixels whose perturbation flips, each side took its own decision.
-        flip_distance: how far a mask in float32 is from its threshold at most, at a pixel that flips.
-        largest_activation: per network, the largest absolute value that was rounded to half, which ends at 65504.
+        network_psnr: per network, the lowest agreement of its outputs on the same inputs, in dB with peak 1.
+        own_frame_psnr: as `frame_psnr`, but each side takes its own decisions.
+        threshold_flips: pixels of the driving masks, of `mask_pixels`, so near the perturbation's threshold that one
+            side keeps and the other zeroes them.
+        mask_pixels: of all driving masks.
+        flip_distance: the farthest that the reference's mask is from its threshold at a pixel that flips.
     """
 
-    pairs: int
-    max_difference: dict[NetworkName, float]
     network_psnr: dict[NetworkName, float]
-    frame_psnr: float
     own_frame_psnr: float
     threshold_flips: int
     mask_pixels: int
     flip_distance: float
+
+
+class HalfParity(Difference):
+    """What FP16 engines change, against PyTorch in float32 with the trained weights; emulated on a CPU at export.
+
+    Attributes:
+        pairs: how many of the pairs of frames were used.
+        largest_activation: per network, the largest absolute value that was rounded to half, which ends at 65504.
+    """
+
+    pairs: int
     largest_activation: dict[NetworkName, float]
 
 
-class Parity(Record):
+class Parity(Agreement):
     """How the exported networks compare with PyTorch's, measured at export on real frames.
 
     With float16 weights PyTorch's have the same rounded weights here, and `rounding` tells what the rounding does.
 
     Attributes:
-        frames: what the pairs were, e.g. ``9 pairs of the embedded demo's frames``.
+        frames: what the pairs were, e.g. ``9 pairs of the embedded demo frames``.
         runtime: which library ran the exported networks.
-        max_difference: per network, the largest absolute difference of any output value, on the same inputs.
-        frame_psnr: the lowest of the final frames' after the whole pipeline, in dB, peak 1; at pixels whose
-            perturbation flips, both sides took PyTorch's decision.
-        threshold_flips: pixels of the driving masks, of `mask_pixels`, so near the perturbation's threshold that one
-            side keeps them and the other does not.
-        mask_pixels: of all driving masks.
-        rounding: only with float16 weights.
+        threshold_flips, mask_pixels: as in `Difference`.
+        rounding: the rounded weights against the trained ones, in PyTorch; only with float16 weights.
         bf16_frame_psnr: the lowest of the final frames' with r, l and h in BF16, where it was measured.
         half: of FP16 engines, where it was measured.
         half_refusal: why this model does not survive FP16; empty where it does, or where nobody measured.
@@ -98,11 +103,9 @@ class Parity(Record):
 
     frames: str
     runtime: str
-    max_difference: dict[NetworkName, float]
-    frame_psnr: float
     threshold_flips: int = 0
     mask_pixels: int = 0
-    rounding: Rounding | None = None
+    rounding: Agreement | None = None
     bf16_frame_psnr: float | None = None
     half: HalfParity | None = None
     half_refusal: str = ""

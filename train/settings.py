@@ -178,7 +178,7 @@ class TrainSettings(Record):
         precision: ``bf16`` runs the networks under autocast.
         sync_batch_norm: batch norm takes its statistics from the joint batch of all processes rather than from each
             one's part, for which running statistics are the first process's; one process has no use for it.
-        cheaper: rewrite the convolutions of l and h exactly, see `maskanim.train.cheaper`; None: on a CPU, where a step
+        cheaper: rewrite the convolutions of l and h exactly, see `networks.reparametrize`; None: on a CPU, where a step
             of the preset `demo` was measured to take 15 % less time. Only rounding differs.
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.

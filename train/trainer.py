@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from maskanim.checkpoint import Checkpoint
 from maskanim.errors import EXIT_CODE, MaskanimError
 from maskanim.networks import GAIN, Networks
+from maskanim.networks.reparametrize import reparametrize
 from maskanim.spec import NETWORK_NAMES
-from maskanim.train.cheaper import make_cheaper
 from maskanim.train.data import SYNTHETIC, Pair, Pairs, SyntheticPairs, batches, open_data
 from maskanim.train.draws import Share
 from maskanim.train.forward import Losses
@@ -57,7 +57,7 @@ class Trainer:
         self.share = Share(fabric.global_rank, fabric.world_size)
         self.nets = Networks(settings.model)
         if settings.cheaper if settings.cheaper is not None else fabric.device.type == "cpu":
-            make_cheaper(self.nets)
+            reparametrize(self.nets)
         _channels_last(self.nets)
         if fabric.world_size > 1 and settings.sync_batch_norm:
             synchronise(self.nets, fabric.device)

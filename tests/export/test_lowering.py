@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from maskanim.export.lowering import REWRITES, PhaseHead, TransposedUp, fold_batch_norm, lower
+from maskanim.export.lowering import REWRITES, fold_batch_norm, lower, phase_head, transpose_upsampling
 from maskanim.networks import Networks
 from maskanim.networks.blocks import Up
 from maskanim.spec import FULL, NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName
@@ -56,9 +57,12 @@ def test_transposed_upsampling_is_exact_up_to_the_border(size: tuple[int, int]) 
     nn.init.normal_(up.norm.bias)
     x = torch.randn(3, 3, *size, dtype=torch.float64)
     expected = up(x)
-    fold_batch_norm(up)
+    network = nn.Sequential(up)
+    fold_batch_norm(network)
+    transpose_upsampling(network)
+    assert not any(isinstance(module, Up) for module in network.modules())
     # float64, so that only a wrong tap can make a difference
-    torch.testing.assert_close(TransposedUp(up).double()(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("kernel", "size"), [(7, (8, 6)), (3, (2, 4)), (1, (2, 2))])
@@ -67,7 +71,10 @@ def test_a_head_in_phases_is_exact_up_to_the_border(kernel: int, size: tuple[int
     torch.manual_seed(3)
     head = nn.Conv2d(5, 3, kernel, padding=kernel // 2).double()
     x = torch.randn(2, 5, *size, dtype=torch.float64)
-    torch.testing.assert_close(PhaseHead(head).double()(x), head(x), rtol=0, atol=1e-12)
+    network = nn.Sequential(OrderedDict(head=head))
+    phase_head(network)
+    assert network.head is not head
+    torch.testing.assert_close(network(x), head(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "gain"), [("h", 1.6), ("l", 1.1)])

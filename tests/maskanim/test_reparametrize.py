@@ -1,4 +1,4 @@
-"""The cheaper forms of l and h: the same outputs and gradients, under the same names."""
+"""The reparametrized l and h: the same outputs and gradients, under the same names."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import nn
 
 from maskanim.networks import Networks
 from maskanim.networks.blocks import Up
+from maskanim.networks.reparametrize import PhaseHead, TransposedUp, reparametrize
 from maskanim.spec import ModelSpec, Widths
-from maskanim.train.cheaper import PhaseHead, TransposedUp, make_cheaper
 
 SPEC = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
 
 
-def compare(plain: nn.Module, cheaper: nn.Module, x: torch.Tensor) -> None:
+def compare(plain: nn.Module, new: nn.Module, x: torch.Tensor) -> None:
     """Outputs, and gradients of the input and of every parameter, in double precision: no more than rounding apart."""
     inputs = [x.clone().requires_grad_() for _ in range(2)]
-    outputs = [module(given) for module, given in zip((plain, cheaper), inputs, strict=True)]
+    outputs = [module(given) for module, given in zip((plain, new), inputs, strict=True)]
     torch.testing.assert_close(outputs[1], outputs[0], atol=1e-11, rtol=1e-11)
     weights = torch.randn(outputs[0].shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
     for output in outputs:
         (output * weights).sum().backward()
     torch.testing.assert_close(inputs[1].grad, inputs[0].grad, atol=1e-10, rtol=1e-10)
-    for (name, a), (other, b) in zip(plain.named_parameters(), cheaper.named_parameters(), strict=True):
+    for (name, a), (other, b) in zip(plain.named_parameters(), new.named_parameters(), strict=True):
         assert name == other and a is not b
         torch.testing.assert_close(b.grad, a.grad, atol=1e-10, rtol=1e-10, msg=name)
 
@@ -47,13 +47,13 @@ def test_head(size: tuple[int, int]) -> None:
 def test_networks_keep_their_names_and_meaning() -> None:
     torch.manual_seed(0)
     plain = Networks(SPEC)
-    cheaper = copy.deepcopy(plain)
-    make_cheaper(cheaper)
-    assert list(cheaper.state_dict()) == list(plain.state_dict())
-    assert sum(isinstance(part, TransposedUp) for part in cheaper.modules()) == 2 + 5
-    assert not any(isinstance(part, Up) for network in (cheaper.l, cheaper.h) for part in network.modules())
+    new = copy.deepcopy(plain)
+    reparametrize(new)
+    assert list(new.state_dict()) == list(plain.state_dict())
+    assert sum(isinstance(part, TransposedUp) for part in new.modules()) == 2 + 5
+    assert not any(isinstance(part, Up) for network in (new.l, new.h) for part in network.modules())
     given = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)
-    torch.testing.assert_close(cheaper.l(*given), plain.l(*given), atol=1e-5, rtol=0)  # float32, eight layers deep
+    torch.testing.assert_close(new.l(*given), plain.l(*given), atol=1e-5, rtol=0)  # float32, eight layers deep
     up = torch.rand(2, 3, 256, 256), torch.rand(2, 1, 256, 256), torch.rand(2, 1, 256, 256), torch.rand(2, 3, 256, 256)
-    torch.testing.assert_close(cheaper.h(*up), plain.h(*up), atol=1e-5, rtol=0)
-    plain.load_state_dict(cheaper.state_dict())
+    torch.testing.assert_close(new.h(*up), plain.h(*up), atol=1e-5, rtol=0)
+    plain.load_state_dict(new.state_dict())
