@@ -11,7 +11,7 @@ from maskanim.export.parity import FramePair
 from maskanim.models import DEMO
 from maskanim.ops import Frame, preprocess
 from maskanim.video import open_clip, read_picture
-from maskanim.video.picture import PICTURE_SUFFIXES
+from maskanim.video.pictures import PICTURE_SUFFIXES
 
 FRAMES_PER_CLIP = 8
 DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")

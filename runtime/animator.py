@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskanim.bundle import Bundle
 from maskanim.models import Choice, choose
 from maskanim.ops import Array, Frame
 from maskanim.runtime.backends import AUTO, DEFAULTS, BackendInUse, RunOptions, check_backend, open_runner
-from maskanim.runtime.motion import Motion
 from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source
+
+if TYPE_CHECKING:
+    from maskanim.runtime.motion import Motion
 
 
 class Animator:
@@ -116,7 +118,7 @@ class Animator:
 
         Args:
             source: from `encode_source`.
-            motion: from `motion.open_motion`; iterate it for the frames' times.
+            motion: from `motion.open_motion`; its `masks` tell the times.
 
         Yields:
             (256, 256, 3) uint8 RGB for each of its masks.
@@ -125,7 +127,7 @@ class Animator:
             MaskanimError: it was made by another model's m, or the backend has no such mode.
         """
         motion.require_model(self.model)
-        for result in self.runner.run(source, (mask for mask, _ in motion), "replay"):
+        for result in self.runner.run(source, (mask for mask, _ in motion.masks()), "replay"):
             yield result.finish()
 
     def _run(self, source: Any, frames: Iterable[Frame], mode: Mode = "frame") -> Iterator[FrameResult]:

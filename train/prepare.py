@@ -23,8 +23,7 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
 from maskanim.spec import IMAGE_SIZE, Record
 from maskanim.train.data.layouts import SPLITS, ClipFile, ClipList, Split, has_splits, list_clips
-from maskanim.video import Clip, ClipWriter, Encoding, open_clip, write_picture
-from maskanim.video.reader import ShownFrame
+from maskanim.video import Clip, ClipWriter, Encoding, SourceFrame, open_clip, write_picture
 
 RECORD = "prepare.json"
 UNFINISHED = ".unfinished"
@@ -259,7 +258,7 @@ def _raw(job: Job) -> Clip:
 
 def _all_cut(clip: Clip, preparation: Preparation) -> Clip:
     """The clip's frames, cropped and resized; without its audio."""
-    frames = (ShownFrame(_cut(image, preparation), pts, clip.frame_duration) for image, pts in clip)
+    frames = (SourceFrame(_cut(image, preparation), pts, clip.frame_duration) for image, pts in clip)
     return Clip(clip.path, frames, clip.time_base, clip.rate, clip.frame_count)
 
 

@@ -4,10 +4,16 @@ The manifest proves that the file was not changed since it was signed, but anyon
 does. The label stays.
 """
 
-from maskanim.provenance.claim import Claim
 from maskanim.provenance.label import LABEL, check_label, draw_label
-from maskanim.provenance.reading import Provenance, read_provenance
-from maskanim.provenance.signing import check_signing, claim_by_default, sign_video, signed
+from maskanim.provenance.manifest import (
+    Claim,
+    Provenance,
+    check_signing,
+    claim_by_default,
+    read_provenance,
+    sign_video,
+    signed,
+)
 
 __all__ = [
     "LABEL",

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @one_line_errors
 def verify(video: Annotated[Path, typer.Argument(help="The video to check.")]) -> None:
     """Check a video's C2PA manifest with c2pa's own reader, without the network; exit code 2 if it does not hold."""
-    from maskanim.provenance.reading import read_provenance
+    from maskanim.provenance.manifest import read_provenance
 
     found = read_provenance(video)
     typer.echo(f"valid: {video} is as it was signed")

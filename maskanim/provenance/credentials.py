@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.folders import sibling_folder
 from maskanim.models import home
-from maskanim.provenance.c2pa_library import EXTRA
 
+EXTRA = "provenance"
 KEY, CHAIN = "key.pem", "chain.pem"
 ORGANIZATION = "maskanim, key of one installation"  # what viewers show as the signer
 # RFC 5280, section 4.1.2.5: no defined end. Without a time-stamping authority a signature lives as long as this.

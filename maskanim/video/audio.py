@@ -1,15 +1,15 @@
-"""The audio of a driving clip, read packet by packet: cut and repeated as its frames are."""
+"""The audio of a driving clip: read packet by packet, cut and repeated as its frames are, copied or encoded anew."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import av
 import av.container
@@ -19,32 +19,17 @@ from maskanim.video.container import audio_stream, open_container
 
 if TYPE_CHECKING:
     AudioPacket = av.Packet[AudioStream]
+    Packets = Iterator[av.Packet[Any] | None]
 
 SEARCHABLE = frozenset({"matroska", "mov"})  # formats with an index that is right
 LEAD = 1  # seconds by which a search for audio begins early: it is searched for by the video beside it
 
 
 class Lap(NamedTuple):
-    """One round of a clip that is shown repeatedly, in seconds: when it begins and how long it lasts."""
+    """The first round of a clip that is shown repeatedly, in seconds: when it begins and how long it lasts."""
 
     begin: Fraction
     period: Fraction
-
-
-class AudioReading(Protocol):
-    """Audio that is being read.
-
-    Attributes:
-        stream: what the packets belong to.
-    """
-
-    stream: AudioStream
-
-    def packets(self) -> Iterator[AudioPacket | None]:
-        """The packets in order, with the times that they have beside the clip's frames; None: nothing as yet."""
-
-    def close(self) -> None:
-        """Close what was opened for it."""
 
 
 class AudioTrack(Protocol):
@@ -53,75 +38,73 @@ class AudioTrack(Protocol):
     Attributes:
         rate: samples per second.
         endless: whether it is repeated for as long as it is asked for.
+        stream: what its packets belong to, once it is open.
     """
 
-    @property
-    def rate(self) -> int: ...
+    rate: int
+    endless: bool
+    stream: AudioStream
 
-    @property
-    def endless(self) -> bool: ...
-
-    def open(self) -> AudioReading:
+    def open(self) -> None:
         """Begin to read it."""
 
+    def packets(self) -> Iterator[AudioPacket | None]:
+        """The packets in order, with the times that they have beside the clip's frames; None: nothing as yet."""
 
-@dataclass(frozen=True)
+    def close(self) -> None:
+        """Close what was opened for it."""
+
+
 class FileAudio:
-    """A track of a file, which is opened a second time for it.
+    """A track of a file, which is opened a second time for it; see `AudioTrack`.
 
-    Attributes:
+    Args:
         path: the file.
         number: the track, counted from 1; None for the default one.
         rate: samples per second.
         start: seconds of the file's time that become zero; packets that begin earlier are left out. None: unchanged.
         end: seconds of the file's time; packets that begin then or later are left out.
-        lap: tells the first round of frames that are shown repeatedly, or None as long as it is not over.
+        lap: returns the first round of frames that are shown repeatedly, or None as long as it is not over.
     """
 
-    path: Path
-    number: int | None
-    rate: int
-    start: Fraction | None = None
-    end: Fraction | None = None
-    lap: Callable[[], Lap | None] | None = None
+    def __init__(
+        self,
+        path: Path,
+        number: int | None,
+        rate: int,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        lap: Callable[[], Lap | None] | None = None,
+    ) -> None:
+        self.rate, self.endless = rate, lap is not None
+        self._path, self._number, self._start, self._end = path, number, start, end
+        self._lap = lap or (lambda: None)
+        self._container: av.container.InputContainer | None = None
 
-    @property
-    def endless(self) -> bool:
-        """See `AudioTrack`."""
-        return self.lap is not None
-
-    def open(self) -> AudioReading:
-        """Begin to read it.
+    def open(self) -> None:
+        """See `AudioTrack`.
 
         Raises:
             MaskanimError: the file has gone.
         """
-        return _FileReading(self)
-
-
-class _FileReading:
-    """A file's audio, from a handle of its own."""
-
-    def __init__(self, track: FileAudio) -> None:
-        self._track = track
-        self._open()
-
-    def _open(self) -> None:
-        self._container = open_container(self._track.path)
-        stream = audio_stream(self._track.path, self._container, self._track.number)
+        self._container = open_container(self._path)
+        stream = audio_stream(self._path, self._container, self._number)
         assert stream is not None, "this track was found when the clip was opened"
         self.stream = stream
 
     def close(self) -> None:
-        self._container.close()
+        """See `AudioTrack`."""
+        if self._container:
+            self._container.close()
 
     def packets(self) -> Iterator[AudioPacket | None]:
+        """See `AudioTrack`."""
         yield from self._round(0)
-        for number in count(1) if self._track.lap else ():
+        for number in count(1) if self.endless else ():
             while self._lap() is None:
                 yield None
             self.close()
-            self._open()
+            self.open()
             silent = True
             for packet in self._round(number):
                 silent = False
@@ -129,11 +112,8 @@ class _FileReading:
             if silent:
                 return
 
-    def _lap(self) -> Lap | None:
-        return self._track.lap() if self._track.lap else None
-
     def _round(self, number: int) -> Iterator[AudioPacket]:
-        start = self._track.start or Fraction(0)
+        start = self._start or Fraction(0)
         for packet in self._demuxed():
             at = None if packet.pts is None else packet.pts * packet.time_base
             lap = self._lap()
@@ -145,17 +125,20 @@ class _FileReading:
             yield packet
 
     def _is_over(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
-        return (self._track.end is not None and at >= self._track.end) or (
-            lap is not None and at - start >= lap.begin + lap.period
-        )
+        return (self._end is not None and at >= self._end) or (lap is not None and at - start >= sum(lap))
 
     def _is_early(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
-        return (self._track.start is not None and at < start) or (lap is not None and at - start < lap.begin)
+        return (self._start is not None and at < start) or (lap is not None and at - start < lap.begin)
 
     def _demuxed(self) -> Iterator[AudioPacket]:
-        container, start = self._container, self._track.start
-        if start is not None and start > LEAD and not SEARCHABLE.isdisjoint(container.format.name.split(",")):
-            container.seek(int((start - LEAD) * av.time_base))
+        container = self._container
+        assert container is not None, "it was opened"
+        if (
+            self._start is not None
+            and self._start > LEAD
+            and not SEARCHABLE.isdisjoint(container.format.name.split(","))
+        ):
+            container.seek(int((self._start - LEAD) * av.time_base))
         # Where the file is damaged the audio ends; the reader of the video says so.
         with suppress(av.error.InvalidDataError):
             yield from (packet for packet in container.demux(self.stream) if packet.size)
@@ -170,7 +153,7 @@ def _move(packet: AudioPacket, seconds: Fraction) -> None:
 
 
 class PipedAudio:
-    """Audio that comes with the video through one pipe, where nothing can be opened a second time.
+    """Audio that comes with the video through one pipe, where nothing can be opened a second time; see `AudioTrack`.
 
     Args:
         stream: the track.
@@ -185,10 +168,9 @@ class PipedAudio:
         self._waiting: deque[AudioPacket] = deque()
         self._wanted = self._complete = False
 
-    def open(self) -> AudioReading:
-        """From now on what comes is kept until it is taken."""
+    def open(self) -> None:
+        """See `AudioTrack`; from now on what comes is kept until it is taken."""
         self._wanted = True
-        return self
 
     def put(self, packet: AudioPacket) -> None:
         """Hand over what the demuxer of the video came across."""
@@ -204,11 +186,40 @@ class PipedAudio:
         self._complete = True
 
     def packets(self) -> Iterator[AudioPacket | None]:
-        """See `AudioReading`."""
+        """See `AudioTrack`."""
         while self._waiting or not self._complete:
             yield self._waiting.popleft() if self._waiting else None
 
     def close(self) -> None:
-        """Keep nothing that comes later."""
+        """See `AudioTrack`; what comes later is not kept."""
         self._wanted = False
         self._waiting.clear()
+
+
+def copied(track: AudioTrack, copy: AudioStream) -> Packets:
+    """The track's packets for a stream of another file; those that do not come after the one before are left out."""
+    last: float = -math.inf
+    for packet in track.packets():
+        if packet is None:
+            yield None
+        elif packet.dts is not None and packet.dts > last:  # the muxer refuses time that stands still
+            last = packet.dts
+            packet.stream = copy
+            yield packet
+
+
+def transcoded(track: AudioTrack, encoder: AudioStream) -> Packets:
+    """The track decoded and encoded anew."""
+    for packet in track.packets():
+        if packet is None:
+            yield None
+        else:
+            yield from _encoded(track.stream, packet, encoder)
+    yield from _encoded(track.stream, None, encoder)
+    yield from encoder.encode(None)
+
+
+def _encoded(stream: AudioStream, packet: AudioPacket | None, encoder: AudioStream) -> Packets:
+    with suppress(av.error.InvalidDataError):
+        for frame in stream.decode(packet):
+            yield from encoder.encode(frame)

@@ -11,14 +11,14 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from maskanim.errors import MaskanimError
-from maskanim.video.picture import brand, require_size
+from maskanim.video.pictures import brand, require_size
 
 TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays any bytes with such a name as ANSI art
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
 
 
 def open_container(path: Path) -> av.container.InputContainer:
-    """The file, or one clear refusal.
+    """Open a file with FFmpeg.
 
     Raises:
         MaskanimError: FFmpeg does not know it, or it is incomplete.
@@ -41,7 +41,7 @@ def holds_picture(container: av.container.InputContainer) -> bool:
 
 
 def unreadable(path: Path, received: str) -> MaskanimError:
-    """The refusal of a video that is not all there."""
+    """The error for a video that is not all there."""
     return MaskanimError(str(path), received, "a complete video", "Copy, download or record it again")
 
 
@@ -49,7 +49,7 @@ def video_stream(path: Path, container: av.container.InputContainer) -> VideoStr
     """The moving picture of an opened file.
 
     Raises:
-        MaskanimError: there is none.
+        MaskanimError: there is none, FFmpeg cannot decode it, or it is smaller than 64x64.
     """
     # FFmpeg would play a text file as ANSI art, and calls a cover picture a video.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
@@ -80,6 +80,6 @@ def audio_stream(path: Path, container: av.container.InputContainer, number: int
             received = f"no audio track {number} that FFmpeg can decode"
             raise MaskanimError(str(path), received, f"one of its {len(tracks)} audio tracks, counted from 1")
         return tracks[number - 1]
-    heard = [stream for stream in tracks if stream.codec_context is not None]
-    default = (stream for stream in heard if stream.disposition & Disposition.default)
-    return next(default, heard[0] if heard else None)
+    decodable = [stream for stream in tracks if stream.codec_context is not None]
+    default = (stream for stream in decodable if stream.disposition & Disposition.default)
+    return next(default, decodable[0] if decodable else None)

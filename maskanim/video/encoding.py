@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.container
@@ -51,9 +51,8 @@ class Encoding:
             raise MaskanimError("keyframe_every", str(self.keyframe_every), "1 or more")
 
 
-@dataclass(frozen=True)
-class VideoCodec:
-    """An encoder of FFmpeg and the pixels it takes."""
+class VideoCodec(NamedTuple):
+    """An encoder of FFmpeg and the pixel format that it takes."""
 
     name: str
     pixels: str
@@ -102,17 +101,12 @@ FORMATS = {
 }
 
 
-def format_of(path: Path) -> Format:
-    """The format that a name's ending stands for, which `check_output` has found to be one."""
-    return FORMATS[path.suffix.lower()]
-
-
 @dataclass(frozen=True)
 class VideoSettings:
     """All that decides what an encoder makes of the same frames.
 
     Attributes:
-        codec, encoding: which encoder, and how it is set.
+        codec, encoding: the encoder and its settings.
         height, width: of the frames given, in pixels.
         time_base: seconds per tick of their times.
         rate: frames per second, on average.

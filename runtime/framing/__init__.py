@@ -1,8 +1,7 @@
 """Which square of a picture is animated, and how it goes back into it."""
 
-from maskanim.runtime.framing.box import Box, Crop, Rectangle, cut, parse_crop
+from maskanim.runtime.framing.box import Box, Crop, Paste, Rectangle, cut, parse_crop
 from maskanim.runtime.framing.finder import Found, find_object
-from maskanim.runtime.framing.paste import Paste, keep_alpha
 from maskanim.runtime.framing.path import BoxPath, clip_path, find_path, source_box, still_path
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "cut",
     "find_object",
     "find_path",
-    "keep_alpha",
     "parse_crop",
     "source_box",
     "still_path",

@@ -1,4 +1,4 @@
-"""Squares in a picture: where they are, how they are said, and cutting them out."""
+"""Squares in a picture: where they are, how they are typed, cutting them out and putting them back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError
-from maskanim.ops import MIN_FRAME_SIDE
+from maskanim.ops import MIN_FRAME_SIDE, Array, Frame
 
+FEATHER = 1 / 12  # of the box's side: how far the soft border of what is put back reaches inwards
 CROPS = "'auto', 'center', or x,y,width,height in pixels"
 
 
@@ -125,3 +126,57 @@ def visible(box: Box, height: int, width: int) -> tuple[slice, slice]:
         slice(min(max(box.top, 0), height), min(max(box.top + box.side, 0), height)),
         slice(min(max(box.left, 0), width), min(max(box.left + box.side, 0), width)),
     )
+
+
+class Paste:
+    """Puts animated squares into the picture from which the source was cut, in any order.
+
+    Every pixel outside the box keeps the picture's value to the bit. The frame fades in from the box's border inwards;
+    where the box reaches the edge of the picture there is no seam to hide, and it is whole up to the edge.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB; not to be changed afterwards.
+        box: where the source was cut out; it has a pixel in common with the picture.
+    """
+
+    def __init__(self, picture: Frame, box: Box) -> None:
+        self.picture, self.box = picture, box
+        self._where = rows, columns = visible(box, *picture.shape[:2])
+        self._inside = (
+            slice(rows.start - box.top, rows.stop - box.top),
+            slice(columns.start - box.left, columns.stop - box.left),
+        )
+        self._below = np.ascontiguousarray(picture[self._where])
+        self._weight = self._feather()
+        self._rest = 1 - self._weight
+
+    def __call__(self, frame: Frame) -> Frame:
+        """The full picture with one animated frame in it.
+
+        Args:
+            frame: (S, S, 3) uint8 RGB, of any size.
+
+        Returns:
+            (H, W, 3) uint8 RGB, an array of its own.
+        """
+        side = self.box.side
+        interpolation = cv2.INTER_AREA if side < len(frame) else cv2.INTER_CUBIC
+        square = np.ascontiguousarray(cv2.resize(frame, (side, side), interpolation=interpolation)[self._inside])
+        pasted = self.picture.copy()
+        pasted[self._where] = cv2.blendLinear(square, self._below, self._weight, self._rest)
+        return pasted
+
+    def _feather(self) -> Array:
+        """How much of the frame shows in each of the box's visible pixels, in [0, 1]."""
+        axes = zip((self.box.top, self.box.left), self._inside, self.picture.shape[:2], strict=True)
+        rows, columns = (
+            _ramp(self.box.side, start > 0, start + self.box.side < length)[inside] for start, inside, length in axes
+        )
+        return np.outer(rows, columns)
+
+
+def _ramp(side: int, soft_start: bool, soft_end: bool) -> Array:
+    """From 0 to 1, a raised cosine at each soft end."""
+    rise = np.arange(side) / (FEATHER * side)
+    to_seam = np.minimum(rise if soft_start else 1.0, rise[::-1] if soft_end else 1.0)
+    return np.broadcast_to((1 - np.cos(np.pi * np.clip(to_seam, 0, 1))) / 2, side).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from maskanim.video import Clip, TimedFrame
 
 Points = NDArray[np.float64]
+Sample = tuple[Frame, float]
 
-SAMPLES = 48  # frames of a file that are searched, at most; one in which the object is near the last costs 4 masks
+SAMPLES = 48  # frames of a file that are searched, at most; each costs 4 masks where the object is near the last one
 PER_SECOND = 2.0  # samples, where the clip is short enough
 FIRST_FRAMES = 8  # of a clip that cannot be read twice
 
@@ -28,13 +29,6 @@ FIRST_FRAMES = 8  # of a clip that cannot be read twice
 SMOOTHING = 4.0  # seconds, the Gaussian's sigma
 SMOOTHING_SPACINGS = 1.5  # sigma is no less than this many spacings of the samples
 STILL = 0.2  # of the side: a centre that strays no further stands still, for m sees an object that is so far off
-
-
-class Sample(NamedTuple):
-    """A frame that is searched: (H, W, 3) uint8 RGB, and its time in seconds."""
-
-    image: Frame
-    seconds: float
 
 
 class BoxPath(NamedTuple):
@@ -75,38 +69,32 @@ def source_box(crop: Crop, picture: Frame, mask_of: MaskOf) -> Box:
     return find_object(picture, mask_of).box if crop == "auto" else _named_box(crop, picture)
 
 
-def clip_path(
-    crop: Crop, clip: Clip, mask_of: MaskOf, again: Callable[[], Clip] | None = None
-) -> tuple[BoxPath, Iterator[TimedFrame]]:
+def clip_path(crop: Crop, clip: Clip, mask_of: MaskOf) -> tuple[BoxPath, Iterator[TimedFrame]]:
     """The square of a driving clip, and the clip's frames, of which none is lost.
 
     Args:
         crop: from `parse_crop`.
-        clip: opened, with no frame read.
+        clip: opened, with no frame read. A first pass over it decodes every frame and searches at most some `SAMPLES`;
+            of a camera the first `FIRST_FRAMES` tell, and the square stays where it was in them.
         mask_of: as `Animator.mask`; called with ``auto`` only.
-        again: opens the same clip once more, for a first pass over it that decodes every frame and searches at most
-            some `SAMPLES`; None where that cannot be, as with a camera: then the first `FIRST_FRAMES` tell, and the
-            square stays where it was in them.
 
     Raises:
         MaskanimError: m sees no object in any of the frames, the rectangle is not inside them, or the clip is damaged.
     """
+    frames: Iterator[TimedFrame] = clip
+    if clip.once:
+        head = list(islice(clip, FIRST_FRAMES if crop == "auto" else 1))
+        samples, frames = iter(head), chain(head, clip)
+    else:
+        step = max(1, round(clip.rate / PER_SECOND), -(-(clip.frame_count or 0) // SAMPLES))
+        samples = clip.preview(step)
     if crop != "auto":
-        first = list(islice(clip, 1))
-        return (still_path(_named_box(crop, first[0].image)) if first else _nothing(), chain(first, clip))
-    if again is None:
-        head = list(islice(clip, FIRST_FRAMES))
-        samples = (Sample(image, float(pts * clip.time_base)) for image, pts in head)
-        return find_path(samples, mask_of, moving=False), chain(head, clip)
-    with again() as second:
-        return find_path(sampled(second), mask_of), iter(clip)
-
-
-def sampled(clip: Clip) -> Iterator[Sample]:
-    """Frames of a whole clip, evenly: two for each second, or fewer, so that they are no more than some `SAMPLES`."""
-    step = max(1, round(clip.rate / PER_SECOND), -(-(clip.frame_count or 0) // SAMPLES))
-    for image, pts in islice(clip, 0, None, step):
-        yield Sample(image, float(pts * clip.time_base))
+        first = next(samples, None)
+        if first is None:
+            raise _empty()
+        return still_path(_named_box(crop, first.image)), frames
+    timed = ((image, float(pts * clip.time_base)) for image, pts in samples)
+    return find_path(timed, mask_of, moving=not clip.once), frames
 
 
 def find_path(samples: Iterable[Sample], mask_of: MaskOf, *, moving: bool = True) -> BoxPath:
@@ -116,7 +104,7 @@ def find_path(samples: Iterable[Sample], mask_of: MaskOf, *, moving: bool = True
     time; a centre that then hardly strays stands still, at the median.
 
     Args:
-        samples: in order of time.
+        samples: frames, (H, W, 3) uint8 RGB, and their times in seconds, in order.
         mask_of: as `Animator.mask`.
         moving: False keeps it still.
 
@@ -173,7 +161,3 @@ def _named_box(crop: Crop, image: Frame) -> Box:
 
 def _empty() -> MaskanimError:
     return MaskanimError("crop", "a clip without frames", "at least one frame")
-
-
-def _nothing() -> BoxPath:
-    raise _empty()

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
-from maskanim.ops import Frame
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.framing import BoxPath, Crop, clip_path, cut
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import FrameInput
 from maskanim.runtime.motion import Motion, open_motion
 from maskanim.video import Clip, TimedFrame, arrange_clip, open_clip
-from maskanim.video.clip import Footage, ShownFrame
-
-
-class MotionFootage(Footage):
-    """A motion file where a clip is expected: its masks stand for pictures, and are cut and repeated alike."""
-
-    def __init__(self, motion: Motion) -> None:
-        self.motion, self.path = motion, motion.path
-        self.time_base, self.rate, self.frame_count = motion.time_base, motion.rate, motion.frame_count
-        self.first = next((pts for _, pts in motion), 0)
-
-    def shown(self, since: int | None = None) -> Iterator[ShownFrame]:
-        """See `Footage`; each lasts until the next one comes."""
-        for (mask, pts), after in pairwise(chain[Any](self.motion, [None])):
-            yield ShownFrame(cast(Frame, mask), pts, after.pts - pts if after else self.motion.frame_duration)
 
 
 class Opened(NamedTuple):
@@ -37,12 +19,10 @@ class Opened(NamedTuple):
 
     Attributes:
         clip: gives the times and the audio; to be closed.
-        again: opens it once more.
         motion: the motion file, if it is one.
     """
 
     clip: Clip
-    again: Callable[[], Clip]
     motion: Motion | None = None
 
 
@@ -81,10 +61,8 @@ def open_driving(job: Job, settings: RenderSettings) -> Opened:
     part = {name: getattr(settings, name) for name in ("start", "end", "fps", "loop", "duration")}
     if job.replays:
         motion = open_motion(job.driving)
-        arranged = partial(arrange_clip, MotionFootage(motion), **part)
-        return Opened(arranged(), arranged, motion)
-    again = partial(open_clip, job.driving, audio=settings.audio, **part)
-    return Opened(again(), again)
+        return Opened(arrange_clip(motion, **part), motion)
+    return Opened(open_clip(job.driving, audio=settings.audio, **part))
 
 
 def framed(opened: Opened, crop: Crop, animator: Animator) -> Driving:
@@ -93,14 +71,11 @@ def framed(opened: Opened, crop: Crop, animator: Animator) -> Driving:
     Raises:
         MaskanimError: it was made by another model, no object is seen in it, or the rectangle is not inside it.
     """
-    clip, again, motion = opened
+    clip, motion = opened
     if motion:
         motion.require_model(animator.model)
         return Driving(clip, clip, replays=True)
     if crop == "center":
         return Driving(clip, clip)
-    if clip.once:
-        path, frames = clip_path(crop, clip, animator.mask)
-        return Driving(clip, frames, path=path)
-    with again() as other:  # not a frame of the clip itself is read: a resumed render begins somewhere in it
-        return Driving(clip, clip, path=clip_path(crop, other, animator.mask, again)[0])
+    path, frames = clip_path(crop, clip, animator.mask)
+    return Driving(clip, frames, path=path)

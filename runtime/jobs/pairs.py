@@ -10,11 +10,9 @@ from typing import NamedTuple
 from maskanim.errors import MaskanimError
 from maskanim.runtime.jobs.settings import MOTION_SUFFIX, Extras, Job
 from maskanim.table import Row, read_table
-from maskanim.video.feeds import is_feed
-from maskanim.video.picture import PICTURE_SUFFIXES
-from maskanim.video.stills import natural_order
+from maskanim.video import is_feed, natural_order
+from maskanim.video.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 CSV_COLUMNS = ("source", "driving")
 
 

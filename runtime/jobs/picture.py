@@ -18,7 +18,7 @@ from maskanim.runtime.framing import Box, Paste, cut, source_box
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.runner import FrameResult, Mode, Source
 from maskanim.video import Picture, read_source
-from maskanim.video.source import over
+from maskanim.video.pictures import alpha_composite
 from maskanim.views import side_by_side
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -86,7 +86,9 @@ class Matte:
 
     def __init__(self, animator: Animator, picture: Picture, box: Box | None, settings: RenderSettings) -> None:
         self._runner = animator.runner
-        self._sides = [canvas(animator, over(picture, colour).image, box, settings) for colour in (BLACK, WHITE)]
+        self._sides = [
+            canvas(animator, alpha_composite(picture, colour).image, box, settings) for colour in (BLACK, WHITE)
+        ]
 
     def run(self, inputs: Iterable[Any], mode: Mode) -> Iterator[FrameResult]:
         """As `Runner.run`, each frame (H, W, 4) uint8 RGBA; one by one, as each source in turn is the runner's."""

@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from maskanim import __version__
-from maskanim.atomic import replacing
 from maskanim.bundle import MANIFEST
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
@@ -37,8 +36,7 @@ from maskanim.video import (
     open_clip,
     write_picture,
 )
-from maskanim.views import ContactSheet, MaskFolder, check_mask_folder
-from maskanim.views.masks import Masks
+from maskanim.views import Masks, check_mask_folder, contact_sheet, mask_folder
 
 LOG = logging.getLogger(__name__)
 PLAIN = RenderSettings()
@@ -223,7 +221,7 @@ def _animation(
     if job.extras.motion:
         motion = sinks.enter_context(MotionWriter(job.extras.motion, clip, animator.model))
     if job.extras.masks:
-        masks = sinks.enter_context(MaskFolder(job.extras.masks))
+        masks = sinks.enter_context(mask_folder(job.extras.masks))
 
     def take(item: FrameInput, result: FrameResult) -> None:
         writer.write(drawn.draw(result, item.driving), item.pts)
@@ -232,7 +230,7 @@ def _animation(
         if motion and perturbed is not None:
             motion.write(perturbed, item.pts)
         if masks and steps:
-            masks.write(Masks(steps.mask, steps.perturbed, steps.refined))
+            masks(Masks(steps.mask, steps.perturbed, steps.refined))
 
     return partial(animator.runner.run, source, mode=mode), take
 
@@ -254,9 +252,6 @@ def _check_preview(path: Path) -> None:
 
 def _write_preview(video: Path, preview: Path) -> None:
     """A contact sheet of what the file shows."""
-    sheet = ContactSheet()
     with open_clip(video) as clip:
-        for image, pts in clip:
-            sheet.add(image, float(pts * clip.time_base))
-    with replacing(preview) as partial:
-        write_picture(partial, sheet.draw())
+        sheet = contact_sheet((image, float(pts * clip.time_base)) for image, pts in clip)
+    write_picture(preview, sheet)

@@ -20,9 +20,9 @@ from maskanim.runtime.live.page import PORT, Page
 from maskanim.runtime.live.sources import ClipCamera, LiveSource, PacedClip
 from maskanim.runtime.loop import SILENT
 from maskanim.video import Clip
+from maskanim.video.encoding import FORMATS
 
 LOG = logging.getLogger(__name__)
-FILE_SUFFIXES = (".mp4", ".mov", ".webm")
 
 
 def open_live(job: Job, settings: RenderSettings) -> Inputs:
@@ -80,7 +80,7 @@ def _open(name: str, host: str, interval: float, claim: Claim, provenance: bool 
     if name == "camera":
         return VirtualCamera(interval)
     path = Path(name)
-    if path.suffix.lower() in FILE_SUFFIXES:
+    if path.suffix.lower() in FORMATS:
         return FileOutput(path, interval, claim_by_default(claim, path, provenance, LOG.info))
     raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
 

@@ -15,7 +15,7 @@ from maskanim.provenance import Claim, signed
 from maskanim.runtime.overlap import write_behind
 from maskanim.spec import IMAGE_SIZE
 from maskanim.video import Clip, ClipWriter, check_output
-from maskanim.video.picture import FilePath
+from maskanim.video.pictures import FilePath
 
 TICKS_PER_SECOND = 90_000  # fine enough for any camera, and usual in video
 

@@ -14,8 +14,8 @@ from maskanim.ops import Frame
 from maskanim.train.data.layouts import ClipFile
 from maskanim.train.data.video import Seeker, index_video
 from maskanim.video import read_picture
-from maskanim.video.picture import PICTURE_SUFFIXES, require_file
-from maskanim.video.reader import natural_order
+from maskanim.video.pictures import PICTURE_SUFFIXES, require_file
+from maskanim.video.read import natural_order
 
 KNOWN_CLIPS = 16384  # whose times or names a process remembers; 2.5 KB each for 300 frames of video
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskanim.errors import MaskanimError
-from maskanim.video.picture import PICTURE_SUFFIXES
-from maskanim.video.reader import natural_order
+from maskanim.video.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from maskanim.video.read import natural_order
 
 Split = Literal["train", "test"]
 Kind = Literal["video", "frames", "strip"]
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 LAYOUTS = "videos, folders of frames or strips"
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.video.reader import open_container, upright, video_stream
+from maskanim.video.container import open_container, video_stream
+from maskanim.video.videofile import upright
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
 CONTAINERS = frozenset({"matroska", "mov"})

@@ -17,7 +17,7 @@ import pytest
 from maskanim import __version__
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.models import demo_bundle
-from maskanim.provenance import Claim, claim_by_default, credentials, read_provenance, sign_video, signed, signing
+from maskanim.provenance import Claim, claim_by_default, credentials, manifest, read_provenance, sign_video, signed
 
 pytest.importorskip("c2pa", reason="the extra provenance is not installed")
 
@@ -144,7 +144,7 @@ def test_what_does_not_verify_is_not_kept(video: Path, claim: Claim, monkeypatch
         assert path != video and path.stat().st_size > video.stat().st_size
         raise MaskanimError(str(path), "a hash that does not match", "one that does")
 
-    monkeypatch.setattr(signing, "read_provenance", refuse)
+    monkeypatch.setattr(manifest, "read_provenance", refuse)
     before = video.read_bytes()
     with pytest.raises(MaskanimError, match=r"^signing video\.mp4: a hash that does not match"):
         sign_video(video, claim)

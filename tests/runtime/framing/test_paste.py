@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from maskanim.ops import Frame
-from maskanim.runtime.framing.box import Box, cut
-from maskanim.runtime.framing.paste import FEATHER, Paste, keep_alpha
+from maskanim.runtime.framing.box import FEATHER, Box, Paste, cut
 
 BOXES = [Box(50, 40, 100), Box(-30, -20, 120), Box(150, 110, 90), Box(-40, -70, 300), Box(0, 0, 180), Box(60, 100, 80)]
 
@@ -76,15 +75,3 @@ def test_what_was_cut_out_goes_back_as_it_was() -> None:
     box = Box(30, -20, 180)
     square = cv2.resize(cut(picture, box), (256, 256), interpolation=cv2.INTER_LINEAR)
     assert np.abs(Paste(picture, box)(square).astype(int) - picture).max() <= 2  # a smooth picture, resized twice
-
-
-def test_alpha_goes_along(picture: Frame, frame: Frame) -> None:
-    alpha = np.zeros((180, 220), np.uint8)
-    alpha[40:140, 50:150] = 200
-    box = Box(0, -10, 200)
-    whole = keep_alpha(Paste(picture, box)(frame), alpha)
-    np.testing.assert_array_equal(whole[..., 3], alpha)
-    square = keep_alpha(frame, cut(alpha, box))
-    assert whole.shape == (180, 220, 4) and square.shape == (256, 256, 4)
-    np.testing.assert_array_equal(square[..., :3], frame)
-    assert square[128, 128, 3] == 200 and square[20, 20, 3] == 0

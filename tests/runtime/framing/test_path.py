@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,45 +14,33 @@ from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.ops import Frame
 from maskanim.runtime import Animator
+from maskanim.runtime.framing import path as path_module
 from maskanim.runtime.framing.box import Box, Rectangle
-from maskanim.runtime.framing.path import Sample, clip_path, find_path, sampled, source_box, still_path
-from maskanim.video import TimedFrame, open_clip
+from maskanim.runtime.framing.path import clip_path, find_path, source_box, still_path
+from maskanim.video import Clip, FrameSource, SourceFrame, open_clip
 
 AXES = (60, 96)
 SIDE = 96 / 0.8
 NEAR = 6  # pixels: a twentieth of the side, as in test_finder.py
 
 
-class Film:
-    """Frames that are drawn as they are read; the clip of a camera where nothing is opened again."""
+class Drawn(FrameSource):
+    """Frames that are drawn as they are read: of a file, or of a camera, which can be read once."""
 
     time_base, rate = Fraction(1, 1000), Fraction(25)
 
-    def __init__(self, frames: list[Frame], counted: bool = True) -> None:
-        self.frames, self.read = frames, 0
-        self.frame_count = len(frames) if counted else None
-        self._rest = self._shown()
+    def __init__(self, frames: list[Frame], once: bool = False) -> None:
+        self.path, self.once, self.images, self.read = Path("drawn"), once, frames, 0
+        self.frame_count = None if once else len(frames)
 
-    def _shown(self) -> Iterator[TimedFrame]:
-        for i, frame in enumerate(self.frames):
+    def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
+        for i, image in enumerate(self.images):
             self.read += 1
-            yield TimedFrame(frame, 40 * i)
-
-    def __iter__(self) -> Film:
-        return self
-
-    def __next__(self) -> TimedFrame:
-        return next(self._rest)
-
-    def __enter__(self) -> Film:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+            yield SourceFrame(image, 40 * i, 40)
 
 
-def samples(spot: Any, centres: Any, step: float = 0.5) -> list[Sample]:
-    return [Sample(spot(200, 600, tuple(centre), AXES), step * i) for i, centre in enumerate(centres)]
+def samples(spot: Any, centres: Any, step: float = 0.5) -> list[tuple[Frame, float]]:
+    return [(spot(200, 600, tuple(centre), AXES), step * i) for i, centre in enumerate(centres)]
 
 
 def test_an_object_that_stays(spot: Any, brightness: Any) -> None:
@@ -81,14 +70,14 @@ def test_a_walk_is_followed_at_one_size(spot: Any, brightness: Any) -> None:
 
 def test_single_misses_and_slips_do_not_matter(spot: Any, brightness: Any) -> None:
     shown = samples(spot, [(200, 100)] * 9)
-    shown[3] = Sample(np.zeros((200, 600, 3), np.uint8), shown[3].seconds)
-    shown[6] = Sample(spot(200, 600, (450, 60), (40, 64)), shown[6].seconds)
+    shown[3] = np.zeros((200, 600, 3), np.uint8), shown[3][1]
+    shown[6] = spot(200, 600, (450, 60), (40, 64)), shown[6][1]
     path = find_path(shown, brightness)
     assert abs(path.side - SIDE) <= NEAR and np.abs(np.subtract(path.at(3).centre, (200, 100))).max() <= NEAR
 
 
 def test_a_clip_that_never_shows_it(brightness: Any) -> None:
-    empty = [Sample(np.zeros((100, 100, 3), np.uint8), float(i)) for i in range(3)]
+    empty = [(np.zeros((100, 100, 3), np.uint8), float(i)) for i in range(3)]
     with pytest.raises(MaskanimError, match="shows no object"):
         find_path(empty, brightness)
     with pytest.raises(MaskanimError, match="a clip without frames"):
@@ -96,46 +85,51 @@ def test_a_clip_that_never_shows_it(brightness: Any) -> None:
 
 
 @pytest.mark.parametrize(("count", "most"), [(5, 5), (60, 5), (600, 48), (6000, 48)])
-def test_a_long_clip_is_searched_in_few_frames(count: int, most: int) -> None:
-    film: Any = Film([np.zeros((64, 64, 3), np.uint8)] * count)
-    seconds = [sample.seconds for sample in sampled(film)]
-    assert len(seconds) <= most and seconds[0] == 0 and seconds[-1] >= 0.04 * count * 0.8 - 0.5
+def test_a_long_clip_is_searched_in_few_frames(
+    count: int, most: int, brightness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[float] = []
+
+    def note(samples: Any, *_: Any, **__: Any) -> Any:
+        searched.extend(seconds for _, seconds in samples)
+
+    monkeypatch.setattr(path_module, "find_path", note)
+    clip_path("auto", Clip.of(Drawn([np.zeros((64, 64, 3), np.uint8)] * count)), brightness)
+    assert len(searched) <= most and searched[0] == 0 and searched[-1] >= 0.04 * count * 0.8 - 0.5
 
 
 def test_a_file_is_read_twice_and_loses_nothing(spot: Any, brightness: Any) -> None:
-    frames = [spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)]
-    first, second = Film(frames), Film(frames)
-    path, shown = clip_path("auto", first, brightness, lambda: second)
-    assert second.read == 100 and first.read == 0
-    assert [pts for _, pts in shown] == list(range(0, 4000, 40))
+    drawn = Drawn([spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)])
+    path, shown = clip_path("auto", Clip.of(drawn), brightness)
+    assert drawn.read == 100
+    assert [pts for _, pts in shown] == list(range(0, 4000, 40)) and drawn.read == 200
     assert path.at(3.9).left - path.at(0).left > 100
 
 
 def test_a_camera_tells_by_its_first_frames_and_loses_none(spot: Any, brightness: Any) -> None:
-    film: Any = Film([spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)], counted=False)
-    path, shown = clip_path("auto", film, brightness)
-    assert film.read == 8
+    drawn = Drawn([spot(200, 600, (100 + 2 * i, 100), AXES) for i in range(100)], once=True)
+    path, shown = clip_path("auto", Clip.of(drawn), brightness)
+    assert drawn.read == 8
     assert path.at(0) == path.at(100) and abs(path.at(0).centre[0] - 107) <= NEAR
     assert [pts for _, pts in shown] == list(range(0, 4000, 40))
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize(("crop", "box"), [("center", Box(200, 0, 200)), (Rectangle(10, 20, 80, 90), Box(5, 20, 90))])
-def test_named_squares_ask_no_model(crop: Any, box: Box) -> None:
+def test_named_squares_ask_no_model(crop: Any, box: Box, once: bool) -> None:
     def never(square: Frame) -> Any:
         raise AssertionError
 
     frames = [np.zeros((200, 600, 3), np.uint8)] * 3
-    film: Any = Film(frames)
-    path, shown = clip_path(crop, film, never)
+    path, shown = clip_path(crop, Clip.of(Drawn(frames, once)), never)
     assert path.at(0) == path.at(7) == still_path(box).at(1) == box and len(list(shown)) == 3
     assert source_box(crop, frames[0], never) == box
-    empty: Any = Film([])
     with pytest.raises(MaskanimError, match="a clip without frames"):
-        clip_path(crop, empty, never)
+        clip_path(crop, Clip.of(Drawn([], once)), never)
 
 
 def test_the_demos_driver_stands_where_it_was_drawn(demo: Animator) -> None:
     with open_clip(DEMO / "driving.mp4") as clip:
-        path, frames = clip_path("auto", clip, demo.mask, lambda: open_clip(DEMO / "driving.mp4"))
+        path, frames = clip_path("auto", clip, demo.mask)
         assert next(frames).pts == 0
     assert path.at(0).overlap(Box(0, 0, 256)) >= 0.7 and path.at(0) == path.at(3)

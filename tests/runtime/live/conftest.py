@@ -19,8 +19,7 @@ from maskanim.runtime import Animator
 from maskanim.runtime.backends import BackendInUse
 from maskanim.runtime.runner import FrameResult, Mode, Runner, Source
 from maskanim.spec import IMAGE_SIZE
-from maskanim.video import Clip
-from maskanim.video.clip import ShownFrame
+from maskanim.video import Clip, SourceFrame
 
 RATE = 30
 
@@ -65,9 +64,9 @@ def numbered_clip() -> Callable[..., Clip]:
     """Frames whose grey is their number, 30 a second; then an error, or the end."""
 
     def clip(count: int, then: Exception | None = None) -> Clip:
-        def frames() -> Iterator[ShownFrame]:
+        def frames() -> Iterator[SourceFrame]:
             for i in range(count):
-                yield ShownFrame(np.full((64, 64, 3), i % 256, np.uint8), i, 1)
+                yield SourceFrame(np.full((64, 64, 3), i % 256, np.uint8), i, 1)
             if then:
                 raise then
 

@@ -84,7 +84,7 @@ def test_a_picture_comes_back_as_it_was_written(tmp_path: Path, draw: Draw) -> N
     np.testing.assert_array_equal(read_picture(tmp_path / "bild-ä.png"), draw())
 
 
-@pytest.mark.parametrize(("name", "told"), [("a.txt", "ending in '.txt'"), ("nowhere/a.png", "cannot be written")])
+@pytest.mark.parametrize(("name", "told"), [("a.txt", "ending in '.txt'"), ("nowhere/a.png", "writing it failed")])
 def test_where_no_picture_can_be_written(
     tmp_path: Path, draw: Draw, assert_nothing_left: AssertNothingLeft, name: str, told: str
 ) -> None:

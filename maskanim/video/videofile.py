@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
-from maskanim.video.clip import Footage, ShownFrame
+from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STATING = frozenset({"avi", "matroska", "mov"})  # formats that state how long t
 SEARCHABLE_CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"})
 
 
-class Film(Footage):
+class VideoFile(FrameSource):
     """A video that FFmpeg decodes.
 
     Args:
@@ -42,7 +42,7 @@ class Film(Footage):
         whole: refuse a video of which anything is missing, when its end is reached, instead of keeping the rest.
         once: it can be read only once, as it comes.
         live: as `once`, and the time of its first frame becomes zero.
-        draw: makes the pixels of a decoded frame.
+        convert: makes the pixels of a decoded frame.
 
     Raises:
         MaskanimError: it cannot be opened, there is no video in it, or it is smaller than 64x64.
@@ -57,11 +57,11 @@ class Film(Footage):
         whole: bool = False,
         once: bool = False,
         live: bool = False,
-        draw: Callable[[av.VideoFrame], Frame] | None = None,
+        convert: Callable[[av.VideoFrame], Frame] | None = None,
     ) -> None:
         self.path, self.once = path, once or live
         self.audio: PipedAudio | None = None
-        self._open, self._whole, self._live, self._draw = opener, whole, live, draw or upright
+        self._open, self._whole, self._live, self._convert = opener, whole, live, convert or upright
         self._begun = False
         self.container = container or opener()
         try:
@@ -81,9 +81,11 @@ class Film(Footage):
         if not self.frame_count and self.container.duration:
             self.frame_count = round(Fraction(self.container.duration, av.time_base) * self.rate)
 
-    def shown(self, since: int | None = None) -> Iterator[ShownFrame]:
-        """See `Footage`. Timestamps are the file's own; a frame without one, or with one that does not come after the
-        frame before, directly follows that frame.
+    def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
+        """See `FrameSource`.
+
+        Timestamps are the file's own; a frame without one, or with one that does not come after the frame before,
+        directly follows that frame.
 
         Raises:
             MaskanimError: no frame can be decoded, or, of a video that has to be whole, not every frame.
@@ -100,9 +102,9 @@ class Film(Footage):
                 decoding = _Decoding(self.path, self.container, self.audio)
             frames = found or decoding.frames()
         yield from self._timed(decoding, frames)
-        self._tell(decoding)
+        self._report(decoding)
 
-    def _timed(self, decoding: _Decoding, frames: Iterator[av.VideoFrame]) -> Iterator[ShownFrame]:
+    def _timed(self, decoding: _Decoding, frames: Iterator[av.VideoFrame]) -> Iterator[SourceFrame]:
         last, end, zero = None, self.first, 0
         for frame in frames:
             pts = decoding.time(frame)
@@ -112,11 +114,11 @@ class Film(Footage):
             last = end if pts is None or (last is not None and pts <= last) else pts
             duration = frame.duration or self._step
             end = last + duration
-            yield ShownFrame(partial(self._draw, frame), last, duration)
+            yield SourceFrame(partial(self._convert, frame), last, duration)
         if last is None:
             raise unreadable(self.path, "a video of which no frame could be decoded")
 
-    def _tell(self, decoding: _Decoding) -> None:
+    def _report(self, decoding: _Decoding) -> None:
         missing = decoding.missing(self._step)
         if missing and self._whole:
             raise unreadable(self.path, missing)
@@ -128,7 +130,7 @@ class Film(Footage):
         self.container = self._open()
 
     def close(self) -> None:
-        """See `Footage`."""
+        """See `FrameSource`."""
         self.container.close()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.video import ClipWriter, Encoding, ResumableWriter, open_clip
-from maskanim.video import feeds as feeds_module
+from maskanim.video import read as read_module
 
 WriteClip = Callable[..., Path]
 Starts = Callable[[Path], list[Fraction]]
@@ -125,7 +125,7 @@ def test_a_picture_or_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of a camera, FFmpeg's endless test picture, which begins 40 seconds after zero."""
     source = "testsrc=size=128x96:rate=10,setpts=PTS+40/TB"
-    monkeypatch.setattr(feeds_module, "DEVICES", {"linux": ("lavfi", source)})
+    monkeypatch.setattr(read_module, "DEVICES", {"linux": ("lavfi", source)})
     monkeypatch.setattr("sys.platform", "linux")
 
 
@@ -151,6 +151,6 @@ def test_a_camera_for_a_while(tmp_path: Path, starts: Starts) -> None:
 
 
 def test_a_kind_of_camera_that_this_ffmpeg_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds_module, "DEVICES", {"linux": ("unheard-of", "{}")})
+    monkeypatch.setattr(read_module, "DEVICES", {"linux": ("unheard-of", "{}")})
     with pytest.raises(MaskanimError, match="camera:Front: no camera that can be opened at Front"):
         open_clip("camera:Front")

@@ -14,15 +14,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
+from maskanim.atomic import disk_errors, replacing
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import MIN_FRAME_SIDE, Frame
 
 FilePath = str | os.PathLike[str]
 Alpha = NDArray[np.uint8]  # (H, W), 255 where the picture is opaque
+Colour = tuple[int, int, int]
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # keeps its account of a bad picture off standard error
+VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})  # what a folder is searched for
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints what is wrong with a file
 HEIC_BRANDS = frozenset({b"heic", b"heim", b"heis", b"heix", b"mif1", b"msf1"})
 STILL_BRANDS = HEIC_BRANDS | {b"avif"}  # FFmpeg would read these too, a big picture's tiles one by one
 
@@ -60,7 +63,7 @@ def read_picture(path: FilePath) -> Frame:
 
 @contextmanager
 def opened_picture(path: Path) -> Iterator[Image.Image]:
-    """A picture in Pillow's hands; what goes wrong with it inside of the block becomes one clear refusal.
+    """A picture opened by Pillow; whatever it raises inside of the block becomes one MaskanimError.
 
     Raises:
         MaskanimError: as `read_picture`.
@@ -155,12 +158,45 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 def brand(path: Path) -> bytes:
     """The four letters by which files of the mp4 family say what they hold; empty for others."""
+    head = file_head(path)
+    return head[8:] if head[4:8] == b"ftyp" else b""
+
+
+def file_head(path: Path) -> bytes:
+    """The first twelve bytes of a file.
+
+    Raises:
+        MaskanimError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            return file.read(12)
     except OSError as error:
         raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
-    return head[8:] if head[4:8] == b"ftyp" else b""
+
+
+def parse_colour(colour: str | Colour, subject: str = "background") -> Colour:
+    """(R, G, B) from 0 to 255 of a colour in CSS's notation.
+
+    Raises:
+        MaskanimError: it is none.
+    """
+    try:
+        values = ImageColor.getrgb(colour)[:3] if isinstance(colour, str) else tuple(colour)
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise MaskanimError(subject, f"'{colour}'", "a colour such as white, #00ff00 or rgb(0,255,0)")
+    return values[0], values[1], values[2]
+
+
+def alpha_composite(picture: Picture, colour: Colour) -> Picture:
+    """The picture composed over a colour, opaque."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[..., None].astype(np.float32) / 255
+    image = picture.image * alpha + np.array(colour, np.float32) * (1 - alpha)
+    return Picture((image + 0.5).astype(np.uint8))
 
 
 def write_picture(path: FilePath, image: Frame) -> None:
@@ -177,14 +213,8 @@ def write_picture(path: FilePath, image: Frame) -> None:
     check_picture_name(path)
     # OpenCV writes a PNG in a third of Pillow's time.
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    unfinished = path.with_name(f".{path.name}.partial")
-    try:
-        unfinished.write_bytes(encoded.tobytes())
-        unfinished.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise MaskanimError(str(path), f"cannot be written ({error.strerror})", "a writable file") from error
+    with disk_errors(path), replacing(path) as partial:
+        partial.write_bytes(encoded.tobytes())
 
 
 def check_picture_name(path: FilePath) -> None:

@@ -20,8 +20,7 @@ import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.video import ClipWriter, Encoding, ResumableWriter, open_clip
-from maskanim.video import resumable as resumable_module
-from maskanim.video import segments as segments_module
+from maskanim.video import resume as resume_module
 
 WriteClip = Callable[..., Path]
 Shown = Callable[[Path], list[tuple[Fraction, Fraction]]]
@@ -35,16 +34,16 @@ RENDER = """
 import os, signal, sys, time
 from pathlib import Path
 from maskanim.video import Encoding, ResumableWriter, open_clip
-from maskanim.video import output, resumable
+from maskanim.video import resume
 driving, out, pause, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-resumable.SEGMENT_FRAMES = 10
-mux, muxed = output.OutputFile.mux, []
+resume.SEGMENT_FRAMES = 10
+mux, muxed = resume.OutputFile.mux, []
 def mux_or_die(self, packet):  # in the midst of the joining
     muxed.append(packet.pts)
     if len(muxed) == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
     mux(self, packet)
-output.OutputFile.mux = mux_or_die
+resume.OutputFile.mux = mux_or_die
 print("ready", flush=True)
 with open_clip(driving) as clip, ResumableWriter(
     out, clip, Encoding(30, "ultrafast"), fingerprint="a", resume=True
@@ -59,7 +58,7 @@ with open_clip(driving) as clip, ResumableWriter(
 
 @pytest.fixture(autouse=True)
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resumable_module, "SEGMENT_FRAMES", SEGMENT)
+    monkeypatch.setattr(resume_module, "SEGMENT_FRAMES", SEGMENT)
 
 
 @pytest.fixture
@@ -134,7 +133,7 @@ def test_a_render_has_the_times_and_the_audio_of_its_driving_clip(
 def test_a_short_render_is_what_the_other_writer_makes(
     tmp_path: Path, driving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resumable_module, "SEGMENT_FRAMES", 250)
+    monkeypatch.setattr(resume_module, "SEGMENT_FRAMES", 250)
     render(driving, tmp_path / "segments.mp4")
     with open_clip(driving) as clip, ClipWriter(tmp_path / "once.mp4", clip, FAST) as writer:
         for image, pts in clip:
@@ -311,16 +310,16 @@ def test_a_full_disk(tmp_path: Path, driving: Path, out: Path, unbroken: Path) -
 def test_no_space_for_the_record_of_a_segment(
     driving: Path, out: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = segments_module._write_json, []
+    write, written = resume_module.write_text, []
 
-    def full(path: Path, values: dict[str, object]) -> None:
+    def full(path: Path, text: str) -> None:
         written.append(path)
         if len(written) == 4:
             raise OSError(28, os.strerror(28))
-        write(path, values)
+        write(path, text)
 
     with monkeypatch.context() as patched:
-        patched.setattr(segments_module, "_write_json", full)
+        patched.setattr(resume_module, "write_text", full)
         with pytest.raises(MaskanimError, match=r"No space left on device.*Make room.* --resume: 20 frames are kept"):
             render(driving, out)
     assert render(driving, out, resume=True) == (20, [])

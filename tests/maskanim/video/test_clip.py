@@ -14,7 +14,7 @@ import pytest
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import ClipWriter, Encoding, open_clip, parse_rate, parse_time
-from maskanim.video import film as film_module
+from maskanim.video import videofile as videofile_module
 
 Draw = Callable[..., Frame]
 WriteClip = Callable[..., Path]
@@ -101,7 +101,7 @@ def test_a_part_far_inside_is_the_same_whether_it_was_searched_or_not(
     path = make_clip(tmp_path / name, range(12), b_frames=2, options={"g": "5", "preset": "fast"})
     searched = read(path, start=0.31)
     assert [frame for _, frame in searched] == [7, 8, 9, 10, 11]
-    monkeypatch.setattr(film_module, "SEARCHABLE_CODECS", frozenset())
+    monkeypatch.setattr(videofile_module, "SEARCHABLE_CODECS", frozenset())
     assert read(path, start=0.31) == searched
 
 
@@ -237,12 +237,12 @@ def test_skipping_decodes_from_the_key_frame_before(
 ) -> None:
     path = make_clip(tmp_path / "in.mp4", range(100), options={"g": "10", "sc_threshold": "0"})
     drawn: list[int] = []
-    upright = film_module.upright
+    upright = videofile_module.upright
     decoded: list[int] = []
-    decode = film_module._Decoding._decode
-    monkeypatch.setattr(film_module, "upright", lambda frame: drawn.append(frame.pts) or upright(frame))
+    decode = videofile_module._Decoding._decode
+    monkeypatch.setattr(videofile_module, "upright", lambda frame: drawn.append(frame.pts) or upright(frame))
     monkeypatch.setattr(
-        film_module._Decoding, "_decode", lambda self, packet: decoded.append(packet.pts) or decode(self, packet)
+        videofile_module._Decoding, "_decode", lambda self, packet: decoded.append(packet.pts) or decode(self, packet)
     )
     with open_clip(path) as clip:
         clip.skip_past(95 * 512)

@@ -1,0 +1,368 @@
+"""Opening driving clips and source pictures of every kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import av.container
+import numpy as np
+from PIL import Image
+
+from maskanim.errors import MaskanimError
+from maskanim.ops import Frame
+from maskanim.video.audio import AudioTrack, FileAudio, PipedAudio
+from maskanim.video.clip import Clip, FrameSource, Looped, Resampled, SourceFrame, Trimmed, parse_rate, parse_time
+from maskanim.video.container import DRIVING_KINDS, audio_stream, holds_picture, open_container, unreadable
+from maskanim.video.pictures import (
+    PICTURE_SUFFIXES,
+    STILL_BRANDS,
+    Colour,
+    FilePath,
+    Picture,
+    alpha_composite,
+    brand,
+    count_frames,
+    file_head,
+    opaque_or,
+    opened_picture,
+    parse_colour,
+    pixels,
+    read_picture,
+    require_file,
+)
+from maskanim.video.videofile import STILLS_RATE, VideoFile, upright
+
+Time = str | float | Fraction
+
+SOURCE_KINDS = "a picture or a video"
+STANDARD_INPUT = "-"
+CAMERA = "camera:"
+# FFmpeg's input device and what it calls a camera, by `sys.platform`.
+DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
+
+MILLISECOND = Fraction(1, 1000)
+UNSTATED_DURATION = 100  # milliseconds; browsers show frames that state none for so long
+
+
+def open_clip(
+    path: FilePath,
+    stills_rate: Fraction | int = STILLS_RATE,
+    *,
+    start: Time | None = None,
+    end: Time | None = None,
+    fps: Time | None = None,
+    loop: int = 1,
+    duration: Time | None = None,
+    audio: int | None = None,
+    whole: bool = False,
+) -> Clip:
+    """Open a driving clip.
+
+    Args:
+        path: a video that FFmpeg decodes, or an animated WebP; a strip, one picture whose width is a whole multiple of
+            its height, each square being a frame; any other picture, a clip of one frame; a folder of pictures, taken
+            in natural order (2 before 10); ``camera:0``; or ``-``, a video through standard input.
+        stills_rate: frames per second of a strip, a picture or a folder.
+        start: where to begin, in seconds or as ``hh:mm:ss``, counted from the video's first frame. The frame that is
+            being shown there is the first one, at time zero, and the audio is cut alike.
+        end: where to end, counted alike.
+        fps: show the clip at this constant rate instead of its own: at each tick the frame that is being shown.
+        loop: how often the clip is shown, the cuts included.
+        duration: seconds for which the clip is shown, over and over; `loop` is then ignored.
+        audio: the audio track, counted from 1; None takes the one that the file calls the default, else the first.
+        whole: refuse a video of which not everything can be read, once that shows, instead of keeping what can be.
+
+    Returns:
+        The clip; its frames are upright as the rotation recorded by a phone says. Timestamps are the file's own; a
+        frame without one, or with one that does not come after the frame before, directly follows that frame. A
+        camera's begin at zero. Of a video that is damaged or cut short, every frame that can be decoded is shown, and
+        `Clip.warning` says afterwards what is missing.
+
+    Raises:
+        MaskanimError: there is no such file, it is none of these, nothing of it can be read, it is smaller than 64x64,
+            or a time is wrong.
+    """
+    source = _frame_source(path, Fraction(stills_rate), whole)
+    try:
+        return arrange_clip(source, start=start, end=end, fps=fps, loop=loop, duration=duration, audio=audio)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _frame_source(path: FilePath, rate: Fraction, whole: bool) -> FrameSource:
+    if is_feed(path):
+        return open_feed(os.fspath(path), whole=whole)
+    path = Path(path)
+    if path.is_dir():
+        return folder_of_pictures(path, rate)
+    require_file(path, DRIVING_KINDS)
+    head = file_head(path)
+    if (head[:4] == b"RIFF" and head[8:] == b"WEBP") or brand(path) in STILL_BRANDS:
+        return picture_clip(path, rate)
+    container = open_container(path)
+    if holds_picture(container):
+        container.close()
+        return picture_clip(path, rate)
+    return VideoFile(path, partial(open_container, path), container, whole=whole)
+
+
+def arrange_clip(
+    source: FrameSource,
+    *,
+    start: Time | None = None,
+    end: Time | None = None,
+    fps: Time | None = None,
+    loop: int = 1,
+    duration: Time | None = None,
+    audio: int | None = None,
+) -> Clip:
+    """The clip in which a source is cut, then brought to a rate, then repeated; see `open_clip` for the arguments.
+
+    Raises:
+        MaskanimError: one of them is wrong, or does not suit the source.
+    """
+    view, cut, looped = source, None, None
+    if start is not None or end is not None:
+        view = cut = Trimmed(view, _time(start, "start"), _time(end, "end"))
+    if fps is not None:
+        view = Resampled(view, parse_rate(fps))
+    if loop != 1 or duration is not None:
+        times = loop if duration is None else None
+        view = looped = Looped(view, times, _time(duration, "duration"))
+    return Clip.of(view, _audio(source, audio, cut, looped))
+
+
+def _time(given: Time | None, subject: str) -> Fraction | None:
+    return None if given is None else parse_time(given, subject)
+
+
+def _audio(source: FrameSource, number: int | None, cut: Trimmed | None, looped: Looped | None) -> AudioTrack | None:
+    if not isinstance(source, VideoFile):
+        if number is not None:
+            raise MaskanimError(str(source.path), "pictures without audio", "no audio track to choose")
+        return None
+    stream = audio_stream(source.path, source.container, number)
+    if stream is None:
+        return None
+    start, end = (cut.start, cut.end) if cut else (None, None)
+    if source.once:
+        source.audio = PipedAudio(stream, start, end)
+        return source.audio
+    lap = (lambda: looped.lap) if looped else None
+    return FileAudio(source.path, number, stream.rate, start, end, lap)
+
+
+def is_feed(name: FilePath) -> bool:
+    """Whether this is no file but standard input (``-``) or a camera (``camera:0``)."""
+    return os.fspath(name) == STANDARD_INPUT or os.fspath(name).startswith(CAMERA)
+
+
+def open_feed(name: str, *, whole: bool = False) -> VideoFile:
+    """Open a camera or standard input.
+
+    Args:
+        name: ``-``; or ``camera:`` and a number (Linux, macOS) or the camera's name (Windows, macOS).
+        whole: as for `VideoFile`.
+
+    Raises:
+        MaskanimError: there is no such camera, or nothing comes that can be read from a pipe.
+    """
+    if name == STANDARD_INPUT:
+        return piped_video(sys.stdin.buffer, whole=whole)
+    return VideoFile(Path(name), partial(_open_camera, name), whole=whole, live=True)
+
+
+def piped_video(pipe: BinaryIO, name: str = "standard input", *, whole: bool = False) -> VideoFile:
+    """A video from an open binary file that need not be seekable; its times stay as they are.
+
+    Raises:
+        MaskanimError: it is a terminal, or no video that can be read from a pipe.
+    """
+    if pipe.isatty():
+        raise MaskanimError(name, "a terminal", "a video through a pipe", "For example: cat clip.mkv | ...")
+    return VideoFile(Path(name), partial(_open_pipe, name, pipe), whole=whole, once=True)
+
+
+def _open_camera(name: str) -> av.container.InputContainer:
+    form, device = DEVICES.get(sys.platform, DEVICES["linux"])
+    place = device.format(name.removeprefix(CAMERA))
+    try:
+        return av.open(place, mode="r", format=form)
+    except (av.FFmpegError, OSError, ValueError) as error:  # ValueError: PyAV without this kind of device
+        received = f"no camera that can be opened at {place} ({_reason(error)})"
+        raise MaskanimError(name, received, "a camera, such as camera:0", "Check that nothing else uses it") from error
+
+
+def _open_pipe(name: str, pipe: BinaryIO) -> av.container.InputContainer:
+    try:
+        container = av.open(pipe, mode="r", metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        received = f"nothing that FFmpeg can read from a pipe ({_reason(error)})"
+        next_step = "An mp4 whose index is at its end has to be given as a file"
+        raise MaskanimError(name, received, "a video, such as mkv, webm or ts", next_step) from error
+    if holds_picture(container):
+        container.close()
+        raise MaskanimError(name, "a picture", DRIVING_KINDS, "Give the picture as a file")
+    return container
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class Stills(FrameSource):
+    """Pictures, each shown for one tick.
+
+    Args:
+        path: the file or folder they come from.
+        readers: one function per frame that reads it.
+        rate: frames per second.
+    """
+
+    def __init__(self, path: Path, readers: Sequence[Callable[[], Frame]], rate: Fraction) -> None:
+        self.path, self.time_base, self.rate, self.frame_count = path, 1 / rate, rate, len(readers)
+        self._readers = readers
+
+    def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
+        """See `FrameSource`."""
+        first = min(since or 0, len(self._readers) - 1)
+        return (SourceFrame(self._readers[i], i, 1) for i in range(first, len(self._readers)))
+
+
+def folder_of_pictures(folder: Path, rate: Fraction) -> Stills:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        MaskanimError: there are none.
+    """
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    found = [path for path in visible if path.suffix.lower() in PICTURE_SUFFIXES]
+    if not found:
+        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise MaskanimError(str(folder), "a folder without pictures", DRIVING_KINDS, f"Pictures end in {kinds}")
+    found.sort(key=lambda path: natural_order(path.name))
+    return Stills(folder, [partial(read_picture, path) for path in found], rate)
+
+
+def natural_order(name: str) -> list[str | int]:
+    """A sort key by which ``frame10`` comes behind ``frame9``."""
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
+
+
+def picture_clip(path: Path, rate: Fraction) -> FrameSource:
+    """A picture file: an animation, a strip of squares, or else one frame.
+
+    Raises:
+        MaskanimError: as `read_picture`.
+    """
+    with opened_picture(path) as opened:
+        if count_frames(opened) > 1 and opened.format in {"AVIF", "WEBP"}:
+            return Animation(path, opened)
+        picture = pixels(opened).image
+    height, width = picture.shape[:2]
+    count = 1 if width % height else width // height
+    squares = [np.ascontiguousarray(square) for square in np.split(picture, count, axis=1)]
+    return Stills(path, [partial(np.asarray, square) for square in squares], rate)
+
+
+class Animation(FrameSource):
+    """An animated WebP, which FFmpeg does not decode: the frames as Pillow composes them, in milliseconds."""
+
+    def __init__(self, path: Path, opened: Image.Image) -> None:
+        self.path, self.time_base = path, MILLISECOND
+        self.frame_count = self._count = count_frames(opened)
+        pixels(opened)
+        self.rate = Fraction(1000, _duration(opened))
+
+    def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
+        """See `FrameSource`."""
+        at = 0
+        with opened_picture(self.path) as opened:
+            for i in range(self._count):
+                image = pixels(opened, i).image
+                yield SourceFrame(image, at, _duration(opened))
+                at += _duration(opened)
+
+
+def _duration(opened: Image.Image) -> int:
+    return round(opened.info.get("duration", 0)) or UNSTATED_DURATION
+
+
+def read_source(path: FilePath, frame: int = 0, background: str | Colour | None = None) -> Picture:
+    """Read the picture that is to be animated.
+
+    Args:
+        path: a picture, as for `read_picture`; or an animated one, or a video that FFmpeg decodes.
+        frame: which frame of an animation or a video, counted from 0.
+        background: a colour to put below transparent parts, as in CSS (``white``, ``#00ff00``) or as (R, G, B) from 0
+            to 255; None leaves the alpha to the caller.
+
+    Returns:
+        The picture, upright, with both sides at least 64; its alpha is None where a background was given. The alpha
+        of a VP9 video is not read: FFmpeg's decoder leaves it out.
+
+    Raises:
+        MaskanimError: there is no such file, it is neither, it is damaged or too small, it has not so many frames, or
+            there is no such colour.
+    """
+    path, colour = Path(path), None if background is None else parse_colour(background)
+    require_file(path, SOURCE_KINDS)
+    try:
+        picture = _frame_of_picture(path, frame)
+    except MaskanimError:
+        if not _is_video(path):
+            raise
+        picture = _frame_of_video(path, frame)
+    return picture if colour is None else alpha_composite(picture, colour)
+
+
+def _is_video(path: Path) -> bool:
+    if brand(path) in STILL_BRANDS:
+        return False
+    try:
+        with open_container(path) as container:
+            return not holds_picture(container)
+    except MaskanimError:
+        return False
+
+
+def _frame_of_picture(path: Path, frame: int) -> Picture:
+    with opened_picture(path) as opened:
+        count = count_frames(opened)
+        if not 0 <= frame < count:
+            raise _no_such_frame(path, frame, count)
+        return pixels(opened, frame)
+
+
+def _frame_of_video(path: Path, frame: int) -> Picture:
+    video = VideoFile(path, partial(open_container, path), convert=_with_alpha)
+    try:
+        found = next(islice(video.frames(), frame, None), None) if frame >= 0 else None
+        if found is None:
+            raise _no_such_frame(path, frame, sum(1 for _ in video.frames()))
+        image = found.pixels()
+    except av.FFmpegError as error:
+        raise unreadable(path, f"reading it failed ({error.strerror})") from error
+    finally:
+        video.close()
+    return Picture(np.ascontiguousarray(image[..., :3]), opaque_or(image[..., 3]) if image.shape[2] == 4 else None)
+
+
+def _with_alpha(frame: av.VideoFrame) -> Frame:
+    """As `upright`, (H, W, 4) RGBA where the video has alpha."""
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    return upright(frame, "rgba" if has_alpha else "rgb24")
+
+
+def _no_such_frame(path: Path, frame: int, count: int) -> MaskanimError:
+    return MaskanimError(str(path), f"no frame {frame}", f"one of its {count} frames, counted from 0")
