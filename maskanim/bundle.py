@@ -25,19 +25,27 @@ MANIFEST = "manifest.json"
 PLANS = "plans"  # the folder of the engine plans that were built from the bundle; not part of the bundle itself
 
 
-class NetworkFile(Record):
-    """One network's file.
+class BundleFile(Record):
+    """A file of a bundle.
 
     Attributes:
         file: its name inside the bundle.
         sha256, size: of its content; the size in bytes.
-        signature: names, channels and sizes of inputs and output.
-        lowering: the exact rewrites that the exported graph has, by name, in the order in which they were applied.
     """
 
     file: str = Field(pattern=r"^[\w.-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=1)
+
+
+class NetworkFile(BundleFile):
+    """One network's file.
+
+    Attributes:
+        signature: names, channels and sizes of inputs and output.
+        lowering: the exact rewrites that the exported graph has, by name, in the order in which they were applied.
+    """
+
     signature: NetworkSpec
     lowering: tuple[str, ...] = ()
 
@@ -121,6 +129,7 @@ class Manifest(Record):
         opset: of the ONNX files.
         networks: the four files.
         parity: exported against PyTorch.
+        golden: the golden pairs, see `maskanim.golden`; None in bundles of older versions.
         provenance: where the weights come from: command, seed, data, perceptual network, versions.
     """
 
@@ -132,6 +141,7 @@ class Manifest(Record):
     opset: int
     networks: dict[NetworkName, NetworkFile]
     parity: Parity | None = None
+    golden: BundleFile | None = None
     provenance: dict[str, Any] = {}
 
 
@@ -153,6 +163,8 @@ class Bundle:
         manifest = _read_manifest(path, subject)
         for name in NETWORKS:
             _verify(path, manifest.networks[name], subject)
+        if manifest.golden is not None:
+            _verify(path, manifest.golden, subject)
         return cls(path, manifest)
 
     def network(self, name: NetworkName) -> Path:
@@ -162,17 +174,23 @@ class Bundle:
 
 def network_file(name: NetworkName, content: bytes, lowering: tuple[str, ...] = ()) -> NetworkFile:
     """The manifest's entry for a network's content."""
-    return NetworkFile(
-        file=f"{name}.onnx",
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        signature=NETWORKS[name],
-        lowering=lowering,
-    )
+    entry = bundle_file(f"{name}.onnx", content).model_dump()
+    return NetworkFile(**entry, signature=NETWORKS[name], lowering=lowering)
 
 
-def write_bundle(path: Path, manifest: Manifest, contents: Mapping[NetworkName, bytes]) -> Bundle:
+def bundle_file(file: str, content: bytes) -> BundleFile:
+    """The manifest's entry for a file's content."""
+    return BundleFile(file=file, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+def write_bundle(
+    path: Path, manifest: Manifest, contents: Mapping[NetworkName, bytes], golden: bytes | None = None
+) -> Bundle:
     """Write a bundle to `path`, replacing an older bundle there; on failure what was there stays as it was.
+
+    Args:
+        contents: of the files that the manifest lists for the networks.
+        golden: of the one that it lists for the golden pairs; None: there are none, whatever the manifest says.
 
     Plans in the older bundle are kept if every network is the same to the byte.
 
@@ -180,7 +198,11 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[NetworkName, 
         MaskanimError: the place holds something that is not a bundle, or cannot be written.
     """
     check_bundle_place(path)
+    if golden is None:
+        manifest = manifest.model_copy(update={"golden": None})
     with sibling_folder(path) as partial:
+        if golden is not None and manifest.golden is not None:
+            (partial / manifest.golden.file).write_bytes(golden)
         for name, content in contents.items():
             (partial / manifest.networks[name].file).write_bytes(content)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
@@ -252,7 +274,7 @@ def _read_manifest(path: Path, subject: str) -> Manifest:
     return manifest
 
 
-def _verify(path: Path, entry: NetworkFile, subject: str) -> None:
+def _verify(path: Path, entry: BundleFile, subject: str) -> None:
     again = "Export it again, or copy it again from where it is whole"
     try:
         content = (path / entry.file).read_bytes()

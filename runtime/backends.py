@@ -133,28 +133,31 @@ def check_backend(name: str, options: RunOptions = DEFAULTS) -> None:
         raise MaskanimError("batch", str(options.batch), "a positive number of frames")
 
 
-def open_runner(bundle: Bundle, name: str = AUTO, options: RunOptions = DEFAULTS) -> tuple[Runner, BackendInUse]:
-    """Load a bundle and animate one frame.
+def open_runner(
+    bundle: Bundle, name: str = AUTO, options: RunOptions = DEFAULTS, *, again: bool = False
+) -> tuple[Runner, BackendInUse]:
+    """Load a bundle, and prove that its frames are right; see `verification`.
 
     Args:
         bundle: the model.
         name: a name in BACKENDS, which is then used or fails; or ``auto``, the first of them that works.
         options: see RunOptions.
+        again: animate the bundle's golden pairs although this was done before.
 
     Returns:
         The runner, to be closed by the caller, and what was chosen.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
-        MaskanimError: the backend is unknown, or cannot load or run the networks.
+        MaskanimError: the backend is unknown, or cannot load or run the networks, or does not give what PyTorch does.
     """
     check_backend(name, options)
     if name != AUTO:
-        return _open(bundle, name, options, {})
+        return _open(bundle, name, options, {}, again)
     passed_over: dict[str, str] = {}
     for each in BACKENDS:
         try:
-            return _open(bundle, each, options, passed_over)
+            return _open(bundle, each, options, passed_over, again)
         except MaskanimError as error:
             passed_over[each] = str(error)
     received = "; ".join(f"{each} does not work: {why.rstrip('.')}" for each, why in passed_over.items())
@@ -162,29 +165,17 @@ def open_runner(bundle: Bundle, name: str = AUTO, options: RunOptions = DEFAULTS
 
 
 def _open(
-    bundle: Bundle, name: str, options: RunOptions, passed_over: Mapping[str, str]
+    bundle: Bundle, name: str, options: RunOptions, passed_over: Mapping[str, str], again: bool
 ) -> tuple[Runner, BackendInUse]:
     runner, detail = _opener(name)(bundle, options)
     try:
-        _prove(runner)
+        from maskanim.runtime.verification import verify
+
+        verify(bundle, runner, name, detail, again=again)
     except BaseException:
         runner.close()
         raise
     return runner, BackendInUse(name, detail, dict(passed_over))
-
-
-def _prove(runner: Runner) -> None:
-    """Animate a frame: an instruction, a kernel or memory that the machine lacks shows when all of it runs."""
-    import numpy as np
-
-    from maskanim.spec import IMAGE_SIZE
-
-    black = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    source = runner.encode_source(black)
-    for result in runner.run(source, [runner.prepare(black)]):
-        result.finish()
-    if hasattr(source, "close"):  # on a GPU it has memory there
-        source.close()
 
 
 def _opener(name: str) -> Callable[[Bundle, RunOptions], tuple[Runner, str]]:

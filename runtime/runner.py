@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from maskanim import pipeline
@@ -61,7 +62,12 @@ class Runner(ABC):
     Pictures and frames are (H, W, 3) uint8 RGB of any size from 64x64; their largest centred square is used. What
     `encode_source` and `prepare` return is for the same runner only. All but `prepare` is called from one thread at
     a time.
+
+    Attributes:
+        kept_in: the folder of what was built for it, in which results about it are kept; None if nothing was.
     """
+
+    kept_in: Path | None = None
 
     @abstractmethod
     def encode_source(self, image: Frame) -> Any:

@@ -57,8 +57,11 @@ def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Ope
 
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
-        networks = tensorrt.open_networks(_engines(library, bundle, gpu, options).contents, library)
-        return _runner(resources, device, networks, bundle, options), _detail(library.told, gpu, device, options)
+        engines = _engines(library, bundle, gpu, options)
+        networks = tensorrt.open_networks(engines.contents, library)
+        runner = _runner(resources, device, networks, bundle, options)
+        runner.kept_in = engines.folder
+        return runner, _detail(library.told, gpu, device, options)
 
 
 def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> StoredEngines:

@@ -121,7 +121,7 @@ def engine(name: str, path: str) -> dict[str, Any]:
     from maskanim.runtime.backends import open_runner
 
     show_logs()  # building engines may outlast the asker's patience: its last words then are what it was doing
-    runner, used = open_runner(Bundle.open(Path(path)), name)
+    runner, used = open_runner(Bundle.open(Path(path)), name, again=True)
     runner.close()
     return {"detail": used.detail}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import Any
 
 import host_device
@@ -17,6 +18,7 @@ from maskanim.pipeline import animate_frame, encode_source
 from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.ort import open_networks
 from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
+from maskanim.runtime.verification import verify
 from maskanim.spec import NetworkName, Perturbation
 
 ORDERS = ("lazy", "eager", "shuffled")
@@ -144,3 +146,27 @@ def test_masks_that_do_not_fit_are_refused(start: Any, pictures: list[Frame]) ->
     assert len(cuda.device.pending) == before
     with pytest.raises(MaskanimError, match=r"masks that were not recorded; expected a batch submitted with record"):
         cuda.collect_masks(cuda.submit_masks([mask]))
+
+
+@pytest.mark.parametrize("fault", ["", "black", "NaN", "swapped"])
+def test_golden_pairs_on_a_device(host_kernels: Any, tmp_path: Path, fault: str) -> None:
+    """What a library built is held against them when it is opened first; the result lies beside what was built."""
+    bundle = toys.golden_bundle(tmp_path)
+    contents = toys.toys()
+    if fault:
+        contents["l"] = toys.spoilt(contents["l"], fault)
+    with ExitStack() as opened:
+        device = opened.enter_context(host_device.HostDevice(host_kernels, "shuffled"))
+        networks = {n: opened.enter_context(network) for n, network in open_networks(contents, "cpu").items()}
+        queued = {name: host_device.QueuedNetwork(network) for name, network in networks.items()}
+        cuda = opened.enter_context(CudaRunner(device, queued, Perturbation(), batch=2))
+        runner = StreamingRunner(cuda, ExitStack())
+        runner.kept_in = tmp_path / "plans"
+        refused = (
+            pytest.raises(MaskanimError, match="engine trt, network l: its coarse frame") if fault else nullcontext()
+        )
+        for _ in range(2):
+            with refused:
+                verify(bundle, runner, "trt", "TensorRT 10.16")
+    (kept,) = runner.kept_in.iterdir()
+    assert kept.name.startswith("verified-")

@@ -1,0 +1,141 @@
+"""Golden pairs: frames that a bundle carries with what PyTorch makes of them, by which every backend is judged.
+
+They are one picture, which a person can look at too: for each pair s, d, c and f in a row, and below it m_s, m_d, m_dp
+and m_dr, all in 8 bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim import pipeline
+from maskanim.errors import MaskanimError
+from maskanim.ops import Array, Frame, postprocess
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE, NETWORK_NAMES, NetworkName
+
+ROW = IMAGE_SIZE + MASK_SIZE  # pixels of the picture's height for one pair
+HIGHEST_PSNR = 150.0  # told where arrays are equal to the bit
+
+
+class Golden(NamedTuple):
+    """One pair and what becomes of it.
+
+    Attributes:
+        source, driving, coarse, frame: s, d, c and f, (256, 256, 3) uint8 RGB.
+        source_mask, mask, perturbed, refined: m_s, m_d, m_dp and m_dr, (64, 64) uint8.
+    """
+
+    source: Frame
+    driving: Frame
+    coarse: Frame
+    frame: Frame
+    source_mask: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    perturbed: NDArray[np.uint8]
+    refined: NDArray[np.uint8]
+
+
+class Animated(NamedTuple):
+    """A pair through a pipeline: m_s, and the driving frame's way, NCHW in [0, 1] with a batch of 1."""
+
+    source_mask: Array
+    animation: pipeline.Animation[Array]
+
+
+def golden(source: Frame, driving: Frame, found: Animated) -> Golden:
+    """A pair in 8 bits, with its results rounded to 8 bits."""
+    steps = found.animation
+    masks = (_bytes(mask) for mask in (found.source_mask, steps.mask, steps.perturbed, steps.refined))
+    return Golden(source, driving, postprocess(steps.coarse), postprocess(steps.frame), *masks)
+
+
+def pack(pairs: Iterable[Golden]) -> bytes:
+    """The picture, as a PNG file."""
+    rows = []
+    for pair in pairs:
+        masks = np.zeros((MASK_SIZE, 4 * IMAGE_SIZE, 3), np.uint8)
+        masks[:, : 4 * MASK_SIZE] = np.hstack(pair[4:])[..., None]
+        rows += [np.hstack(pair[:4]), masks]
+    done, content = cv2.imencode(".png", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert done
+    return content.tobytes()
+
+
+def unpack(content: bytes) -> list[Golden]:
+    """The pairs of a picture.
+
+    Raises:
+        MaskanimError: it is something else.
+    """
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None or picture.shape[1] != 4 * IMAGE_SIZE or not len(picture) or len(picture) % ROW:
+        found = "no picture" if picture is None else "a picture of {1}x{0} pixels".format(*picture.shape)
+        raise MaskanimError("golden pairs", found, f"one of {4 * IMAGE_SIZE} pixels by {ROW} a pair", "Export it again")
+    return [_pair(picture[top : top + ROW, :, ::-1]) for top in range(0, len(picture), ROW)]
+
+
+def _pair(rows: Frame) -> Golden:
+    images, masks = rows[:IMAGE_SIZE], rows[IMAGE_SIZE:, : 4 * MASK_SIZE, 0]
+    return Golden(
+        *(np.ascontiguousarray(cell) for cell in np.split(images, 4, 1)),
+        *(np.ascontiguousarray(cell) for cell in np.split(masks, 4, 1)),
+    )
+
+
+class GoldenResult(NamedTuple):
+    """How well a pipeline's results agree with the golden ones.
+
+    Attributes:
+        psnr: per network the lowest agreement of its outputs, in dB with peak 1, at most some 59 as 8 bits go; NaN
+            where an output holds one. The networks run one behind the other: a fault shows from its network on.
+        flips: pixels of the driving masks that one side keeps and the other zeroes; they move r's and l's outputs.
+    """
+
+    psnr: dict[NetworkName, float]
+    flips: int
+
+
+def agreement(pairs: Sequence[Golden], animate: Callable[[Frame, Frame], Animated]) -> GoldenResult:
+    """Hold a pipeline against the golden pairs; the worst of them counts.
+
+    Args:
+        pairs: at least one.
+        animate: gives the results for a source and a driving frame.
+    """
+    found = [(pair, animate(pair.source, pair.driving)) for pair in pairs]
+    each = [_psnr(pair, result) for pair, result in found]
+    flips = sum(
+        np.count_nonzero((_bytes(result.animation.perturbed) > 0) != (pair.perturbed > 0)) for pair, result in found
+    )
+    return GoldenResult({name: float(np.min([one[name] for one in each])) for name in NETWORK_NAMES}, int(flips))
+
+
+def _psnr(pair: Golden, found: Animated) -> dict[NetworkName, float]:
+    steps = found.animation
+    m = [psnr(found.source_mask[0, 0], _floats(pair.source_mask)), psnr(steps.mask[0, 0], _floats(pair.mask))]
+    return {
+        "m": float(np.min(m)),
+        "r": psnr(steps.refined[0, 0], _floats(pair.refined)),
+        "l": psnr(steps.coarse[0].transpose(1, 2, 0), _floats(pair.coarse)),
+        "h": psnr(steps.frame[0].transpose(1, 2, 0), _floats(pair.frame)),
+    }
+
+
+def psnr(a: Array, b: Array) -> float:
+    """Peak signal-to-noise ratio in dB, peak 1; at most 150, NaN if either holds one."""
+    error = float(np.mean(np.square(a.astype(np.float64) - b)))
+    return -10 * math.log10(max(error, 10 ** (-HIGHEST_PSNR / 10))) if error == error else math.nan
+
+
+def _bytes(mask: Array) -> NDArray[np.uint8]:
+    return np.rint(255 * np.nan_to_num(mask[0, 0])).astype(np.uint8)
+
+
+def _floats(pixels: NDArray[np.uint8]) -> Array:
+    return pixels.astype(np.float32) / 255

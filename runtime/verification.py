@@ -1,0 +1,101 @@
+"""A backend is proved before it is used: by a whole frame, and once by the bundle's golden pairs.
+
+Libraries build what they run: FP16 engines have come out black, or silently in another precision. What is found is
+kept, beside the engines where there are any, so that a model opens as fast the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from maskanim.atomic import write_text
+from maskanim.bundle import Bundle
+from maskanim.driver import read_driver
+from maskanim.errors import MaskanimError
+from maskanim.golden import GoldenResult, Animated, agreement, unpack
+from maskanim.models import home
+from maskanim.ops import Frame
+from maskanim.runtime.runner import Runner
+from maskanim.spec import IMAGE_SIZE, NETWORK_NAMES, REDUCED_FRAME_PSNR, NetworkName
+
+# A pixel of a mask that falls on the other side of the threshold changes what r and l are given, and is no fault.
+FLIPPED_PSNR = 30.0
+OUTPUTS: dict[NetworkName, str] = {"m": "mask", "r": "refined mask", "l": "coarse frame", "h": "final frame"}
+
+
+def verify(bundle: Bundle, runner: Runner, backend: str, detail: str, *, again: bool = False) -> None:
+    """Animate a frame, and the bundle's golden pairs unless this very backend did so before.
+
+    Args:
+        bundle: what runs.
+        runner: runs it.
+        backend: its name, as of ``--engine``.
+        detail: library, version, processor and precision, by which a result is remembered.
+        again: do not look for an earlier result.
+
+    Raises:
+        MaskanimError: the backend cannot run it, or its results are not those of PyTorch; names the network.
+    """
+    black = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    if bundle.manifest.golden is None:
+        _animate(runner, black, black)
+        return
+    kept = (runner.kept_in or home() / "verified") / f"verified-{_key(bundle, backend, detail)}.json"
+    found = None if again else _kept(kept)
+    if found is None:
+        pairs = unpack((bundle.path / bundle.manifest.golden.file).read_bytes())
+        found = agreement(pairs, lambda source, driving: _animate(runner, source, driving))
+        with suppress(OSError):  # without it the next start takes longer
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_text(kept, json.dumps(found._asdict()) + "\n")
+    else:
+        _animate(runner, black, black)
+    _require(found, backend)
+
+
+def _animate(runner: Runner, source: Frame, driving: Frame) -> Animated:
+    """Every step of one frame."""
+    encoded = runner.encode_source(source)
+    try:
+        mask = runner.source_arrays(encoded).mask
+        (result,) = runner.run(encoded, [runner.prepare(driving)], "steps")
+        result.finish()
+        assert result.steps
+        return Animated(mask, result.steps.animation)
+    finally:
+        if hasattr(encoded, "close"):  # on a GPU it has memory there
+            encoded.close()
+
+
+def _require(found: GoldenResult, backend: str) -> None:
+    """Refuse what lies below the limit, and name the first such network: those behind it only follow."""
+    for name, value in found.psnr.items():
+        limit = FLIPPED_PSNR if found.flips and name in ("r", "l") else REDUCED_FRAME_PSNR
+        if not value >= limit:  # so that NaN fails
+            told = "holds a NaN" if value != value else f"agrees with PyTorch's to {value:.1f} dB"
+            raise MaskanimError(
+                f"engine {backend}, network {name}",
+                f"its {OUTPUTS[name]} {told} on the bundle's golden pairs",
+                f"at least {limit:g} dB",
+                "Use another --engine, or --precision fp32; update its library or NVIDIA's driver",
+            )
+
+
+def _key(bundle: Bundle, backend: str, detail: str) -> str:
+    golden = bundle.manifest.golden
+    files = [bundle.manifest.networks[name].sha256 for name in NETWORK_NAMES] + [golden.sha256 if golden else ""]
+    told = json.dumps([files, backend, detail, read_driver().version])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _kept(path: Path) -> GoldenResult | None:
+    try:
+        values = json.loads(path.read_bytes())
+        return GoldenResult({name: float(values["psnr"][name]) for name in NETWORK_NAMES}, int(values["flips"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -1,0 +1,108 @@
+"""A backend whose frames are not the golden ones is refused by name, whatever the fault, and the next one is tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+
+from maskanim import models
+from maskanim.bundle import Bundle, network_file, write_bundle
+from maskanim.errors import MaskanimError
+from maskanim.runtime import Animator
+from maskanim.runtime.backends import BACKENDS, open_runner
+from maskanim.runtime.sessions import openvino
+from maskanim.spec import NETWORKS, NetworkName
+
+ON_PROCESSORS = [name for name, backend in BACKENDS.items() if not backend.gpu]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return toys.golden_bundle(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def doctored(bundle: Bundle, tmp_path: Path) -> Callable[[NetworkName, str], Bundle]:
+    """The bundle with one network that gives something else, as a library's engine might, and the same golden pair."""
+
+    def made(name: NetworkName, fault: str) -> Bundle:
+        spoilt = toys.spoilt(bundle.network(name).read_bytes(), fault)
+        contents = {n: spoilt if n == name else bundle.network(n).read_bytes() for n in NETWORKS}
+        networks = {n: network_file(n, content) for n, content in contents.items()}
+        manifest = bundle.manifest.model_copy(update={"networks": networks})
+        return write_bundle(tmp_path / "doctored", manifest, contents, (bundle.path / "golden.png").read_bytes())
+
+    return made
+
+
+@pytest.mark.parametrize("engine", ON_PROCESSORS)
+@pytest.mark.parametrize("fault", ["black", "NaN", "swapped"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_gives_something_else_is_refused_by_name(
+    doctored: Callable[[NetworkName, str], Bundle], engine: str, fault: str, name: NetworkName
+) -> None:
+    model = doctored(name, fault)
+    for _ in range(2):  # also by what was kept of the first time
+        with pytest.raises(MaskanimError) as error:
+            open_runner(model, engine)
+        told = "holds a NaN" if fault == "NaN" else "agrees with PyTorch's to "
+        assert str(error.value).startswith(f"engine {engine}, network {name}: its ") and told in str(error.value)
+        assert "; expected at least 45 dB. Use another --engine" in str(error.value)
+
+
+@pytest.mark.parametrize("engine", ON_PROCESSORS)
+def test_what_is_right_is_animated_once_and_its_result_kept(
+    bundle: Bundle, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "maskanim.runtime.verification.unpack", lambda content: seen.append(content) or unpack_golden(content)
+    )
+    for again in (False, False, True):
+        open_runner(bundle, engine, again=again)[0].close()
+    assert len(seen) == 2  # the first time, and when it was asked for
+    (kept,) = (models.home() / "verified").iterdir()
+    assert min(json.loads(kept.read_text("utf-8"))["psnr"].values()) > 45
+    kept.write_text("{", "utf-8")  # what cannot be read is found out anew
+    open_runner(bundle, engine)[0].close()
+    assert len(seen) == 3 and json.loads(kept.read_text("utf-8"))["flips"] == 0
+
+
+def unpack_golden(content: bytes) -> Any:
+    from maskanim.golden import unpack
+
+    return unpack(content)
+
+
+def test_auto_goes_on_to_the_next(
+    bundle: Bundle, doctored: Callable[[NetworkName, str], Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, opener = doctored("l", "swapped"), openvino.open_runner
+    monkeypatch.setattr(openvino, "open_runner", lambda bundle, options: opener(wrong, options))
+    with Animator.open(bundle) as animator:
+        assert animator.engine.name == "ort"
+        assert animator.engine.passed_over["openvino"].startswith("engine openvino, network l: its coarse frame agrees")
+
+
+def test_a_home_that_cannot_be_written(bundle: Bundle) -> None:
+    models.home().write_text("no folder", "utf-8")
+    open_runner(bundle, "ort")[0].close()
+
+
+def test_a_damaged_golden_file_is_noticed(bundle: Bundle, tmp_path: Path) -> None:
+    content = (bundle.path / "golden.png").read_bytes()
+    contents = {n: bundle.network(n).read_bytes() for n in NETWORKS}
+    copy = write_bundle(tmp_path / "copy", bundle.manifest, contents, content)
+    (copy.path / "golden.png").write_bytes(content[:-1])
+    with pytest.raises(MaskanimError, match=r"golden\.png: \d+ bytes; expected \d+"):
+        Bundle.open(copy.path)
