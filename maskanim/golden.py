@@ -138,4 +138,4 @@ def _bytes(mask: Array) -> NDArray[np.uint8]:
 
 
 def _floats(pixels: NDArray[np.uint8]) -> Array:
-    return pixels.astype(np.float32) / 255
+    return pixels.astype(np.float32) / np.float32(255)

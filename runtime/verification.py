@@ -17,7 +17,7 @@ from maskanim.atomic import write_text
 from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError
-from maskanim.golden import GoldenResult, Animated, agreement, unpack
+from maskanim.golden import Animated, GoldenResult, agreement, unpack
 from maskanim.models import home
 from maskanim.ops import Frame
 from maskanim.runtime.runner import Runner
