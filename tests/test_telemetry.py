@@ -1,0 +1,93 @@
+"""Nothing that maskanim does asks for another machine, or leaves files in the user's folder that are not its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskanim.bundle import Bundle
+
+GUARD = Path(__file__).with_name("socket_guard.c")
+OPEN = "from maskanim.runtime import Animator; Animator.open({model!r}, {engine!r}).close()"
+COMMAND = "import sys; sys.argv[1:] = {arguments!r}; from maskanim.{command}.cli import main; main()"
+OURS = {"maskanim"}
+
+
+@pytest.fixture(scope="session")
+def socket_guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that refuses, and writes down, every look-up of a name and every connection to another machine."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("there is no C compiler to build the socket guard")
+    library = tmp_path_factory.mktemp("guard") / "guard.so"
+    subprocess.run([compiler, "-shared", "-fPIC", GUARD, "-o", library, "-ldl"], check=True)
+    return library
+
+
+def guarded(code: str, guard: Path, home: Path) -> tuple[str, list[str]]:
+    """Run Python code with a fresh home; what it asked of other machines, and the files that it left."""
+    log, environment = home.parent / "asked.txt", dict(os.environ)
+    for name in ("ORT_DISABLE_TELEMETRY", "MASKANIM_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        environment.pop(name, None)
+    environment |= {"HOME": str(home), "LD_PRELOAD": str(guard), "SOCKET_GUARD_LOG": str(log)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=home.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    return log.read_text() if log.exists() else "", [path for path in left if not OURS & set(Path(path).parts)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def test_the_guard_sees_what_is_asked(socket_guard: Path, home: Path) -> None:
+    code = "import socket\ntry: socket.create_connection(('example.org', 80))\nexcept OSError: pass"
+    assert "example.org" in guarded(code, socket_guard, home)[0]
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+def test_the_python_interface(engine: str, socket_guard: Path, home: Path, tiny_bundle: Bundle) -> None:
+    code = OPEN.format(model=str(tiny_bundle.path), engine=engine) + "; import time; time.sleep(2)"
+    assert guarded(code, socket_guard, home) == ("", [])
+
+
+def test_the_command_that_runs(
+    socket_guard: Path, home: Path, tiny_bundle: Bundle, picture: Path, tiny_clip: Path
+) -> None:
+    arguments = ["--source", str(picture), "--driving", str(tiny_clip), "--model", str(tiny_bundle.path)]
+    for engine in ("ort", "openvino"):
+        code = COMMAND.format(command="runtime", arguments=[*arguments, "--engine", engine, "-o", "out.mp4"])
+        assert guarded(code, socket_guard, home) == ("", [])
+
+
+def test_the_doctor(socket_guard: Path, home: Path, tiny_bundle: Bundle) -> None:
+    code = COMMAND.format(command="runtime.doctor", arguments=["--model", str(tiny_bundle.path)])
+    assert guarded(code, socket_guard, home) == ("", [])
+
+
+def test_the_page(socket_guard: Path, home: Path) -> None:
+    pytest.importorskip("gradio", reason="the page needs the extra app")
+    code = """
+from maskanim.app.limits import Limits
+from maskanim.app.server import page
+from maskanim.app.worker import ModelWorker
+with ModelWorker() as worker, page("127.0.0.1", worker, Limits()):
+    worker.submit("demo", "ort", lambda loaded: None).result()
+"""
+    assert guarded(code, socket_guard, home) == ("", [])
+
+
+@pytest.mark.parametrize("module", ["export.parity", "benchmarks.judges.networks", "runtime.cuda.ort"])
+def test_importing(module: str, socket_guard: Path, home: Path) -> None:
+    code = f"import maskanim.{module}, openvino, onnxruntime, time; time.sleep(1)"
+    assert guarded(code, socket_guard, home) == ("", [])
