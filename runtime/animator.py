@@ -59,6 +59,18 @@ class Animator:
         """The model that runs."""
         return self.choice.bundle
 
+    def lines(self) -> list[str]:
+        """Which model and which engine run, and why, as every command prints it."""
+        bundle, why = self.choice
+        passed_over: dict[str, list[str]] = {}
+        for name, reason in self.engine.passed_over.items():
+            passed_over.setdefault(reason.removeprefix(f"engine {name}: "), []).append(name)
+        return [
+            f"model: {bundle.manifest.name} in {bundle.path} ({why})",
+            f"engine: {self.engine.name} ({self.engine.detail})",
+            *(f"passed over: {', '.join(names)} ({reason})" for reason, names in passed_over.items()),
+        ]
+
     def encode_source(self, image: Frame) -> Any:
         """All that depends on the source alone; needed once per source.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +19,8 @@ from maskanim.runtime.backends import RunOptions
 
 if TYPE_CHECKING:
     from maskanim.runtime.animator import Animator
-    from maskanim.runtime.jobs import Job, Pair, RenderSettings
+    from maskanim.runtime.jobs import Job, Pair, RenderOne, RenderSettings
+    from maskanim.runtime.jobs.process import Opening
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 TIMES, FRAMING, SEEING, LIVE = "Which part, and when", "Framing", "Seeing", "Live"
@@ -119,6 +121,7 @@ def run(
     """Animate a picture by a driving video, with the video's timestamps and audio."""
     show_logs()
     from maskanim.runtime.jobs import Extras, Places, RenderSettings, several, single
+    from maskanim.runtime.jobs.process import Opening
     from maskanim.video import parse_rate, parse_time
 
     if grid and side_by_side:
@@ -184,7 +187,7 @@ def _render(job: Job, settings: RenderSettings, opening: Opening) -> None:
 
     with ExitStack() as opened:
         inputs = opened.enter_context(open_inputs(job, settings))  # whatever is wrong shows before a model is loaded
-        animator, bar = opened.enter_context(opening.open()), opened.enter_context(ProgressBar("frame"))
+        animator, bar = opened.enter_context(_open(opening)), opened.enter_context(ProgressBar("frame"))
         show_logs(bar.console)
         with (interrupts := Interrupts()).heard():
             done = render(animator, job, settings, inputs, _Pace(bar), interrupts)
@@ -194,11 +197,24 @@ def _render(job: Job, settings: RenderSettings, opening: Opening) -> None:
 
 
 def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> None:
-    from maskanim.runtime.jobs import Interrupts, render_all
+    from maskanim.runtime.jobs import Interrupts, render_all, render_unless_there
+    from maskanim.runtime.jobs.process import ForwardingInterrupts, RenderProcess
+    from maskanim.video.feeds import STANDARD_INPUT
 
-    with opening.open() as animator, ProgressBar("frame") as bar, (interrupts := Interrupts(several=True)).heard():
+    with ExitStack() as opened:
+        bar = opened.enter_context(ProgressBar("frame"))
         show_logs(bar.console)
-        summary = render_all(animator, jobs, settings, interrupts, _Pace(bar))
+        if any(job.driving == STANDARD_INPUT for job in jobs):  # which belongs to this process
+            animator, interrupts = opened.enter_context(_open(opening)), Interrupts(several=True)
+            render_one: RenderOne = partial(
+                render_unless_there, animator, settings, progress=_Pace(bar), interrupts=interrupts
+            )
+        else:
+            process = opened.enter_context(RenderProcess(opening, settings, _Pace(bar)))
+            typer.echo("\n".join(process.running))
+            render_one, interrupts = process, ForwardingInterrupts(process)
+        with interrupts.heard():
+            summary = render_all(jobs, render_one, interrupts)
     for line in summary.lines():
         typer.echo(line)
     if summary.failed or summary.left:
@@ -222,7 +238,7 @@ def _live(
         found = f"together with {given[0]}" if given else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
     host = host or LOOPBACK
-    with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, opening.open() as animator:
+    with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, _open(opening) as animator:
         outputs = open_outputs(to, host, inputs.driving.clip, animator, settings.provenance)
         for output in outputs:
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
@@ -235,27 +251,10 @@ def _live(
         raise report.lost
 
 
-class Opening(NamedTuple):
-    """What the command says of model and backend."""
-
-    model: str | None
-    engine: str
-    options: RunOptions
-
-    def open(self) -> Animator:
-        """Open the model, and print what runs."""
-        from maskanim.runtime.animator import Animator
-
-        animator = Animator.open(*self)
-        bundle, why = animator.choice
-        typer.echo(f"model: {bundle.manifest.name} in {bundle.path} ({why})")
-        typer.echo(f"engine: {animator.engine.name} ({animator.engine.detail})")
-        passed_over: dict[str, list[str]] = {}
-        for name, reason in animator.engine.passed_over.items():
-            passed_over.setdefault(reason.removeprefix(f"engine {name}: "), []).append(name)
-        for reason, names in passed_over.items():
-            typer.echo(f"passed over: {', '.join(names)} ({reason})")
-        return animator
+def _open(opening: Opening) -> Animator:
+    animator = opening.open()
+    typer.echo("\n".join(animator.lines()))
+    return animator
 
 
 class _Pace:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from maskanim.errors import MaskanimError, ended_by
 
 # The child finds modules where this process does.
 BOOT = f"import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import main; main()"
@@ -74,21 +75,12 @@ def _read(output: bytes, errors: bytes, code: int, seconds: float) -> Answer:
         told = json.loads(output)
         return Answer(told["values"], told["problem"], seconds)
     except (ValueError, LookupError, TypeError):
-        return Answer({}, f"its process ended by {_cause(code)}{_last_words(errors)}", seconds)
+        return Answer({}, f"its process ended by {ended_by(code)}{_last_words(errors)}", seconds)
 
 
 def _last_words(errors: bytes) -> str:
     lines = errors.decode("utf-8", "replace").strip().splitlines()
     return f" ({lines[-1].strip()})" if lines else ""
-
-
-def _cause(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
 
 
 def driver() -> dict[str, Any]:
@@ -150,8 +142,6 @@ def main() -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    from maskanim.errors import MaskanimError
-
     lines = str(error).strip().splitlines() or [""]
     if isinstance(error, MaskanimError):
         return lines[-1]

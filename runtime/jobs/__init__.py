@@ -1,6 +1,6 @@
 """Rendering whole pairs, one or many: any input, exact times, and nothing lost."""
 
-from maskanim.runtime.jobs.batch import Summary, render_all
+from maskanim.runtime.jobs.batch import RenderOne, Summary, render_all, render_unless_there
 from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.jobs.pairs import Pair, Places, cross, read_pairs, several, single
 from maskanim.runtime.jobs.render import Inputs, Rendered, open_inputs, render
@@ -13,6 +13,7 @@ __all__ = [
     "Job",
     "Pair",
     "Places",
+    "RenderOne",
     "RenderSettings",
     "Rendered",
     "Summary",
@@ -21,6 +22,7 @@ __all__ = [
     "read_pairs",
     "render",
     "render_all",
+    "render_unless_there",
     "several",
     "single",
 ]

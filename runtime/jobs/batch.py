@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,15 @@ from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs.interrupts import Interrupts
-from maskanim.runtime.jobs.render import Rendered, fingerprint, open_inputs, render
+from maskanim.runtime.jobs.render import Rendered, fingerprint, render
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import SILENT
 
 LOG = logging.getLogger(__name__)
 RECORD = ".maskanim.json"
+
+# Renders a job; None if its output is there already.
+RenderOne = Callable[[Job], Rendered | None]
 
 
 @dataclass
@@ -44,75 +47,72 @@ class Summary:
         return lines + [f"failed: {job.output.name}: {error}" for job, error in self.failed]
 
 
-class Record:
-    """Which outputs of a folder were rendered from what: a hidden file in the folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / RECORD
-        try:
-            found = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        self._marks: dict[str, str] = found if isinstance(found, dict) else {}
-
-    def has(self, job: Job, mark: str) -> bool:
-        """Whether a job's output is there, rendered from what `mark` stands for."""
-        return job.output.exists() and self._marks.get(job.output.name) == mark
-
-    def add(self, job: Job, mark: str) -> None:
-        """Remember a finished output."""
-        self._marks[job.output.name] = mark
-        write_text(self._path, json.dumps(self._marks, indent=1, sort_keys=True) + "\n")
-
-
-def render_all(
-    animator: Animator,
-    jobs: Sequence[Job],
-    settings: RenderSettings,
-    interrupts: Interrupts,
-    progress: Progress = SILENT,
-) -> Summary:
+def render_all(jobs: Sequence[Job], render_one: RenderOne, interrupts: Interrupts) -> Summary:
     """Render job after job.
 
     Args:
-        animator: stays open.
-        jobs: their outputs are in one folder, which is made where it is missing.
-        settings: of all of them.
+        jobs: their folders are made where they are missing.
+        render_one: `render_unless_there` with all but the job, or a `RenderProcess`.
         interrupts: is asked before each job.
-        progress: as for `render`, for each job anew.
 
     Raises:
-        MaskanimError: the folder cannot be made.
+        MaskanimError: a folder cannot be made.
     """
     summary = Summary()
-    record = _prepared(jobs)
+    for job in jobs:
+        _make_folders(job)
     for number, job in enumerate(jobs, 1):
         if interrupts.asked:
             summary.left.append(job)
             continue
         try:
-            mark = fingerprint(animator, job, settings)
-            if record.has(job, mark):
-                summary.there.append(job)
-                continue
-            done = render(animator, job, settings, open_inputs(job, settings), progress, interrupts)
-            record.add(job, mark)
+            done = render_one(job)
         except MaskanimError as error:
             summary.failed.append((job, error))
             LOG.warning("%d of %d, failed: %s: %s", number, len(jobs), job.output.name, error)
+            continue
+        if done is None:
+            summary.there.append(job)
         else:
             summary.rendered.append(done)
             LOG.info("%d of %d: %s, %d frames, %.1f frames/s", number, len(jobs), job.output, done.frames, done.rate)
     return summary
 
 
-def _prepared(jobs: Sequence[Job]) -> Record:
-    """The folders of the jobs, made; the record of the first."""
-    for job in jobs:
-        extras = (job.extras.motion, job.extras.masks, job.extras.preview)
-        for path in (job.output, *filter(None, extras)):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise MaskanimError(str(path.parent), f"cannot be made ({error.strerror})", "a folder") from error
-    return Record(jobs[0].output.parent)
+def render_unless_there(
+    animator: Animator,
+    settings: RenderSettings,
+    job: Job,
+    progress: Progress = SILENT,
+    interrupts: Interrupts | None = None,
+) -> Rendered | None:
+    """Render a job, unless its folder's record says that the same files were rendered with the same settings.
+
+    Raises:
+        MaskanimError: as `render`.
+    """
+    record, mark = job.output.parent / RECORD, fingerprint(animator, job, settings)
+    if job.output.exists() and _marks(record).get(job.output.name) == mark:
+        return None
+    done = render(animator, job, settings, None, progress, interrupts)
+    marks = _marks(record) | {job.output.name: mark}
+    write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+    return done
+
+
+def _marks(record: Path) -> dict[str, str]:
+    """Which outputs of a folder were rendered from what."""
+    try:
+        found = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _make_folders(job: Job) -> None:
+    extras = (job.extras.motion, job.extras.masks, job.extras.preview)
+    for path in (job.output, *filter(None, extras)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MaskanimError(str(path.parent), f"cannot be made ({error.strerror})", "a folder") from error

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,8 @@ from maskanim.bundle import Bundle
 from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
 from maskanim.runtime.cli import app
-from maskanim.runtime.jobs import Interrupts, Job, RenderSettings, render_all
+from maskanim.runtime.jobs import Interrupts, Job, RenderSettings, render_all, render_unless_there
+from maskanim.video import open_clip
 
 PLAIN = RenderSettings(provenance=False)
 
@@ -79,6 +85,62 @@ def test_an_interrupt_finishes_the_file_and_leaves_the_rest(
                 interrupts(signal.SIGINT, None)
 
     with Animator.open(tiny_bundle, "ort") as animator:
-        summary = render_all(animator, jobs, PLAIN, interrupts, Interrupting())
+        render_one = partial(render_unless_there, animator, PLAIN, progress=Interrupting(), interrupts=interrupts)
+        summary = render_all(jobs, render_one, interrupts)
     assert [done.output.name for done in summary.rendered] == ["a.mp4"] and summary.left == jobs[1:]
     assert "2 not begun" in summary.lines()[0] and "finishing this file" in caplog.messages[0]
+
+
+# Opening a certain file ends the process, as a library's heap corruption does.
+CRASHING = """
+import os, sys
+def crash(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("crash.png"):
+        os.abort()
+sys.addaudithook(crash)
+"""
+COMMAND = [sys.executable, "-c", "from maskanim.runtime.cli import main; main()"]
+
+
+def test_a_job_that_crashes_natively_costs_one_job(twenty: Path, tmp_path: Path, tiny_bundle: Bundle) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)
+    shutil.move(tmp_path / "s7.png", tmp_path / "crash.png")
+    twenty.write_text(twenty.read_text("utf-8").replace("s7.png", "crash.png"), "utf-8")
+    values = ["--pairs", twenty, "-o", "out", "--model", tiny_bundle.path, "--engine", "ort", "--no-provenance"]
+    done = subprocess.run(
+        [*COMMAND, *map(str, values)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    summary, first, second, third = done.stdout.splitlines()[-4:]
+    assert summary == "17 rendered, 0 there already, 3 failed" and "s3-d3.mp4" in first and "s11-d11.mp4" in third
+    assert second == (
+        "failed: crash-d7.mp4: crash-d7.mp4: the process that rendered it ended by signal SIGABRT; "
+        "expected a render without a crash."
+    )
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 17
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM between processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_finishes_the_file_under_way(
+    number: signal.Signals, tmp_path: Path, picture: Path, long_clip: Path, tiny_bundle: Bundle
+) -> None:
+    values = ["--source", picture, "--source", shutil.copy(picture, tmp_path / "b.png"), "--driving", long_clip]
+    values += ["-o", "out", "--model", tiny_bundle.path, "--engine", "ort", "--no-provenance"]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, values)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "out").glob(".*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    told, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "1 rendered, 0 there already, 0 failed, 1 not begun" in told, told + errors
+    assert "finishing this file" in errors and len(list((tmp_path / "out").glob("*.mp4"))) == 1
+    with open_clip(tmp_path / "out" / "picture-long.mp4") as clip:
+        assert sum(1 for _ in clip) == 600
