@@ -199,7 +199,7 @@ def _render(job: Job, settings: RenderSettings, opening: Opening) -> None:
 def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> None:
     from maskanim.runtime.jobs import Interrupts, render_all, render_unless_there
     from maskanim.runtime.jobs.process import ForwardingInterrupts, RenderProcess
-    from maskanim.video.feeds import STANDARD_INPUT
+    from maskanim.video.read import STANDARD_INPUT
 
     with ExitStack() as opened:
         bar = opened.enter_context(ProgressBar("frame"))
