@@ -126,8 +126,9 @@ def latency(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeat for several; also 'torch-eager', 'torch-bf16', 'torch-fp16' and 'torch-compile', the "
-            "baselines. Without it, the engines that work here and torch-eager."
+            help="Repeat for several; also PyTorch: the baselines 'torch-eager', 'torch-fp32', 'torch-bf16', "
+            "'torch-fp16', 'torch-compile', and on a GPU inside our pipeline 'torch-graph', 'torch-graph-plain', "
+            "'torch-no-graph', 'torch-graph-compile'. Without it, the engines that work here and torch-eager."
         ),
     ] = None,
     batch: Annotated[str, typer.Option(help="Frames that go through the networks together; '1,8' for both.")] = "1",
@@ -150,7 +151,7 @@ def latency(
     check_outputs(json_file, plot=plot)
 
     from maskanim.benchmarks.latency.measure import Plan, measure
-    from maskanim.benchmarks.latency.table import print_report
+    from maskanim.benchmarks.latency.tables import print_report
     from maskanim.models import choose
     from maskanim.progress import ProgressBar
     from maskanim.runtime.backends import RunOptions
@@ -160,7 +161,7 @@ def latency(
     bundle, why = choose(model)
     typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")
     with ProgressBar("step") as bar:
-        report = measure(bundle, plan, lambda phase, done, total: bar.update(done, total, phase))
+        report = measure(bundle, plan, bar)
     print_report(report)
     if json_file:
         records.write_report(json_file, report)
@@ -182,7 +183,7 @@ def compare(
     """Say what changed between two latency runs, and whether it is beyond the noise inside them."""
     from maskanim.benchmarks.latency.compare import compare as compare_reports
     from maskanim.benchmarks.latency.records import read_report
-    from maskanim.benchmarks.latency.table import print_comparison
+    from maskanim.benchmarks.latency.tables import print_comparison
 
     comparison = compare_reports(read_report(before), read_report(after))
     print_comparison(comparison)

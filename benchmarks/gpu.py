@@ -1,6 +1,7 @@
 """The GPU benchmark: every step in a process of its own, with its own time limit and its own JSON file.
 
-A step that fails, crashes or hangs costs nothing but itself: what it had found by then is in its file.
+A step that fails, crashes or hangs costs nothing but itself: what it had found by then is in its file. What is timed
+and how is that of `maskanim-bench latency`.
 """
 
 from __future__ import annotations
@@ -11,24 +12,186 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from maskanim.benchmarks.gpu_record import DRY, REAL, Record, Setup
-from maskanim.benchmarks.gpu_stages import measure_stages
-from maskanim.benchmarks.gpu_steps import measure_compiled, measure_engines, measure_latency, read_machine, run_tests
+from maskanim import atomic
+from maskanim.benchmarks.gpu_stages import kernel_times, network_times
+from maskanim.benchmarks.latency.conditions import conditions
+from maskanim.benchmarks.latency.measure import Plan, measure
+from maskanim.benchmarks.latency.records import LatencyReport
+from maskanim.benchmarks.tables import Table
+from maskanim.bundle import Bundle
+from maskanim.runtime.backends import BACKENDS
+from maskanim.spec import FULL, LITE, ModelSpec, Widths
 
 SUMMARY = "summary.json"
 BUDGET = 570.0  # seconds for all steps
 MARGIN = 5.0  # seconds kept for writing the summary
 LOG_TAIL = 4000  # characters
+EAGER = ("torch-eager", "torch-fp32", "torch-fp16")
+GRAPHS = ("torch-graph-plain", "torch-graph", "torch-no-graph")
+COMPILED = ("torch-compile", "torch-graph-compile")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Setup(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        dry: tiny networks on the processor.
+        models: what is measured, by name.
+        batches: frames that go through the networks together.
+        calls: timed calls of each subject.
+        tests: the folder of the GPU tests.
+    """
+
+    dry: bool
+    models: Mapping[str, ModelSpec]
+    batches: tuple[int, ...]
+    calls: int
+    tests: Path | None = None
+
+
+REAL = Setup(False, {"full": ModelSpec(widths=FULL), "lite": ModelSpec(widths=LITE)}, (1, 8), 200)
+DRY = Setup(True, {"tiny": ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))}, (1, 2), 4)
+
+
+class Record:
+    """What a step finds, in a JSON file that is written anew with each finding."""
+
+    def __init__(self, path: Path, dry: bool) -> None:
+        self.path, self.began = path, monotonic()
+        self.values: dict[str, Any] = {"step": path.stem, "format_version": 2, "dry": dry, "finished": False}
+        self.set(errors=[], times=[])
+
+    def set(self, **findings: Any) -> None:
+        """Keep findings."""
+        self.values |= findings | {"seconds": round(monotonic() - self.began, 2)}
+        atomic.write_text(self.path, json.dumps(self.values, indent=1) + "\n")
+
+    def add(self, key: str, finding: Any) -> None:
+        """Append to a list."""
+        self.set(**{key: [*self.values.get(key, []), finding]})
+
+    @contextmanager
+    def isolating(self, what: str) -> Iterator[None]:
+        """An error inside is kept, and what comes after goes on."""
+        try:
+            yield
+        except Exception as error:
+            self.add("errors", {"what": what, "error": f"{type(error).__name__}: {error}"[:2000]})
+
+    def measure(self, name: str, model: Bundle | ModelSpec, setup: Setup, subjects: Sequence[str], batch: int) -> None:
+        """Time subjects in turns. What does not open or run is an error of the record."""
+        plan = Plan(tuple(subjects), (batch,), setup.calls * batch, repeats=0, lenient=True)
+        with self.isolating(f"{name}, batch {batch}"):
+            report = measure(model, plan)
+            self.add("reports", report.model_dump(mode="json"))
+            for row in _rows(name, report):
+                self.add("times", row)
+            for subject, why in report.left_out.items():
+                self.add("errors", {"what": f"{name}, {subject}", "error": why})
+
+
+def _rows(name: str, report: LatencyReport) -> Iterator[dict[str, Any]]:
+    for each in report.measured:
+        timing = each.model_only
+        quantiles = {"p50": timing.p50, "p90": timing.p90, "p95": timing.p95, "p99": timing.p99}
+        yield {
+            "networks": name,
+            "batch": each.batch,
+            "what": each.engine,
+            "detail": each.detail,
+            "ms_per_frame": {q: round(ms / each.batch, 4) for q, ms in quantiles.items()},
+            "frames_per_second_in_flight": timing.streamed_frames_per_second,
+            "calls": sum(map(len, timing.rounds)),
+            "sm_mhz": each.sm_mhz,
+        }
+
+
+def read_machine(record: Record, setup: Setup) -> None:
+    """What the doctor and nvidia-smi say."""
+    from maskanim.runtime.doctor.examination import examine
+
+    record.set(doctor=json.loads(examine("demo", patience=30).as_json()))
+    with record.isolating("nvidia-smi"):
+        shown = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=20, check=True).stdout
+        record.set(nvidia_smi=shown.splitlines())
+
+
+def run_tests(record: Record, setup: Setup) -> None:
+    """The GPU tests. Where a GPU is promised, a test that finds none fails.
+
+    Raises:
+        RuntimeError: a test failed, or, but for a dry run, none ran.
+    """
+    if setup.tests is None:
+        raise RuntimeError("no folder of tests was given")
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        options = [f"--confcutdir={setup.tests}", f"--junitxml={report}", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", str(setup.tests), *options]
+        environment = os.environ | ({} if setup.dry else {"MASKANIM_NEEDS_GPU": "1"})
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        record.set(output=ran.stdout.splitlines()[-60:] + ran.stderr.splitlines()[-20:])
+        suite = next(ElementTree.parse(report).iter("testsuite"))
+    counts = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
+    counts["passed"] = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+    record.set(counts=counts)
+    if ran.returncode or not (counts["passed"] or setup.dry):
+        raise RuntimeError(f"the GPU tests: {counts}")
+
+
+def measure_latency(record: Record, setup: Setup) -> None:
+    """Eager PyTorch as released, in FP16, and the captured pipeline with PyTorch's networks, lowered and not."""
+    for name, spec in setup.models.items():
+        for batch in setup.batches:
+            record.measure(name, spec, setup, (*EAGER, *GRAPHS), batch)
+
+
+def measure_stages(record: Record, setup: Setup) -> None:
+    """Each kernel, and each network by PyTorch in FP16, as it was trained and lowered."""
+    for batch in setup.batches:
+        with record.isolating(f"kernels, batch {batch}"):
+            for row in kernel_times(batch):
+                record.add("stages", row)
+        for name, spec in setup.models.items():
+            with record.isolating(f"networks {name}, batch {batch}"):
+                for row in network_times(spec, batch):
+                    record.add("stages", {"networks": name} | row)
+
+
+def measure_engines(record: Record, setup: Setup) -> None:
+    """Every engine of the runtime on the embedded demo, and those on a GPU that work on random networks, too."""
+    from maskanim.benchmarks.random_bundle import random_bundle
+    from maskanim.models import demo_bundle
+
+    record.measure("demo", demo_bundle(), setup, tuple(BACKENDS), 1)
+    worked = {row["what"] for row in record.values["times"]}
+    wanted = [name for name, backend in BACKENDS.items() if name in worked and (setup.dry or backend.gpu)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, spec in setup.models.items() if wanted else ():
+            with record.isolating(f"a bundle of random networks, {name}"):
+                record.measure(name, random_bundle(Path(folder) / name, spec), setup, wanted, 1)
+
+
+def measure_compiled(record: Record, setup: Setup) -> None:
+    """The lowered FP16 networks through torch.compile: with the graphs that it makes itself, and captured by us.
+
+    Each beside the captured networks that are not compiled, and for itself: compiling may never end.
+    """
+    for batch in setup.batches:
+        for name, spec in setup.models.items():
+            for subject in COMPILED:
+                record.measure(name, spec, setup, ("torch-graph", subject), batch)
 
 
 class Step(NamedTuple):
@@ -62,16 +225,19 @@ def run(
         run_step(step, folder, (DRY if dry else REAL)._replace(tests=tests))
         return
     summary = run_all(folder, budget, [*(["--dry"] if dry else []), *(["--tests", str(tests)] if tests else [])])
-    typer.echo("\n".join(table(summary)))
+    table, lines = shown(summary)
+    table.show()
+    typer.echo("\n".join(lines))
     if any(result["status"] != "finished" for result in summary["steps"].values()):
         raise typer.Exit(1)
 
 
 def run_step(name: str, folder: Path, setup: Setup) -> None:
     """Run one step in this process; its file tells what it found, also when it raises."""
-    record = Record(folder / f"{name}.json", name, setup.dry)
+    record = Record(folder / f"{name}.json", setup.dry)
+    record.set(conditions=conditions().model_dump(mode="json"))
     STEPS[name].run(record, setup)
-    record.finish()
+    record.set(finished=True)
 
 
 def run_all(folder: Path, budget: float, options: list[str]) -> dict[str, Any]:
@@ -85,14 +251,14 @@ def run_all(folder: Path, budget: float, options: list[str]) -> dict[str, Any]:
     summary: dict[str, Any] = {"steps": {}, "times": []}
     for name, step in STEPS.items():
         typer.echo(f"{name} ...", err=True)
-        (folder / f"{name}.json").unlink(missing_ok=True)
-        seconds = min(step.seconds, end - monotonic() - MARGIN)
-        summary["steps"][name] = result = _run_apart(name, folder, options, seconds)
-        found = _read(folder / f"{name}.json")
-        result["errors"] = found.get("errors", [])
+        file = folder / f"{name}.json"
+        file.unlink(missing_ok=True)
+        result = _run_apart(name, folder, options, min(step.seconds, end - monotonic() - MARGIN))
+        found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        summary["steps"][name] = result | {"errors": found.get("errors", [])}
         summary["conditions"] = found.get("conditions") or summary.get("conditions")
         summary["times"] += found.get("times", [])
-        _write(folder / SUMMARY, summary)
+        atomic.write_text(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
         typer.echo(f"{name}: {result['status']} after {result['seconds']} s", err=True)
     return summary
 
@@ -103,49 +269,37 @@ def _run_apart(name: str, folder: Path, options: list[str], seconds: float) -> d
     command = [sys.executable, "-m", "maskanim.benchmarks.gpu", str(folder), "--step", name, *options]
     began = monotonic()
     with tempfile.TemporaryFile() as log:
+        environment = os.environ | (
+            {"TORCHDYNAMO_DISABLE": "1"} if "--dry" in options else {}
+        )  # compiling takes minutes
         # A session of its own, so that compilers which it has started end with it.
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
         try:
             code = child.wait(seconds)
             status = "finished" if code == 0 else f"failed with exit code {code}"
         except subprocess.TimeoutExpired:
             status = f"stopped after {seconds:.0f} s"
         finally:
-            _end_group(child)
+            with suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         log.seek(0)
         tail = log.read().decode("utf-8", "replace")[-LOG_TAIL:]
     return {"status": status, "seconds": round(monotonic() - began, 1), "log": tail}
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):  # all of it has ended
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return found
-    except (OSError, ValueError):
-        return {}
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-
-
-def table(summary: dict[str, Any]) -> list[str]:
-    """The measured times as lines, in milliseconds a frame, and what failed."""
-    lines = [f"{'networks':<9} {'batch':>5}  {'what':<34} {'p50':>9} {'p90':>9} {'p99':>9}   ms a frame"]
-    for row in summary["times"]:
-        figures = " ".join(f"{row['ms_per_frame'][q]:9.3f}" for q in ("p50", "p90", "p99"))
-        lines.append(f"{row['networks']:<9} {row['batch']:>5}  {row['what']:<34} {figures}")
+def shown(summary: dict[str, Any]) -> tuple[Table, list[str]]:
+    """The measured times, in milliseconds a frame, and what failed."""
+    rows = [
+        (row["what"], row["networks"], str(row["batch"]), *(f"{ms:.3f}" for ms in row["ms_per_frame"].values()))
+        for row in summary["times"]
+    ]
+    lines = []
     for name, result in summary["steps"].items():
         if result["status"] != "finished":
             lines.append(f"{name}: {result['status']}: {' '.join(result['log'].split()[-40:])}")
         lines += [f"{name}: {error['what']}: {error['error']}" for error in result["errors"]]
-    return lines
+    return Table("ms a frame", ("", "networks", "batch", "p50", "p90", "p95", "p99"), rows), lines
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Tests and measures maskanim on a GPU, in less than ten minutes: benchmarks/gpu.sh DIR [--dry]
+# Tests and measures maskanim on a GPU, in less than ten minutes: benchmarks/gpu.sh DIR [--dry] [--budget S]
 #
-# DIR gets one JSON file for each step and summary.json. Nothing has to be installed but Python with PyTorch, NumPy,
-# OpenCV, pydantic, typer and pytest; what is missing there may lie as wheels in the folder wheels/ of the checkout.
+# DIR gets one JSON file for each step and summary.json. S: seconds for all of it. Nothing has to be installed but Python
+# with PyTorch, NumPy, OpenCV, pydantic, typer and pytest; what is missing there may lie as wheels in the folder wheels/
+# of the checkout.
 # --dry runs every step with tiny networks on the processor. PYTHON names the interpreter.
 set -euo pipefail
 
-[[ $# -ge 1 && $1 != -* ]] || { sed -n '2,6s/^# \?//p' "$0" >&2; exit 2; }
+[[ $# -ge 1 && $1 != -* ]] || { sed -n '2,7s/^# \?//p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
 results=$(cd "$1" && pwd)

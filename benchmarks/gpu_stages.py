@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from maskanim.benchmarks.gpu_record import Record, Setup
+from maskanim.runtime.cuda import device as devices
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.device import Device, Stream
 from maskanim.runtime.cuda.kernels import KERNELS, Kernel
-from maskanim.spec import IMAGE_SIZE, NETWORKS, TensorSpec
+from maskanim.spec import IMAGE_SIZE, NETWORKS, ModelSpec, TensorSpec
 
 REPEATS = 20  # runs of a stage in one graph
-METHOD = f"median over replays of a graph that holds the stage {REPEATS} times, divided by that; the batch's own time"
+REPLAYS = 20  # of the graph; the median counts
 LARGEST = 3 * IMAGE_SIZE**2  # elements of the largest array that a kernel sees
 RNG = np.random.default_rng(0)
 
 
-def measure_stages(record: Record, setup: Setup) -> None:
-    """Each kernel, and each network by PyTorch in FP16, as it was trained and lowered."""
-    from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks
-
-    record.set("method", METHOD)
-    with record.isolating("stages"), ExitStack() as stack:
-        device = stack.enter_context(setup.open_device())
-        stream = stack.enter_context(device.stream())
-        for batch in setup.batches:
-            for kernel in KERNELS.values():
-                with record.isolating(f"{kernel.name}, batch {batch}"):
-                    seconds = _kernel_seconds(device, stream, kernel, batch, setup.rounds)
-                    record.add("stages", {"stage": kernel.name, "batch": batch, "ms": 1000 * seconds})
-        for name, spec in setup.models.items():
-            networks = random_networks(spec)
-            for form, modules in {
-                "as trained": plain_networks(networks),
-                "lowered": lowered_networks(networks),
-            }.items():
-                loaded = setup.networks(modules)
-                for batch in setup.batches:
-                    for network in loaded.values():
-                        what = {"networks": name, "form": form, "stage": network.spec.name, "batch": batch}
-                        with record.isolating(str(what)):
-                            seconds = _network_seconds(device, stream, network, batch, setup.rounds)
-                            record.add("stages", what | {"ms": 1000 * seconds})
-
-
-def _kernel_seconds(device: Device, stream: Stream, kernel: Kernel, batch: int, rounds: int) -> float:
-    with ExitStack() as stack:
-        image = _image_type(kernel.name)
-        addresses = [_filled(device, stream, stack, (batch, LARGEST), image) for _ in range(2)]
-        values: tuple[float, ...] = tuple(addresses)
-        if kernel.name.startswith("preprocess"):
-            row = 3 * IMAGE_SIZE
-            values = addresses[0], row * IMAGE_SIZE, row, IMAGE_SIZE, addresses[1]
-        elif kernel.name == "perturb_fixed":
-            values = (*addresses, 0.4)
+def kernel_times(batch: int) -> Iterator[dict[str, Any]]:
+    """Milliseconds of each kernel for a batch."""
+    with devices.open_device() as device, device.stream() as stream:
         module = device.kernels()
-        return _seconds(device, stream, lambda: module.launch(kernel, batch, stream, *values), rounds)
+        for kernel in KERNELS.values():
+            with ExitStack() as stack:
+                values = _kernel_arguments(device, stream, stack, kernel, batch)
+                seconds = _seconds(device, stream, lambda: module.launch(kernel, batch, stream, *values))  # noqa: B023
+            yield {"stage": kernel.name, "batch": batch, "ms": 1000 * seconds}
 
 
-def _image_type(kernel: str) -> np.dtype[Any]:
-    return np.dtype(np.float16 if kernel.endswith("_half") else np.float32)
+def _kernel_arguments(
+    device: Device, stream: Stream, stack: ExitStack, kernel: Kernel, batch: int
+) -> tuple[float, ...]:
+    image: np.dtype[Any] = np.dtype(np.float16 if kernel.name.endswith("_half") else np.float32)
+    source, target = (_filled(device, stream, stack, (batch, LARGEST), image) for _ in range(2))
+    if kernel.name.startswith("preprocess"):
+        row = 3 * IMAGE_SIZE
+        return source, row * IMAGE_SIZE, row, IMAGE_SIZE, target
+    return (source, target, 0.4) if kernel.name == "perturb_fixed" else (source, target)
 
 
-def _network_seconds(device: Device, stream: Stream, network: Any, batch: int, rounds: int) -> float:
+def network_times(spec: ModelSpec, batch: int) -> Iterator[dict[str, Any]]:
+    """Milliseconds of each network for a batch, by PyTorch, as it was trained and lowered."""
+    from maskanim.benchmarks.latency.torch_runner import device as torch_device
+    from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks, torch_networks
+
+    networks, on = random_networks(spec), torch_device().type
+    forms = {"as trained": plain_networks(networks), "lowered": lowered_networks(networks)}
+    with devices.open_device() as device, device.stream() as stream:
+        for form, modules in forms.items():
+            for network in torch_networks(modules, half=on == "cuda", device_type=on).values():
+                ms = 1000 * _network_seconds(device, stream, network, batch)
+                yield {"form": form, "stage": network.spec.name, "batch": batch, "ms": ms}
+
+
+def _network_seconds(device: Device, stream: Stream, network: Any, batch: int) -> float:
     with ExitStack() as stack:
         spec = NETWORKS[network.spec.name]
 
@@ -77,7 +67,7 @@ def _network_seconds(device: Device, stream: Stream, network: Any, batch: int, r
 
         inputs, output = {tensor.name: array(tensor) for tensor in spec.inputs}, array(spec.output)
         session = stack.enter_context(network.session(batch, stream))
-        return _seconds(device, stream, lambda: session.enqueue(inputs, output), rounds)
+        return _seconds(device, stream, lambda: session.enqueue(inputs, output))
 
 
 def _filled(device: Device, stream: Stream, stack: ExitStack, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
@@ -89,7 +79,7 @@ def _filled(device: Device, stream: Stream, stack: ExitStack, shape: tuple[int, 
     return memory.address
 
 
-def _seconds(device: Device, stream: Stream, work: Callable[[], object], rounds: int) -> float:
+def _seconds(device: Device, stream: Stream, work: Callable[[], object]) -> float:
     """Of one run; the median over replays."""
     work()  # the run that networks need before they can be captured
     stream.synchronize()
@@ -100,7 +90,7 @@ def _seconds(device: Device, stream: Stream, work: Callable[[], object], rounds:
 
     spent = []
     with device.capture(stream, repeated) as graph:
-        for _ in range(rounds + 1):
+        for _ in range(REPLAYS + 1):
             began = perf_counter()
             graph.launch(stream)
             stream.synchronize()

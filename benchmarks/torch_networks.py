@@ -1,13 +1,10 @@
-"""The networks in PyTorch, as sessions of the pipeline on a GPU and as the eager pipeline they are compared with.
-
-The pipeline is made for TensorRT engines; where none is installed PyTorch takes their place, and it is the baseline.
-"""
+"""The networks in PyTorch, as sessions of the pipeline on a GPU: where no TensorRT is installed they take its place."""
 
 from __future__ import annotations
 
 import copy
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,14 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskanim import ops, pipeline
 from maskanim.export.lowering import lower
-from maskanim.networks import Networks, TorchOps
-from maskanim.ops import Array, Frame
+from maskanim.networks import Networks
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.device import Stream
 from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
-from maskanim.spec import NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName, NetworkSpec, Perturbation
+from maskanim.spec import NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName, NetworkSpec
 
 RGB = 3  # channels of an image; a mask has one
 
@@ -77,14 +72,14 @@ class TorchNetwork(DeviceNetwork):
         *,
         half: bool,
         device_type: str = "cuda",
-        compile: Compile = lambda module: module,
+        compile: Compile | None = None,
     ) -> None:
         tensors = (*spec.inputs, spec.output)
         dtypes = {tensor.name: HALF if half and tensor.channels == RGB else FLOAT for tensor in tensors}
         super().__init__(spec, dtypes, max_batch=None)
         self.dtype, self.device_type = torch.float16 if half else torch.float32, device_type
         converted: Any = module.to(device_type, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.run: Callable[..., Tensor] | None = compile(converted)
+        self.run: Callable[..., Tensor] | None = compile(converted) if compile else converted
 
     def _session(self, batch: int, stream: Stream) -> TorchSession:
         return TorchSession(self, batch, stream)
@@ -158,95 +153,10 @@ def torch_networks(
     *,
     half: bool,
     device_type: str = "cuda",
-    compile: Compile = lambda module: module,
+    compile: Compile | None = None,
 ) -> dict[NetworkName, DeviceNetwork]:
     """All four as `TorchNetwork`; its arguments."""
     return {
         name: TorchNetwork(NETWORKS[name], module, half=half, device_type=device_type, compile=compile)
         for name, module in modules.items()
     }
-
-
-class EagerNets:
-    """`pipeline.Nets` over tensors of any floating type, which are converted to the networks' own."""
-
-    def __init__(self, networks: Mapping[NetworkName, Callable[..., Tensor]], dtype: torch.dtype) -> None:
-        self.networks, self.dtype = networks, dtype
-
-    def m(self, image: Tensor, /) -> Tensor:
-        return self._run("m", image)
-
-    def r(self, source_small: Tensor, source_mask: Tensor, perturbed_mask: Tensor, /) -> Tensor:
-        return self._run("r", source_small, source_mask, perturbed_mask)
-
-    def l(self, source_small: Tensor, source_mask: Tensor, refined_mask: Tensor, /) -> Tensor:  # noqa: E743 - the paper's name
-        return self._run("l", source_small, source_mask, refined_mask)
-
-    def h(self, source: Tensor, source_mask_up: Tensor, refined_mask_up: Tensor, coarse: Tensor, /) -> Tensor:
-        return self._run("h", source, source_mask_up, refined_mask_up, coarse)
-
-    def _run(self, name: NetworkName, *values: Tensor) -> Tensor:
-        batch = len(values[-1])  # the driver's; the source has a batch of one
-        expanded = (value.to(self.dtype).expand(batch, *value.shape[1:]) for value in values)
-        return self.networks[name](*expanded)
-
-
-class HostThreshold(TorchOps):
-    """The released code's way: each mask goes to the host, through NumPy, and back."""
-
-    def perturb(self, mask: Tensor) -> Tensor:
-        return torch.from_numpy(ops.perturb(mask.float().cpu().numpy(), self.perturbation)).to(mask.device)
-
-
-class EagerPipeline:
-    """The pipeline in eager PyTorch, from pixels on the host to pixels on the host.
-
-    Args:
-        modules: of `networks`; a copy is not made.
-        half: FP16 and channels last, P_test on the GPU; else FP32 as the released code runs it, P_test on the host.
-        tf32: with FP32, whether cuDNN may round products to TF32, which is PyTorch's default.
-        compile: applied to each network; what it returns gives its result in memory of its own.
-    """
-
-    def __init__(
-        self,
-        modules: Mapping[NetworkName, nn.Module],
-        perturbation: Perturbation,
-        *,
-        half: bool,
-        tf32: bool = True,
-        device_type: str = "cuda",
-        compile: Compile = lambda module: module,
-    ) -> None:
-        self.dtype, self.device, self.half, self.tf32 = (
-            torch.float16 if half else torch.float32,
-            device_type,
-            half,
-            tf32,
-        )
-        layout = torch.channels_last if half else torch.contiguous_format
-        for module in modules.values():
-            module.to(device_type, self.dtype, memory_format=layout)  # type: ignore[call-overload]
-        self.nets = EagerNets({name: compile(module) for name, module in modules.items()}, self.dtype)
-        self.ops = (TorchOps if half else HostThreshold)(perturbation)
-        self._source: pipeline.Source[Tensor]
-
-    def use(self, frame: Frame) -> None:
-        """Encode the source, (256, 256, 3) uint8."""
-        with torch.inference_mode(), self._settings():
-            self._source = pipeline.encode_source(self.nets, self.ops, self._images([frame]))
-
-    def animate(self, frames: Sequence[Frame]) -> Array | Frame:
-        """(256, 256, 3) uint8 driving frames to (N, 256, 256, 3) uint8."""
-        with torch.inference_mode(), self._settings():
-            frame = pipeline.animate_frame(self.nets, self.ops, self._source, self._images(frames)).frame
-            pixels = (frame.float().clamp(0, 1) * 255).round().to(torch.uint8)
-            return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-    def _settings(self) -> Any:
-        return torch.backends.cudnn.flags(enabled=True, benchmark=self.half, allow_tf32=self.tf32)
-
-    def _images(self, frames: Sequence[Frame]) -> Tensor:
-        pixels = torch.from_numpy(np.stack(frames)).to(self.device)
-        images = pixels.permute(0, 3, 1, 2).to(self.dtype) / 255
-        return images if self.half else images.contiguous()

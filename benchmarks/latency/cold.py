@@ -1,21 +1,52 @@
-"""Cold starts: each in a fresh process, from its start to its first animated frame."""
+"""Cold starts: each in a fresh process, from its start to its first animated frame. That process runs this module."""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from maskanim.benchmarks.latency.first_frame import Task
-from maskanim.benchmarks.latency.material import Material
-from maskanim.benchmarks.latency.records import ColdStart, Start, median, rounded
-from maskanim.bundle import Bundle
-from maskanim.errors import MaskanimError
-from maskanim.runtime.backends import RunOptions
+FIRST_LINE = time.time()  # a clock that the processes share
+
+# What takes long to import is imported where it is timed.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maskanim.benchmarks.latency.material import Material
+    from maskanim.benchmarks.latency.records import ColdStart, Start
+    from maskanim.bundle import Bundle
+    from maskanim.runtime.backends import RunOptions
+    from maskanim.runtime.runner import Runner
+
+
+class Task(NamedTuple):
+    """What the process is to do.
+
+    Attributes:
+        began: `time.time` just before the process was started.
+        bundle: the model's folder.
+        engine: a subject's name.
+        options: batch, precision and CUDA binding, as in `backends.RunOptions`.
+        folder: of the material; the result goes there, too.
+        clip: whether the clip is animated after that, for the memory it takes.
+    """
+
+    began: float
+    bundle: str
+    engine: str
+    options: tuple[Any, ...]
+    folder: str
+    clip: bool
+
+    @property
+    def result(self) -> Path:
+        """JSON: seconds of each part and, with a clip, the memory; or the arguments of a MaskanimError."""
+        return Path(self.folder) / "start.json"
 
 
 class Started(NamedTuple):
@@ -32,28 +63,21 @@ def start(bundle: Bundle, engine: str, options: RunOptions, material: Material, 
     Raises:
         MaskanimError: the subject does not work; as it was raised there.
     """
-    result = material.pictures.with_name("start.json")
-    result.unlink(missing_ok=True)
-    task = Task(
-        began=time.time(),
-        bundle=str(bundle.path.resolve()),
-        engine=engine,
-        options=(options.batch, options.precision, options.cuda_binding),
-        pictures=str(material.pictures),
-        clip=str(material.clip) if clip else "",
-        result=str(result),
-    )
-    command = [sys.executable, "-m", "maskanim.benchmarks.latency.first_frame", json.dumps(task)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    return _started(engine, result, ended)
+    task = Task(time.time(), str(bundle.path.resolve()), engine, tuple(options), str(material.folder), clip)
+    task.result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "maskanim.benchmarks.latency.cold", json.dumps(task)]
+    return _started(task, subprocess.run(command, capture_output=True, text=True, check=False))
 
 
-def _started(engine: str, result: Path, ended: subprocess.CompletedProcess[str]) -> Started:
-    if ended.returncode or not result.is_file():
+def _started(task: Task, ended: subprocess.CompletedProcess[str]) -> Started:
+    from maskanim.benchmarks.latency.records import Start, rounded
+    from maskanim.errors import MaskanimError
+
+    if ended.returncode or not task.result.is_file():
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         received = f"its process ended with code {ended.returncode} ({last})"
-        raise MaskanimError(f"engine {engine}, cold start", received, "an animated frame")
-    values = json.loads(result.read_text("utf-8"))
+        raise MaskanimError(f"engine {task.engine}, cold start", received, "an animated frame")
+    values = json.loads(task.result.read_text("utf-8"))
     if "error" in values:
         raise MaskanimError(*values["error"])
     parts = {name: value if name == "built" else rounded(value) for name, value in values["start"].items()}
@@ -62,11 +86,104 @@ def _started(engine: str, result: Path, ended: subprocess.CompletedProcess[str])
 
 def cold_start(started: Sequence[Started]) -> ColdStart:
     """All starts of a subject as one record."""
-    last = started[-1]
-    cold = ColdStart(
-        starts=tuple(each.start for each in started),
-        seconds=0.0,
-        peak_memory=last.peak_memory,
-        device_memory=last.device_memory,
-    )
+    from maskanim.benchmarks.latency.records import ColdStart, median
+
+    *_, last = started
+    starts = tuple(each.start for each in started)
+    cold = ColdStart(starts=starts, seconds=0.0, peak_memory=last.peak_memory, device_memory=last.device_memory)
     return cold.model_copy(update={"seconds": median([each.total for each in cold.usual])})
+
+
+def main(task: Task) -> None:
+    """Do it, and write the result."""
+    from maskanim.errors import MaskanimError
+
+    try:
+        result = _start(task)
+    except MaskanimError as error:
+        result = {"error": [error.subject, error.received, error.expected, error.next_step]}
+    task.result.write_text(json.dumps(result), "utf-8")
+
+
+def _start(task: Task) -> dict[str, Any]:
+    from maskanim.benchmarks.latency.subjects import import_library, open_subject
+    from maskanim.bundle import Bundle
+    from maskanim.runtime.backends import RunOptions
+
+    import_library(task.engine)
+    imported = time.time()
+    free, built = _device_memory_free(), _Lines()
+    began = time.time()
+    bundle = Bundle.open(Path(task.bundle))
+    runner, _ = open_subject(bundle, task.engine, RunOptions(*task.options))
+    loaded = time.time()
+    _animate_one(runner, task)
+    seconds = {
+        "interpreter": FIRST_LINE - task.began,
+        "imports": imported - FIRST_LINE,
+        "load": loaded - began,
+        "first_frame": time.time() - loaded,
+    }
+    memory = _memory_after_clip(bundle, runner, task, free) if task.clip else {}
+    runner.close()
+    return {"start": seconds | {"built": bool(built.lines)}, **memory}
+
+
+class _Lines(logging.Handler):
+    """What is logged of TensorRT from now on: that engines are being built."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+        logger = logging.getLogger("maskanim.trt")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def _animate_one(runner: Runner, task: Task) -> None:
+    import numpy as np
+
+    picture, driving = np.load(Path(task.folder) / "pictures.npy")
+    for result in runner.run(runner.encode_source(picture), [runner.prepare(driving)]):
+        result.finish()
+
+
+def _memory_after_clip(bundle: Bundle, runner: Runner, task: Task, before: int | None) -> dict[str, int | None]:
+    from maskanim.benchmarks.latency.measure import render_clip
+
+    render_clip(bundle, runner, Path(task.folder))
+    free = _device_memory_free()
+    taken = None if free is None or before is None else max(0, before - free)
+    return {"peak_memory": peak_memory(), "device_memory": taken}
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held, in bytes; None where the system does not tell."""
+    try:
+        # Linux counts into a process's ru_maxrss what its parent held when it was started; this starts anew.
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text("utf-8"), re.MULTILINE)
+        if found:
+            return 1024 * int(found[1])
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _device_memory_free() -> int | None:
+    """Bytes of the first GPU that no process holds."""
+    from maskanim.driver import read_driver
+
+    gpus = read_driver().gpus
+    return gpus[0].memory_free if gpus else None
+
+
+if __name__ == "__main__":
+    main(Task(*json.loads(sys.argv[1])))

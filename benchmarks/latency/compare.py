@@ -99,15 +99,16 @@ def figures(measured: Measured) -> Iterator[Figure]:
     yield Figure("p95", "ms", timing.p95, calls, 95.0)
     if timing.streamed_frames_per_second:
         yield Figure("streamed", "frames/s", timing.streamed_frames_per_second, _column(timing.streamed_rounds))
-    yield Figure("end to end", "frames/s", clips.frames_per_second, _column(clips.seconds))
-    yield Figure("start to first frame", "s", cold.seconds, _column([start.total for start in cold.usual]))
+    if clips:
+        yield Figure("end to end", "frames/s", clips.frames_per_second, _column(clips.seconds))
+    if cold:
+        yield Figure("start to first frame", "s", cold.seconds, _column([start.total for start in cold.usual]))
     yield Figure("source", "ms", float(np.median(measured.source_ms)), _column(measured.source_ms))
     if measured.stages:
         for stage, times in measured.stages.rounds.items():
             yield Figure(stage, "ms", measured.stages.medians[stage], _column(times))
-    for name, size in (("peak memory", cold.peak_memory), ("device memory", cold.device_memory)):
-        if size:
-            yield Figure(name, "MB", size / 1e6, None)
+    sizes = {"peak memory": cold.peak_memory, "device memory": cold.device_memory} if cold else {}
+    yield from (Figure(name, "MB", size / 1e6, None) for name, size in sizes.items() if size)
 
 
 def _column(values: Sequence[float]) -> NDArray[np.float64]:

@@ -87,6 +87,12 @@ def _gpu() -> Gpu | None:
     )
 
 
+def sm_clock() -> int | None:
+    """The GPU's clock now, in MHz; None where there is none or it does not tell."""
+    gpu = _gpu()
+    return gpu.clocks_mhz["sm"] if gpu and gpu.clocks_mhz else None
+
+
 def other_load() -> Callable[[], float | None]:
     """Start to watch; what is returned tells how many usable cores something else has kept busy since, on average."""
     began, others = monotonic(), _others()

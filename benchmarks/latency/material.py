@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 
 from maskanim.ops import Frame
 from maskanim.spec import IMAGE_SIZE
 from maskanim.train.puppets import FPS, Puppet
-from maskanim.video import write_picture
 
+PICTURE, CLIP, PICTURES = "source.png", "driving.mp4", "pictures.npy"
 KIND = "drawn puppets, H.264 256x256 in and out"
 
 
@@ -22,43 +20,42 @@ class Material(NamedTuple):
     """Attributes:
     source: a picture, (256, 256, 3) uint8 RGB.
     driving: the clip's first frames, as many as were asked for, each as `source`.
-    picture: the source as a PNG file.
-    pictures: an .npy file of the source and the first driving frame, (2, 256, 256, 3) uint8.
-    clip: an H.264 file.
+    folder: where the files are written.
     frames: of the clip.
     """
 
     source: Frame
     driving: tuple[Frame, ...]
-    picture: Path
-    pictures: Path
-    clip: Path
+    folder: Path
     frames: int
+
+    def write(self) -> None:
+        """Write the source, the clip, and source and first driving frame as one array."""
+        from maskanim.video import write_picture
+
+        write_picture(self.folder / PICTURE, self.source)
+        np.save(self.folder / PICTURES, np.stack([self.source, self.driving[0]]))
+        _write_clip(self.folder / CLIP, self.frames)
 
 
 def draw_material(folder: Path, frames: int, kept: int) -> Material:
-    """Draw the source and the clip.
+    """Draw the source, and the first frames of the driver.
 
     Args:
-        folder: where the files go.
+        folder: where the files are to go.
         frames: of the clip.
-        kept: how many driving frames are also kept as pictures.
+        kept: how many driving frames are kept as pictures.
     """
-    source = Puppet(0, "test").frame(0).image
-    driver = Puppet(1, "test")
-    clip = folder / "driving.mp4"
-    _write_clip(clip, (drawn.image for drawn in driver.clip(frames)))
-    driving = tuple(drawn.image for drawn in driver.clip(kept))
-    picture, pictures = folder / "source.png", folder / "pictures.npy"
-    write_picture(picture, source)
-    np.save(pictures, np.stack([source, driving[0]]))
-    return Material(source, driving, picture, pictures, clip, frames)
+    driving = tuple(drawn.image for drawn in Puppet(1, "test").clip(kept))
+    return Material(Puppet(0, "test").frame(0).image, driving, folder, frames)
 
 
-def _write_clip(path: Path, images: Iterable[Frame]) -> None:
+def _write_clip(path: Path, frames: int) -> None:
+    import av
+
     with av.open(os.fspath(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = IMAGE_SIZE, IMAGE_SIZE, "yuv420p"
-        for image in images:
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for drawn in Puppet(1, "test").clip(frames):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(drawn.image, format="rgb24")))
         output.mux(stream.encode(None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +13,9 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 from maskanim.benchmarks.latency.cold import Started, cold_start, start
-from maskanim.benchmarks.latency.conditions import conditions, other_load
-from maskanim.benchmarks.latency.material import KIND, Material, draw_material
+from maskanim.benchmarks.latency.conditions import conditions, other_load, sm_clock
+from maskanim.benchmarks.latency.material import CLIP, KIND, PICTURE, Material, draw_material
 from maskanim.benchmarks.latency.records import (
-    ColdStart,
     EndToEnd,
     LatencyReport,
     Measured,
@@ -31,13 +30,12 @@ from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.benchmarks.latency.subjects import check_subject, open_subject, usual_subjects
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
-from maskanim.runtime.animator import Animator
+from maskanim.progress import NoProgress, Progress
 from maskanim.runtime.backends import AUTO, RunOptions
-from maskanim.runtime.jobs import Job, render
-from maskanim.spec import NETWORK_NAMES
+from maskanim.runtime.runner import Runner
+from maskanim.spec import NETWORK_NAMES, ModelSpec
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], object]
 
 WARM_UP = 3
 SETTLING = 1
@@ -52,8 +50,9 @@ class Plan(NamedTuple):
         engines: names of subjects; None for all that work here.
         batches: each subject runs once with each.
         frames: at least so many are timed per subject, and the clip has as many.
-        repeats: cold starts, and clips from end to end, of each subject.
+        repeats: cold starts, and clips from end to end, of each subject; with none, only calls are timed.
         options: precision and CUDA binding of engines on a GPU.
+        lenient: an engine that was named and does not work is left out, too.
     """
 
     engines: tuple[str, ...] | None = None
@@ -61,6 +60,7 @@ class Plan(NamedTuple):
     frames: int = 50
     repeats: int = 5
     options: RunOptions = RunOptions()
+    lenient: bool = False
 
     @property
     def rounds(self) -> int:
@@ -78,52 +78,114 @@ class Key(NamedTuple):
     engine: str
     batch: int
 
+    @property
+    def label(self) -> str:
+        """The engine, and the batch where it is not one."""
+        return self.engine if self.batch == 1 else f"{self.engine}, batch {self.batch}"
+
 
 @dataclass
 class Subject:
-    """An open subject and what was measured of it; times in milliseconds."""
+    """An open subject and what was measured of it; times in milliseconds, clips in seconds."""
 
     key: Key
-    animator: Animator
+    runner: Runner
+    detail: str
     source: Any
     prepared: list[Any]
-    ahead: bool
+    starts: list[Started] = field(default_factory=list)
     rounds: list[list[float]] = field(default_factory=list)
     streamed: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
     sources: list[float] = field(default_factory=list)
     clips: list[float] = field(default_factory=list)
+    clocks: list[int] = field(default_factory=list)
 
     def call(self, times: int = 1) -> None:
         """Animate a batch of prepared frames, several times in a row."""
-        for result in self.animator.runner.run(self.source, self.prepared * times):
+        for result in self.runner.run(self.source, self.prepared * times):
             result.finish()
 
+    def prefetches(self) -> bool:
+        """Whether the runner takes more than one batch before the first frame comes out."""
+        taken = 0
 
-def measure(bundle: Bundle, plan: Plan, progress: Progress = lambda phase, done, total: None) -> LatencyReport:
+        def counted() -> Iterator[Any]:
+            nonlocal taken
+            for prepared in self.prepared * 3:
+                taken += 1
+                yield prepared
+
+        frames = self.runner.run(self.source, counted())
+        next(frames).finish()
+        at_first = taken
+        for result in frames:
+            result.finish()
+        return at_first > len(self.prepared)
+
+    def turn(self, calls: int, material: Material, streams: bool) -> None:
+        """Time some calls, and once the stages, the source, and calls that are given all at once."""
+        self.call(SETTLING)
+        self.rounds.append([_milliseconds(self.call) for _ in range(calls)])
+        if streams:
+            self.streamed.append(_milliseconds(lambda: self.call(calls)) / calls)
+        if stages := stage_times(self.runner, self.source, material.driving[: self.key.batch]):
+            self.stages.append(dict(stages))
+        self.sources.append(_milliseconds(lambda: self.runner.encode_source(material.source)))
+        self.clocks += filter(None, [sm_clock()])
+
+    def measured(self, material: Material) -> Measured:
+        """All of it as a record."""
+        batch = self.key.batch
+        return Measured(
+            engine=self.key.engine,
+            batch=batch,
+            detail=self.detail,
+            cold=cold_start(self.starts) if self.starts else None,
+            model_only=timing(self.rounds, batch, self.streamed),
+            end_to_end=_end_to_end(self.clips, material.frames) if self.clips else None,
+            stages=_stages(self.stages),
+            source_ms=_rounded(self.sources),
+            sm_mhz=(min(self.clocks), max(self.clocks)) if self.clocks else None,
+        )
+
+
+def measure(model: Bundle | ModelSpec, plan: Plan, progress: Progress | None = None) -> LatencyReport:
     """Measure everything of every subject, one after the other and interleaved, never two at once.
 
     Args:
-        bundle: the model; PyTorch runs networks of its sizes.
+        model: PyTorch runs networks of its sizes; engines, cold starts and clips need a bundle.
         plan: see Plan.
-        progress: called after each step with what is being measured, the steps done, and their number.
+        progress: shown after each step what is being measured, the steps done, and their number.
 
     Raises:
         MaskanimError: an engine that was asked for by name is unknown or does not work, or none works.
     """
-    keys = _keys(plan)
+    keys, shown = _keys(plan), progress or NoProgress()
     with TemporaryDirectory(prefix="maskanim-latency-") as folder, ExitStack() as opened:
         material = draw_material(Path(folder), plan.frames, max(plan.batches))
         state, elsewhere = conditions(), other_load()
-        cold, left_out = _cold_starts(bundle, plan, keys, material, progress)
-        subjects = [_open(opened, bundle, plan, key, material) for key in cold]
-        _rounds(subjects, plan, material, progress)
-        _clips(subjects, plan, material, progress)
+        left_out: dict[str, str] = {}
+        starts: dict[Key, list[Started]] = {key: [] for key in keys}
+        if plan.repeats and isinstance(model, Bundle):
+            material.write()
+            _cold_starts(model, plan, material, starts, left_out, shown)
+        subjects: list[Subject] = []
+        for key in keys:
+            if key.label not in left_out:
+                with _leaving_out(plan, key, left_out), ExitStack() as opening:
+                    subjects.append(_open(opening, model, plan, key, material, starts[key]))
+                    opened.enter_context(opening.pop_all())
+        if not subjects:
+            raise MaskanimError("maskanim-bench", "; ".join(left_out.values()), "an engine that works")
+        _rounds(subjects, plan, material, shown)
+        if isinstance(model, Bundle):
+            _clips(model, subjects, plan, material, shown)
         return LatencyReport(
-            model=_model(bundle),
+            model=_model(model),
             conditions=state.model_copy(update={"other_load": elsewhere()}),
             settings=_settings(plan),
-            measured=tuple(_measured(subject, cold[subject.key], material) for subject in subjects),
+            measured=tuple(subject.measured(material) for subject in subjects),
             left_out=left_out,
         )
 
@@ -134,6 +196,17 @@ def in_turns(subjects: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
         yield from ((number, subject) for subject in random.Random(number).sample(list(subjects), len(subjects)))
 
 
+def render_clip(bundle: Bundle, runner: Runner, folder: Path) -> float:
+    """Animate the clip of a material as maskanim-run does, from file to signed file; the seconds that it took."""
+    from maskanim.models import Choice
+    from maskanim.runtime.animator import Animator
+    from maskanim.runtime.backends import BackendInUse
+    from maskanim.runtime.jobs import Job, render
+
+    animator = Animator(Choice(bundle, "given"), runner, BackendInUse("", "", {}))
+    return render(animator, Job(folder / PICTURE, str(folder / CLIP), folder / "animated.mp4")).seconds
+
+
 def _keys(plan: Plan) -> list[Key]:
     for batch in plan.batches:
         for engine in plan.engines or (AUTO,):
@@ -142,99 +215,64 @@ def _keys(plan: Plan) -> list[Key]:
     return [Key(name, batch) for name in names for batch in dict.fromkeys(plan.batches)]
 
 
+@contextmanager
+def _leaving_out(plan: Plan, key: Key, left_out: dict[str, str]) -> Iterator[None]:
+    """Keep why a subject does not work; one that was named has to, unless the plan is lenient."""
+    try:
+        yield
+    except Exception as error:
+        if not plan.lenient and (plan.engines or not isinstance(error, MaskanimError)):
+            raise
+        left_out[key.label] = str(error) if isinstance(error, MaskanimError) else f"{type(error).__name__}: {error}"
+
+
 def _cold_starts(
-    bundle: Bundle, plan: Plan, keys: Sequence[Key], material: Material, progress: Progress
-) -> tuple[dict[Key, ColdStart], dict[str, str]]:
-    """Of every subject that works, and why the others do not."""
-    started: dict[Key, list[Started]] = {key: [] for key in keys}
-    left_out: dict[str, str] = {}
-    for done, (number, key) in enumerate(in_turns(keys, plan.repeats), 1):
-        if key.engine not in left_out:
-            options, last = plan.options._replace(batch=key.batch), number == plan.repeats - 1
-            try:
-                started[key].append(start(bundle, key.engine, options, material, clip=last))
-            except MaskanimError as error:
-                if plan.engines:
-                    raise
-                left_out[key.engine] = str(error)
-        progress("cold starts", done, plan.repeats * len(keys))
-    if len(left_out) == len({key.engine for key in keys}):
-        raise MaskanimError("maskanim-bench", "; ".join(left_out.values()), "an engine that works")
-    return {key: cold_start(each) for key, each in started.items() if key.engine not in left_out}, left_out
+    bundle: Bundle,
+    plan: Plan,
+    material: Material,
+    starts: dict[Key, list[Started]],
+    left_out: dict[str, str],
+    progress: Progress,
+) -> None:
+    for done, (number, key) in enumerate(in_turns([*starts], plan.repeats), 1):
+        if key.label not in left_out:
+            options = plan.options._replace(batch=key.batch)
+            with _leaving_out(plan, key, left_out):
+                clip = number == plan.repeats - 1
+                starts[key].append(start(bundle, key.engine, options, material, clip=clip))
+        progress.update(done, plan.repeats * len(starts), "cold starts")
 
 
-def _open(opened: ExitStack, bundle: Bundle, plan: Plan, key: Key, material: Material) -> Subject:
-    animator = opened.enter_context(open_subject(bundle, key.engine, plan.options._replace(batch=key.batch)))
-    source = animator.encode_source(material.source)
-    prepared = [animator.runner.prepare(frame) for frame in material.driving[: key.batch]]
-    subject = Subject(key, animator, source, prepared, ahead=False)
+def _open(
+    opening: ExitStack, model: Bundle | ModelSpec, plan: Plan, key: Key, material: Material, starts: list[Started]
+) -> Subject:
+    runner, detail = open_subject(model, key.engine, plan.options._replace(batch=key.batch))
+    opening.callback(runner.close)
+    source = runner.encode_source(material.source)
+    prepared = [runner.prepare(frame) for frame in material.driving[: key.batch]]
+    subject = Subject(key, runner, detail, source, prepared, starts)
     for _ in range(WARM_UP):
         subject.call()
-    subject.ahead = _runs_ahead(subject)
     return subject
 
 
-def _runs_ahead(subject: Subject) -> bool:
-    """Whether the runner takes more than one batch before the first frame comes out."""
-    taken = 0
-
-    def counted() -> Iterator[Any]:
-        nonlocal taken
-        for prepared in subject.prepared * 3:
-            taken += 1
-            yield prepared
-
-    results = subject.animator.runner.run(subject.source, counted())
-    next(results).finish()
-    ahead = taken > len(subject.prepared)
-    for result in results:
-        result.finish()
-    return ahead
-
-
 def _rounds(subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
+    streams = {subject.key: subject.prefetches() for subject in subjects}
     for done, (_, subject) in enumerate(in_turns(subjects, plan.rounds), 1):
-        _turn(subject, plan.calls(subject.key.batch), material)
-        progress("frames", done, plan.rounds * len(subjects))
+        subject.turn(plan.calls(subject.key.batch), material, streams[subject.key])
+        progress.update(done, plan.rounds * len(subjects), "frames")
 
 
-def _turn(subject: Subject, calls: int, material: Material) -> None:
-    runner, batch = subject.animator.runner, material.driving[: subject.key.batch]
-    subject.call(SETTLING)
-    subject.rounds.append([_milliseconds(subject.call) for _ in range(calls)])
-    if subject.ahead:
-        subject.streamed.append(_milliseconds(lambda: subject.call(calls)) / calls)
-    stages = stage_times(runner, subject.source, batch)
-    if stages is not None:
-        subject.stages.append(dict(stages))
-    subject.sources.append(_milliseconds(lambda: subject.animator.encode_source(material.source)))
-
-
-def _clips(subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
+def _clips(bundle: Bundle, subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
     for done, (_, subject) in enumerate(in_turns(subjects, plan.repeats), 1):
-        job = Job(material.picture, str(material.clip), material.clip.with_name("animated.mp4"))
-        subject.clips.append(render(subject.animator, job).seconds)
-        progress("clips from end to end", done, plan.repeats * len(subjects))
+        subject.clips.append(render_clip(bundle, subject.runner, material.folder))
+        progress.update(done, plan.repeats * len(subjects), "clips from end to end")
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return 1000 * (perf_counter() - began)
-
-
-def _measured(subject: Subject, cold: ColdStart, material: Material) -> Measured:
-    engine, asked = subject.animator.engine, subject.key.engine
-    return Measured(
-        engine=asked,
-        batch=subject.key.batch,
-        detail=engine.detail if engine.name == asked else f"{engine.name}: {engine.detail}",
-        cold=cold,
-        model_only=timing(subject.rounds, subject.key.batch, subject.streamed),
-        end_to_end=_end_to_end(subject.clips, material.frames),
-        stages=_stages(subject.stages),
-        source_ms=_rounded(subject.sources),
-    )
 
 
 def _end_to_end(seconds: Sequence[float], frames: int) -> EndToEnd:
@@ -252,8 +290,11 @@ def _rounded(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(map(rounded, values))
 
 
-def _model(bundle: Bundle) -> Model:
-    manifest = bundle.manifest
+def _model(model: Bundle | ModelSpec) -> Model:
+    if isinstance(model, ModelSpec):
+        name = f"random {model.size_name}"
+        return Model(name=name, size=model.size_name, spec=model, weights="random", lowering={}, sha256={})
+    manifest = model.manifest
     return Model(
         name=manifest.name,
         size=manifest.model.size_name,

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskanim.benchmarks.latency.records import LatencyReport, Measured
 from maskanim.benchmarks.latency.stages import STAGES
-from maskanim.benchmarks.latency.table import conditions_lines
+from maskanim.benchmarks.latency.tables import conditions_lines
 from maskanim.errors import needs_extra
 
 SUBJECT = "--plot"
@@ -46,8 +46,9 @@ def draw_plot(path: Path, report: LatencyReport) -> None:
 
 
 def _caption(measured: Measured) -> str:
-    rate, whole = measured.model_only.best_rate, measured.end_to_end.frames_per_second
-    return f"{measured.label}\n{_told(rate)} frames/s, {_told(whole)} end to end"
+    rate, whole = measured.model_only.best_rate, measured.end_to_end
+    end_to_end = f", {_told(whole.frames_per_second)} end to end" if whole else ""
+    return f"{measured.label}\n{_told(rate)} frames/s{end_to_end}"
 
 
 def _told(value: float) -> str:

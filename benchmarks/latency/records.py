@@ -105,7 +105,7 @@ class Settings(Record):
     frames: int = Field(ge=1)
     warm_up: int = Field(ge=0)
     settling: int = Field(ge=0)
-    repeats: int = Field(ge=1)
+    repeats: int = Field(ge=0)
     clip: str
     precision: str
     cuda_binding: str
@@ -153,6 +153,13 @@ class ColdStart(Record):
     def usual(self) -> tuple[Start, ...]:
         """The starts that built nothing, or all if every one did."""
         return tuple(start for start in self.starts if not start.built) or self.starts
+
+    @property
+    def building(self) -> float | None:
+        """Seconds that building took on top of loading; None if nothing had to be built."""
+        built = [start.load for start in self.starts if start.built]
+        loads = [start.load for start in self.starts if not start.built]
+        return max(built) - median(loads or [0.0]) if built else None
 
 
 class Timing(Record):
@@ -223,18 +230,21 @@ class Measured(Record):
         engine: the name that was asked for.
         batch: frames that one call animates.
         detail: library, version, device, threads and precision, as the engine tells.
+        cold, end_to_end: None where only calls were timed.
         stages: None if the runner cannot tell them apart.
         source_ms: milliseconds to encode a source, one value a turn.
+        sm_mhz: the GPU's slowest and fastest clock after a turn.
     """
 
     engine: str
     batch: int = Field(ge=1)
     detail: str
-    cold: ColdStart
+    cold: ColdStart | None = None
     model_only: Timing
-    end_to_end: EndToEnd
+    end_to_end: EndToEnd | None = None
     stages: Stages | None = None
     source_ms: tuple[float, ...] = Field(min_length=1)
+    sm_mhz: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""What is measured, by name: the runtime's engines, and PyTorch as the baseline."""
+"""What is measured, by name: the runtime's engines, PyTorch as a baseline, and PyTorch in the runtime's pipeline."""
 
 from __future__ import annotations
 
@@ -7,12 +7,26 @@ from importlib.util import find_spec
 
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError, needs_extra
-from maskanim.models import Choice
-from maskanim.runtime.animator import Animator
-from maskanim.runtime.backends import AUTO, BACKENDS, BackendInUse, RunOptions, check_backend
+from maskanim.runtime.backends import AUTO, BACKENDS, RunOptions, check_backend, open_runner
+from maskanim.runtime.runner import Runner
+from maskanim.spec import ModelSpec
 
-EAGER = "torch-eager"  # what the released code does
-BASELINES = (EAGER, "torch-bf16", "torch-fp16", "torch-compile")
+EAGER = "torch-eager"
+# PyTorch's networks with random weights, which take as long as any others, under PyTorch's own control.
+BASELINES = {
+    EAGER: "FP32 as the released code runs it, P_test on the host; on a GPU with TF32, PyTorch's default",
+    "torch-fp32": "the same without TF32",
+    "torch-bf16": "BF16, channels-last",
+    "torch-fp16": "FP16, channels-last; on a GPU only",
+    "torch-compile": "torch.compile, lowered networks, in the faster of FP16 and BF16",
+}
+# The same networks in the runtime's pipeline on a GPU, where TensorRT's engines go: FP16, lowered but for the first.
+CAPTURED = {
+    "torch-graph-plain": "in one captured graph, as they were trained",
+    "torch-graph": "in one captured graph",
+    "torch-no-graph": "launched one by one",
+    "torch-graph-compile": "through torch.compile, in one captured graph",
+}
 
 
 def check_subject(name: str, options: RunOptions) -> None:
@@ -21,10 +35,10 @@ def check_subject(name: str, options: RunOptions) -> None:
     Raises:
         MaskanimError: lists the known ones.
     """
-    if name not in (AUTO, *BACKENDS, *BASELINES):
-        raise MaskanimError(
-            f"engine {name}", "no such engine", f"one of {', '.join((AUTO, *BACKENDS))}, or {', '.join(BASELINES)}"
-        )
+    torch = (*BASELINES, *CAPTURED)
+    if name not in (AUTO, *BACKENDS, *torch):
+        known = f"one of {', '.join((AUTO, *BACKENDS))}, or {', '.join(torch)}"
+        raise MaskanimError(f"engine {name}", "no such engine", known)
     check_backend(AUTO, options)
 
 
@@ -35,36 +49,36 @@ def usual_subjects() -> list[str]:
 
 def import_library(name: str) -> None:
     """Import a subject's library, if it is installed: opening the subject says what is wrong."""
-    package = "torch" if name in BASELINES else BACKENDS[name].package if name in BACKENDS else None
+    package = BACKENDS[name].package if name in BACKENDS else "torch" if name != AUTO else None
     if package and find_spec(package):
         import_module(package)
 
 
-def open_subject(bundle: Bundle, name: str, options: RunOptions) -> Animator:
+def open_subject(model: Bundle | ModelSpec, name: str, options: RunOptions) -> tuple[Runner, str]:
     """A bundle on an engine, or its networks' sizes in PyTorch.
+
+    Args:
+        model: of which PyTorch needs the sizes alone.
+        name: of a subject.
+        options: batch, precision and CUDA binding.
+
+    Returns:
+        The runner, to be closed by the caller, and what runs where.
 
     Raises:
         MissingPackageError: the library is not installed.
         MaskanimError: it cannot run the networks.
     """
-    if name in BASELINES:
-        return _open_baseline(bundle, name, options)
-    return Animator.open(bundle, name, options)
+    check_subject(name, options)
+    if name in BASELINES or name in CAPTURED:
+        with needs_extra(f"engine {name}", "train"):
+            import torch  # noqa: F401
+        from maskanim.benchmarks.latency import torch_runner
 
-
-def _open_baseline(bundle: Bundle, name: str, options: RunOptions) -> Animator:
-    with needs_extra(f"engine {name}", "train"):
-        import torch
-
-        from maskanim.benchmarks.latency.torch_runner import TorchRunner, Variant, device
-    on_gpu = device().type == "cuda"
-    if name == "torch-fp16" and not on_gpu:
-        raise MaskanimError(f"engine {name}", "PyTorch finds no GPU", "a GPU", "On a processor take torch-bf16")
-    variants = {
-        EAGER: Variant(torch.float32, tuned=False, host_perturb=True),
-        "torch-bf16": Variant(torch.bfloat16),
-        "torch-fp16": Variant(torch.float16),
-        "torch-compile": Variant(torch.float16 if on_gpu else torch.bfloat16, compiled=True),
-    }
-    runner = TorchRunner(bundle.manifest.model, variants[name], options.batch)
-    return Animator(Choice(bundle, "its sizes alone"), runner, BackendInUse(name, runner.detail, {}))
+        spec = model.manifest.model if isinstance(model, Bundle) else model
+        opener = torch_runner.open_captured if name in CAPTURED else torch_runner.open_baseline
+        return opener(spec, name, options)
+    if not isinstance(model, Bundle):
+        raise MaskanimError(f"engine {name}", "sizes of networks, and no bundle", "a bundle")
+    runner, used = open_runner(model, name, options)
+    return runner, used.detail if used.name == name else f"{used.name}: {used.detail}"

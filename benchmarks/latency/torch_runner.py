@@ -1,23 +1,30 @@
-"""The baselines: the same networks and pipeline in PyTorch, with random weights, which take as long as any others."""
+"""PyTorch as an engine: under its own control, as the baseline, and inside the runtime's pipeline on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from maskanim import ops, pipeline
 from maskanim.benchmarks.latency.stages import Stopwatch
-from maskanim.networks import Networks, TorchOps
+from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks, torch_networks
+from maskanim.errors import MaskanimError
+from maskanim.networks import TorchOps
 from maskanim.ops import Array, Frame
+from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source, Steps, in_batches, require_mode
 from maskanim.runtime.sessions.session import refusal
-from maskanim.spec import NETWORK_NAMES, ModelSpec
+from maskanim.spec import IMAGE_SIZE, ModelSpec
+
+# Of torch.compile: on a GPU, where it makes graphs of its own, on a processor, and where the runtime captures one.
+COMPILE = {"cuda": {"mode": "max-autotune"}, "cpu": {}, "captured": {"mode": "max-autotune-no-cudagraphs"}}
 
 
 class Variant(NamedTuple):
@@ -26,33 +33,82 @@ class Variant(NamedTuple):
     Attributes:
         dtype: of weights and activations; masks are FP32 in any case.
         tuned: channels-last, and on a GPU cuDNN's search for the fastest algorithm.
-        compiled: through `torch.compile`.
+        compiled: lowered, and through `torch.compile`.
         host_perturb: P_test in NumPy, as the released code has it: from a GPU, a copy to the host and back.
+        tf32: whether cuDNN may round products of FP32 to TF32.
     """
 
     dtype: torch.dtype
     tuned: bool = True
     compiled: bool = False
     host_perturb: bool = False
+    tf32: bool = True
 
-    def told(self, device: torch.device) -> str:
+    def detail(self, device: torch.device) -> str:
         """For people."""
         name = {torch.float32: "FP32", torch.float16: "FP16", torch.bfloat16: "BF16"}[self.dtype]
-        tf32 = self.dtype == torch.float32 and device.type == "cuda" and torch.backends.cudnn.allow_tf32
+        tf32 = self.dtype == torch.float32 and device.type == "cuda" and self.tf32
         parts = [
             f"weights and activations in {name}" + (" (TF32 in convolutions)" if tf32 else ""),
             "channels-last" if self.tuned else "",
-            "torch.compile" if self.compiled else "",
+            "lowered, torch.compile" if self.compiled else "",
             "P_test on the host" if self.host_perturb else "",
         ]
         return ", ".join(filter(None, parts))
 
 
+def device() -> torch.device:
+    """The first GPU that PyTorch can use, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def open_baseline(model: ModelSpec, name: str, options: RunOptions) -> tuple[Runner, str]:
+    """One of `subjects.BASELINES`; see `subjects.open_subject`."""
+    on_gpu = device().type == "cuda"
+    if name == "torch-fp16" and not on_gpu:
+        raise MaskanimError(f"engine {name}", "PyTorch finds no GPU", "a GPU", "On a processor take torch-bf16")
+    variants = {
+        "torch-eager": Variant(torch.float32, tuned=False, host_perturb=True),
+        "torch-fp32": Variant(torch.float32, tuned=False, host_perturb=True, tf32=False),
+        "torch-bf16": Variant(torch.bfloat16),
+        "torch-fp16": Variant(torch.float16),
+        "torch-compile": Variant(torch.float16 if on_gpu else torch.bfloat16, compiled=True),
+    }
+    runner = TorchRunner(model, variants[name], options.batch)
+    return runner, runner.detail
+
+
+def open_captured(model: ModelSpec, name: str, options: RunOptions) -> tuple[Runner, str]:
+    """One of `subjects.CAPTURED`; see `subjects.open_subject`."""
+    from maskanim.runtime.cuda.device import open_device
+    from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
+
+    networks, graph = random_networks(model), name != "torch-no-graph"
+    modules = plain_networks(networks) if name == "torch-graph-plain" else lowered_networks(networks)
+    compiled = partial(torch.compile, dynamic=False, **COMPILE["captured"]) if name == "torch-graph-compile" else None
+    on_gpu = device().type == "cuda"  # FP16 is slow on a processor, which stands in for a GPU in tests
+    with ExitStack() as resources:
+        gpu = resources.enter_context(open_device(options.cuda_binding))
+        loaded = torch_networks(modules, half=on_gpu, device_type=device().type, compile=compiled)
+        for network in loaded.values():
+            resources.enter_context(network)
+        cuda = CudaRunner(gpu, loaded, model.perturbation, batch=options.batch, graph=graph)
+        runner = StreamingRunner(resources.enter_context(cuda), resources)
+        black = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        with runner.encode_source(black) as source:
+            for result in runner.run(source, [runner.prepare(black)]):
+                result.finish()
+        if cuda.graphs != graph:
+            raise MaskanimError(f"engine {name}", "a pipeline that was not captured", "one graph a frame")
+        detail = f"PyTorch {torch.__version__} in FP16 on one stream, {gpu.binding}, in flight: {cuda.slots}"
+        return StreamingRunner(cuda, resources.pop_all()), detail
+
+
 class TorchRunner(Runner):
-    """PyTorch as an engine, on the first GPU that it can use, else on the processor.
+    """PyTorch on the first GPU that it can use, else on the processor, with random weights.
 
     Args:
-        model: what the networks are; their weights are random.
+        model: what the networks are.
         variant: see Variant.
         batch: driving frames that go through the networks together.
     """
@@ -67,77 +123,86 @@ class TorchRunner(Runner):
         """Library, version, device, threads and precision."""
         on_gpu = self.device.type == "cuda"
         where = torch.cuda.get_device_name(self.device) if on_gpu else f"threads: {torch.get_num_threads()}"
-        return f"PyTorch {torch.__version__}, {where}, {self.variant.told(self.device)}, random weights"
+        return f"PyTorch {torch.__version__}, {where}, {self.variant.detail(self.device)}, random weights"
 
     def encode_source(self, image: Frame) -> pipeline.Source[Tensor]:
         with self._running():
-            return pipeline.encode_source(self.nets, self.ops, self._upload(self.prepare(image)))
+            return pipeline.encode_source(self.nets, self.ops, self._image(self.prepare(image)))
 
     def source_arrays(self, source: pipeline.Source[Tensor]) -> Source:
         return Source(**{name: value.cpu().numpy() for name, value in vars(source).items()})
 
     def prepare(self, frame: Frame) -> Tensor:
-        """(1, 3, 256, 256) float32 in [0, 1], on the host."""
-        return torch.from_numpy(ops.preprocess(frame))
+        """The centred square, (1, 256, 256, 3) uint8, on the host."""
+        fits = frame.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+        return torch.from_numpy(frame if fits else ops.postprocess(ops.preprocess(frame)))[None]
 
     def run(
         self, source: pipeline.Source[Tensor], inputs: Iterable[Tensor], mode: Mode = "frame"
     ) -> Iterator[FrameResult]:
         require_mode(self, mode, "frame", "steps")
         for batch in in_batches(inputs, self.batch):
-            driving = _joined(batch)
-            animation = self._animate(source, self._upload(driving))
-            frames = _download(animation.frame)
+            with self._running():
+                driving = self._image(torch.cat(batch))
+                animation = self._animate(source, driving)
+                frames = _pixels(animation.frame)
             arrays = {name: _download(value) for name, value in vars(animation).items()} if mode == "steps" else {}
-            for i, image in enumerate(frames):
+            for i, frame in enumerate(frames.cpu().numpy()):
                 each = Animation(**{name: value[i : i + 1] for name, value in arrays.items()}) if arrays else None
-                steps = None if each is None else Steps(batch[i].numpy(), each)
-                yield FrameResult(partial(ops.postprocess, image), None, steps)
+                steps = None if each is None else Steps(_download(driving[i : i + 1]), each)
+                yield FrameResult(partial(np.asarray, frame), None, steps)
 
     def stage_times(self, source: pipeline.Source[Tensor], frames: Sequence[Frame]) -> Mapping[str, float]:
         """See `stages.StagedRunner`; waits for the device after each stage."""
         on_gpu = self.device.type == "cuda"
         watch = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None)
-        copied: Callable[..., Any] = watch.around if on_gpu else lambda stage, work: work
-        driving = watch.around("preprocess", lambda: _joined([self.prepare(frame) for frame in frames]))()
-        driving = copied("copy in", self._upload)(driving)
+        squares = torch.cat([self.prepare(frame) for frame in frames])
         with self._running():
+            if on_gpu:
+                squares = watch.around("copy in", lambda: squares.to(self.device))()
+            driving = watch.around("preprocess", self._image)(squares)
             animation = watch.animate(self.nets, self.ops, _repeated(source, len(driving)), driving)
-        images = copied("copy out", _download)(animation.frame)
-        watch.around("postprocess", lambda: [ops.postprocess(image) for image in images])()
+            pixels = watch.around("postprocess", _pixels)(animation.frame)
+            if on_gpu:
+                watch.around("copy out", pixels.cpu)()
         return watch.milliseconds
 
     def close(self) -> None:
         """Nothing is held that is not freed with the runner."""
 
-    def _animate(self, source: pipeline.Source[Tensor], driving: Tensor) -> pipeline.Animation[Tensor]:
-        with self._running():
-            return pipeline.animate_frame(self.nets, self.ops, _repeated(source, len(driving)), driving)
+    def _image(self, squares: Tensor) -> Tensor:
+        """(N, 3, 256, 256) float32 in [0, 1], on the device."""
+        return squares.to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
 
-    def _upload(self, image: Tensor) -> Tensor:
-        return image.to(self.device)
+    def _animate(self, source: pipeline.Source[Tensor], driving: Tensor) -> pipeline.Animation[Tensor]:
+        if self.variant.compiled and self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+        return pipeline.animate_frame(self.nets, self.ops, _repeated(source, len(driving)), driving)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
         cudnn: Any = torch.backends.cudnn
-        fastest = cudnn.flags(enabled=True, benchmark=self.variant.tuned, allow_tf32=cudnn.allow_tf32)
-        with refusal("the networks in PyTorch", "PyTorch", "a run without errors"), torch.inference_mode(), fastest:
+        flags = cudnn.flags(enabled=True, benchmark=self.variant.tuned, allow_tf32=self.variant.tf32)
+        with refusal("the networks in PyTorch", "PyTorch", "a run without errors"), torch.inference_mode(), flags:
             yield
 
 
 def _nets(model: ModelSpec, variant: Variant, device: torch.device) -> Any:
     """The networks as a variant runs them; masks and pictures go in as FP32 and come out as FP32."""
     layout = torch.channels_last if variant.tuned else torch.contiguous_format
-    nets: Any = Networks(model).eval().to(device, variant.dtype)
-    nets.to(memory_format=layout)
-    if variant.compiled:
-        for name in NETWORK_NAMES:
-            getattr(nets, name).compile()
+    networks = random_networks(model)
+    modules: dict[Any, Any] = lowered_networks(networks) if variant.compiled else plain_networks(networks)
+    compiler: Any = torch.compile
 
     def run(net: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        return net(*(value.to(variant.dtype, memory_format=layout) for value in inputs))
+        result = net(*(value.to(variant.dtype, memory_format=layout) for value in inputs)).float()
+        # The next replay of a compiled network's own graph overwrites what it returned.
+        return result.clone() if variant.compiled else result
 
-    return SimpleNamespace(**{name: partial(run, getattr(nets, name)) for name in NETWORK_NAMES})
+    for name, module in modules.items():
+        module.to(device, variant.dtype, memory_format=layout)
+        modules[name] = compiler(module, dynamic=False, **COMPILE[device.type]) if variant.compiled else module
+    return SimpleNamespace(**{name: partial(run, module) for name, module in modules.items()})
 
 
 class _HostPerturb(TorchOps):
@@ -147,18 +212,14 @@ class _HostPerturb(TorchOps):
         return torch.from_numpy(ops.perturb(_download(mask), self.perturbation)).to(mask.device)
 
 
-def device() -> torch.device:
-    """The first GPU that PyTorch can use, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _joined(images: list[Tensor]) -> Tensor:
-    return images[0] if len(images) == 1 else torch.cat(images)
-
-
 def _repeated(source: pipeline.Source[Tensor], batch: int) -> pipeline.Source[Tensor]:
     """The source once for each frame of a batch, without a copy."""
     return pipeline.Source(**{name: value.expand(batch, -1, -1, -1) for name, value in vars(source).items()})
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """(N, 256, 256, 3) uint8, as `ops.postprocess`."""
+    return (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _download(value: Tensor) -> Array:

@@ -16,43 +16,44 @@ import pytest
 import torch
 
 from maskanim import ops, pipeline
-from maskanim.benchmarks import gpu, gpu_record, gpu_stages
-from maskanim.benchmarks.gpu import STEPS, Step, run_all, run_step, table
-from maskanim.benchmarks.gpu_record import DRY, Record, Setup, Subject, measure_group
-from maskanim.benchmarks.gpu_steps import frames
+from maskanim.benchmarks import gpu, gpu_stages
+from maskanim.benchmarks.gpu import DRY, STEPS, Record, Setup, Step, run_all, run_step, shown
+from maskanim.benchmarks.latency import measure, torch_runner
 from maskanim.benchmarks.random_bundle import random_bundle
-from maskanim.benchmarks.torch_networks import (
-    EagerPipeline,
-    lowered_networks,
-    plain_networks,
-    random_networks,
-    torch_networks,
-)
+from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks, torch_networks
 from maskanim.networks import TorchOps
+from maskanim.ops import Frame
+from maskanim.runtime.cuda import device
 from maskanim.runtime.cuda.runner import CudaRunner
+from maskanim.train.puppets import Puppet
 
 ROOT = Path(__file__).parents[2]
 TINY = DRY.models["tiny"]
-FEW = DRY._replace(batches=(2,), rounds=1, calls=1)
+FEW = DRY._replace(batches=(2,), calls=1)
 
 
-class OnHost(Setup):
-    """The device of the runtime's tests, whose queues run late, and PyTorch's networks on its memory."""
-
-    kernels: Any = None
-
-    def open_device(self) -> Any:
-        return host_device.HostDevice(self.kernels)
-
-    def networks(self, modules: Any, **options: Any) -> Any:
-        loaded = super().networks(modules, **options)
-        return {name: host_device.QueuedNetwork(network) for name, network in loaded.items()}
+def frames(count: int) -> list[Frame]:
+    return [Puppet(i, "test").frame(0.3 * i).image for i in range(count)]
 
 
 @pytest.fixture(scope="module")
-def on_host(tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    OnHost.kernels = host.HostKernels(tmp_path_factory.mktemp("kernels"))
-    return OnHost(*FEW)
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return host.HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def on_host(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    """The GPU is the device of the runtime's tests, whose queues run late, with PyTorch's networks on its memory."""
+
+    def networks(*args: Any, **options: Any) -> Any:
+        loaded = torch_networks(*args, **options)
+        return {name: host_device.QueuedNetwork(network) for name, network in loaded.items()}
+
+    monkeypatch.setattr(device, "open_device", lambda binding="cuda-core": host_device.HostDevice(kernels))
+    monkeypatch.setattr(torch_runner, "torch_networks", networks)
+    monkeypatch.setattr("maskanim.benchmarks.torch_networks.torch_networks", networks)
+    monkeypatch.setattr(torch_runner, "COMPILE", {key: {"backend": "eager"} for key in torch_runner.COMPILE})
+    return FEW
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,19 +68,20 @@ def run(name: str, folder: Path, setup: Setup) -> dict[str, Any]:
     run_step(name, folder, setup)
     found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text("utf-8"))
     assert found["finished"] and found["step"] == name and found["dry"]
-    assert {"gpu", "driver", "torch", "cudnn", "processor"} <= set(found["conditions"])
+    assert found["conditions"]["libraries"]["torch"] == torch.__version__ and found["conditions"]["processor"]
     return found
 
 
 def test_the_captured_pipeline_with_torch_networks_is_that_of_torch(on_host: Setup) -> None:
     """Float32 networks of PyTorch as device sessions, captured and replayed, against the pipeline over tensors."""
     networks, (picture, *driving) = random_networks(TINY), frames(4)
-    loaded = on_host.networks(plain_networks(networks))
-    with on_host.open_device() as device, CudaRunner(device, loaded, TINY.perturbation, batch=2, slots=1) as runner:
+    loaded = torch_runner.torch_networks(plain_networks(networks), half=False, device_type="cpu")
+    opened: Any = device.open_device()
+    with opened, CudaRunner(opened, loaded, TINY.perturbation, batch=2, slots=1) as runner:
         runner.use(runner.encode_source(picture))
         for _ in range(2):  # step by step, then replayed
             steps = runner.steps(runner.submit(driving[:2]))
-        assert runner.graphs and device.captures == 1
+        assert runner.graphs and opened.captures == 1
         for network in loaded.values():
             network.close()
     images = [torch.from_numpy(ops.preprocess(frame)) for frame in (picture, *driving[:2])]
@@ -99,21 +101,6 @@ def test_half_networks_take_and_give_float32_masks_and_half_images() -> None:
             assert network.dtypes[tensor.name] == expected, (name, tensor.name)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_the_eager_pipeline_is_the_pipeline(half: bool) -> None:
-    networks, (picture, *driving) = random_networks(TINY), frames(3)
-    eager = EagerPipeline(plain_networks(networks), TINY.perturbation, half=half, device_type="cpu")
-    eager.use(picture)
-    got = np.asarray(eager.animate(driving))
-    torch_ops, images = TorchOps(TINY.perturbation), [torch.from_numpy(ops.preprocess(f)) for f in (picture, *driving)]
-    with torch.inference_mode():
-        source = pipeline.encode_source(networks, torch_ops, images[0])
-        animated = [pipeline.animate_frame(networks, torch_ops, source, image).frame for image in images[1:]]
-    expected = np.stack([ops.postprocess(frame.numpy()) for frame in animated])
-    # Half moves pixels of the mask over their median: the frame follows within a few levels.
-    assert got.shape == expected.shape and np.abs(got.astype(int) - expected).max() <= (8 if half else 1)
-
-
 def test_random_networks_are_reproducible_and_lowering_keeps_them() -> None:
     one, other = random_networks(TINY), random_networks(TINY)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
@@ -126,36 +113,32 @@ def test_random_networks_are_reproducible_and_lowering_keeps_them() -> None:
 
 def test_latency_step(on_host: Setup, tmp_path: Path) -> None:
     found = run("latency", tmp_path, on_host)
-    assert not found["errors"]
+    fp16 = "torch-fp16"  # which a processor refuses
+    assert [error["what"] for error in found["errors"]] == (
+        [] if torch.cuda.is_available() else [f"tiny, {fp16}, batch 2"]
+    )
     rows = {row["what"]: row for row in found["times"]}
-    assert list(rows) == [
-        "eager FP32, TF32 convolutions",
-        "eager FP32",
-        "eager FP16, channels last",
-        "captured FP16",
-        "captured FP16, lowered",
-        "FP16, lowered, without a graph",
-    ]
+    assert list(rows) == ["torch-eager", "torch-fp32", "torch-graph-plain", "torch-graph", "torch-no-graph"]
     for row in rows.values():
-        assert (row["networks"], row["batch"], row["calls"], row["warm_up"]) == ("tiny", 2, 1, 1)
-        assert 0 < row["ms_per_frame"]["p50"] <= row["ms_per_frame"]["p99"]
-    assert rows["captured FP16"]["frames_per_second_in_flight"] > 0
-    assert rows["eager FP32"]["frames_per_second_in_flight"] is None
+        assert (row["networks"], row["batch"], row["calls"]) == ("tiny", 2, 2)
+        assert 0 < row["ms_per_frame"]["p50"] <= row["ms_per_frame"]["p95"] <= row["ms_per_frame"]["p99"]
+    assert rows["torch-graph"]["frames_per_second_in_flight"] > 0
+    assert rows["torch-eager"]["frames_per_second_in_flight"] is None
+    (report,) = found["reports"]
+    stages = {each["engine"]: list(each["stages"]["medians"]) for each in report["measured"]}
+    assert stages["torch-graph"] == [*measure.STAGES]
 
 
 def test_compile_step(on_host: Setup, tmp_path: Path) -> None:
     found = run("compile", tmp_path, on_host._replace(batches=(1,)))
     assert not found["errors"]
-    assert [row["what"] for row in found["times"]] == [
-        "captured FP16, lowered",
-        "torch.compile FP16, lowered",
-        "captured FP16, lowered",
-        "captured torch.compile FP16, lowered",
-    ]
+    whats = [row["what"] for row in found["times"]]
+    assert whats == ["torch-graph", "torch-compile", "torch-graph", "torch-graph-compile"]
 
 
 def test_stages_step(on_host: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_stages, "REPEATS", 2)
+    monkeypatch.setattr(gpu_stages, "REPLAYS", 1)
     found = run("stages", tmp_path, on_host)
     assert not found["errors"]
     stages = [(row["stage"], row.get("form"), row["batch"]) for row in found["stages"]]
@@ -164,29 +147,35 @@ def test_stages_step(on_host: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(row["ms"] > 0 for row in found["stages"])
 
 
-def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
-    record = Record(tmp_path / "x.json", "x", dry=True)
-    closed = []
+def test_engines_step(tmp_path: Path) -> None:
+    """What does not work here is an error of the record, with the reason, and the others are timed."""
+    found = run("engines", tmp_path, FEW._replace(models={}))
+    failed = {error["what"] for error in found["errors"]}
+    assert "demo, trt" in failed and "demo, ort" not in failed
+    assert {"openvino", "ort"} <= {row["what"] for row in found["times"]}
 
-    def broken(stack: Any) -> Subject:
-        stack.callback(closed.append, "broken")
-        raise RuntimeError("no such library")
 
-    works = Subject("a detail", lambda: None)
-    measure_group(record, FEW, "tiny", 4, {"broken": broken, "works": lambda stack: works})
+def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    class Runner(torch_runner.TorchRunner):
+        def close(self) -> None:
+            closed.append("closed")
+
+        def encode_source(self, image: Frame) -> Any:
+            raise RuntimeError("no such library")
+
+    def opened(model: Any, name: str, options: Any) -> Any:
+        broken = Runner(TINY, torch_runner.Variant(torch.float32))
+        return (broken, "") if name == "torch-bf16" else original(model, name, options)
+
+    original = torch_runner.open_baseline
+    monkeypatch.setattr(torch_runner, "open_baseline", opened)
+    record = Record(tmp_path / "x.json", dry=True)
+    record.measure("tiny", TINY, FEW, ("torch-bf16", "torch-eager"), 2)
     found = json.loads((tmp_path / "x.json").read_text("utf-8"))
-    assert found["errors"] == [{"what": "tiny, batch 4: broken", "error": "RuntimeError: no such library"}]
-    assert [row["what"] for row in found["times"]] == ["works"] and closed == ["broken"] and not found["finished"]
-
-
-def test_percentiles_are_per_frame_and_turns_alternate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record, calls = Record(tmp_path / "x.json", "x", dry=True), []
-    clock = iter(range(10_000))
-    monkeypatch.setattr(gpu_record, "perf_counter", lambda: next(clock) / 1000)  # each look takes a millisecond
-    openers = {name: (lambda stack, name=name: Subject("", lambda: calls.append(name))) for name in "ab"}
-    measure_group(record, FEW._replace(rounds=2, calls=2, warm_up=1), "tiny", 4, openers)
-    assert "".join(calls) == "abaabbaabb"
-    assert record.values["times"][0]["ms_per_frame"] == {"p50": 0.25, "p90": 0.25, "p99": 0.25}
+    assert found["errors"] == [{"what": "tiny, torch-bf16, batch 2", "error": "RuntimeError: no such library"}]
+    assert [row["what"] for row in found["times"]] == ["torch-eager"] and closed == ["closed"] and not found["finished"]
 
 
 def test_a_step_that_hangs_and_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +187,7 @@ def test_a_step_that_hangs_and_one_that_fails(tmp_path: Path, monkeypatch: pytes
     assert "KeyError: 'unknown'" in summary["steps"]["unknown"]["log"]
     assert summary["steps"]["slow"]["status"] == "stopped after 0 s"
     assert json.loads((tmp_path / "summary.json").read_text("utf-8")) == summary
-    assert any(line.startswith("slow: stopped") for line in table(summary))
+    assert any(line.startswith("slow: stopped") for line in shown(summary)[1])
     assert run_all(tmp_path, 0, [])["steps"]["slow"]["status"] == "not run: no time was left"
 
 
@@ -212,7 +201,7 @@ def test_the_script_runs_a_step_from_anywhere(tmp_path: Path) -> None:
     assert found["finished"] and found["counts"]["tests"] > 100
     assert found["counts"]["failures"] == found["counts"]["errors"] == 0
     wrong = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2 and "benchmarks/gpu.sh DIR [--dry]" in wrong.stderr
+    assert wrong.returncode == 2 and "benchmarks/gpu.sh DIR [--dry] [--budget S]" in wrong.stderr
 
 
 def test_a_random_bundle_runs(tmp_path: Path) -> None:

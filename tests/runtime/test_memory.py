@@ -16,7 +16,7 @@ from maskanim.ops import Frame
 ALLOWED = 30 * 2**20  # bytes; were every frame kept as eight bits, the longer clip would take 106 MB more
 SCRIPT = """
 import sys
-from maskanim.benchmarks.latency.first_frame import peak_memory
+from maskanim.benchmarks.latency.cold import peak_memory
 from maskanim.runtime import Animator
 from pathlib import Path
 from maskanim.runtime.jobs import Job, render

@@ -13,6 +13,7 @@ from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.compare import Change, compare
 from maskanim.benchmarks.latency.records import LatencyReport, timing, write_report
 
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 MakeReport = Callable[..., LatencyReport]
 
 
@@ -112,3 +113,10 @@ def test_another_schema_version_is_one_line(tmp_path: Path, make_report: MakeRep
     (tmp_path / "b.json").write_text('{"format": "maskanim-latency", "schema_version": 7}')
     refused = CliRunner().invoke(app, ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")])
     assert refused.exit_code == 2 and refused.stderr.count("\n") == 1 and "schema version 7" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["demo", "full"])
+def test_what_was_committed_stays_readable(name: str) -> None:
+    path = str(RESULTS / f"{name}-latency-epyc-2-cores.json")
+    told = CliRunner().invoke(app, ["compare", path, path])
+    assert told.exit_code == 0 and "openvino" in told.stdout and "end to end, frames/s" in told.stdout

@@ -39,6 +39,6 @@ def test_what_other_processes_use_is_seen() -> None:
 def test_a_child_does_not_count_its_parents_memory() -> None:
     """On Linux the ru_maxrss of a process starts with the memory of the one that started it."""
     held = np.ones(400 * MEGABYTE, np.uint8)
-    code = "from maskanim.benchmarks.latency.first_frame import peak_memory; print(peak_memory())"
+    code = "from maskanim.benchmarks.latency.cold import peak_memory; print(peak_memory())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 5 * MEGABYTE < int(told.stdout) < 100 * MEGABYTE < held.nbytes

@@ -14,15 +14,17 @@ from typer.testing import CliRunner
 
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.cold import start
-from maskanim.benchmarks.latency.material import draw_material
-from maskanim.benchmarks.latency.measure import Key, Plan, Subject, _runs_ahead, in_turns, measure
-from maskanim.benchmarks.latency.records import LatencyReport, read_report, schema
+from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material
+from maskanim.benchmarks.latency.measure import Key, Plan, Subject, in_turns, measure, render_clip
+from maskanim.benchmarks.latency.records import LatencyReport, read_report, schema, write_report
 from maskanim.benchmarks.latency.stages import STAGES, StagedRunner, stage_times
+from maskanim.benchmarks.latency.tables import print_report
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.runner import FrameResult
+from maskanim.spec import ModelSpec, Widths
 from maskanim.video import open_clip, read_picture
 
 HOST_STAGES = ["preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"]
@@ -53,6 +55,7 @@ def test_every_subject_is_measured_whole(ran: Ran) -> None:
     for each in ran.report.measured:
         assert "ONNX Runtime" in each.detail
         assert np.array(each.model_only.rounds).shape == (4, 1) and min(each.model_only.rounds)[0] > 0
+        assert each.cold and each.end_to_end
         assert len(each.source_ms) == 4 and len(each.end_to_end.seconds) == len(each.cold.starts) == 1
         assert each.end_to_end.frames == 4
         assert each.stages is not None and list(each.stages.medians) == HOST_STAGES
@@ -77,7 +80,19 @@ def test_the_command_prints_the_schema() -> None:
 
 
 def test_the_table_names_every_figure(ran: Ran) -> None:
-    for heading in ("p50", "p99", "frames/s", "of model only", "load", "memory MB", *HOST_STAGES, "ort, batch 2"):
+    for heading in (
+        "p50",
+        "p99",
+        "frames/s",
+        "p95",
+        "of model only",
+        "load",
+        "building",
+        "memory MB",
+        "VRAM MB",
+        *HOST_STAGES,
+        "ort, batch 2",
+    ):
         assert heading in ran.stdout
 
 
@@ -119,16 +134,13 @@ class _Queue:
         return {"copy in": 0.25, "h": 1.0 * len(frames)}
 
 
-def test_a_runner_that_takes_frames_ahead_is_known(tiny_bundle: Bundle) -> None:
-    class Opened:
-        runner = _Queue()
-
-    queue: Any = Opened()
-    assert _runs_ahead(Subject(Key("queue", 1), queue, None, [0], ahead=False))
+def test_a_runner_that_takes_frames_before_is_known(tiny_bundle: Bundle) -> None:
+    queue: Any = _Queue()
+    assert Subject(Key("queue", 1), queue, "", None, [0]).prefetches()
     with Animator.open(tiny_bundle, "ort") as animator:
         source = animator.encode_source(np.zeros((256, 256, 3), np.uint8))
         prepared = [animator.runner.prepare(np.zeros((256, 256, 3), np.uint8))]
-        assert not _runs_ahead(Subject(Key("ort", 1), animator, source, prepared, ahead=False))
+        assert not Subject(Key("ort", 1), animator.runner, "", source, prepared).prefetches()
 
 
 def test_a_runner_may_time_its_own_stages() -> None:
@@ -139,7 +151,8 @@ def test_a_runner_may_time_its_own_stages() -> None:
 
 def test_the_clip_is_h264_of_the_asked_length(tmp_path: Path) -> None:
     material = draw_material(tmp_path, frames=6, kept=2)
-    with open_clip(material.clip) as clip:
+    material.write()
+    with open_clip(tmp_path / CLIP) as clip:
         frames = [frame.image for frame in clip]
     assert len(frames) == material.frames == 6 and frames[0].shape == (256, 256, 3)
     # Compressed, and the figure moves.
@@ -149,12 +162,13 @@ def test_the_clip_is_h264_of_the_asked_length(tmp_path: Path) -> None:
 
 def test_what_fails_in_the_process_of_a_cold_start_is_told_here(tiny_bundle: Bundle, tmp_path: Path) -> None:
     material = draw_material(tmp_path, frames=2, kept=1)
+    material.write()
     elsewhere = Bundle(tmp_path / "nowhere", tiny_bundle.manifest)
     with pytest.raises(MaskanimError, match=r"nowhere: no such folder"):
         start(elsewhere, "ort", RunOptions(), material, clip=False)
-    broken = material._replace(pictures=tmp_path / "none.npy")
+    (tmp_path / PICTURES).unlink()
     with pytest.raises(MaskanimError, match=r"cold start: its process ended with code 1 \(FileNotFoundError"):
-        start(tiny_bundle, "ort", RunOptions(), broken, clip=False)
+        start(tiny_bundle, "ort", RunOptions(), material, clip=False)
 
 
 def test_engines_that_nobody_named_are_left_out_where_they_fail(
@@ -167,6 +181,29 @@ def test_engines_that_nobody_named_are_left_out_where_they_fail(
     monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda: ["abacus"])
     with pytest.raises(MaskanimError, match="expected an engine that works"):
         measure(tiny_bundle, Plan(frames=1, repeats=1))
+
+
+def test_calls_alone_need_no_bundle_and_leave_out_what_does_not_work(tmp_path: Path) -> None:
+    """As the GPU benchmark has it: sizes of networks, and what fails is kept with its reason."""
+    plan = Plan(("torch-eager", "ort", "torch-graph"), frames=2, repeats=0, lenient=True)
+    report = measure(ModelSpec(widths=Widths(m=4, r=4, l=8, h=4)), plan)
+    (eager,) = report.measured
+    assert eager.engine == "torch-eager" and eager.cold is None and eager.end_to_end is None
+    assert "no bundle" in report.left_out["ort"] and "torch-graph" in report.left_out
+    write_report(tmp_path / "a.json", report)
+    assert read_report(tmp_path / "a.json") == report
+    print_report(report)
+
+
+def test_end_to_end_is_what_a_user_runs(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """The clip goes through the very job of maskanim-run, which signs what it writes."""
+    draw_material(tmp_path, frames=2, kept=1).write()
+    with Animator.open(tiny_bundle, "ort") as animator:
+        assert render_clip(tiny_bundle, animator.runner, tmp_path) > 0
+    with open_clip(tmp_path / "animated.mp4") as clip:
+        assert len(list(clip)) == 2
+    pytest.importorskip("c2pa")
+    assert b"c2pa" in (tmp_path / "animated.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(
