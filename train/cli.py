@@ -45,10 +45,11 @@ def train(
         str,
         typer.Option(
             help="A folder of clips: videos, folders of frames or strips, in train/ or in the folder itself; or "
-            "'synthetic': drawn puppets, made as they are needed."
+            "'synthetic': drawn puppets, or 'people': rendered ones, both made as they are needed."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, log.csv, tensorboard/ and sample grids.")],
+    assets: Annotated[Path | None, typer.Option(help="MakeHuman's folder data, for --data people.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     init: Annotated[
         Path | None, typer.Option(help="Begin with the weights of this checkpoint, as a run of its own, not warmed up.")
@@ -88,7 +89,7 @@ def train(
         from maskanim.train.session import train as train_and_tell
 
     provenance = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "config": config}
-    start = Start(settings, data, device, last, init, compiled, perceptual_weights, provenance)
+    start = Start(settings, data, assets, device, last, init, compiled, perceptual_weights, provenance)
     stopped = train_and_tell(
         start,
         out,
@@ -135,6 +136,27 @@ def prepare(
         typer.echo(f"left out {name}: {reason}", err=True)
     told = ", ".join(f"{done.clips[split]} for {split}" for split in ("train", "test") if done.clips[split])
     typer.echo(f"{out}: {told}; there before: {done.finished_before}; damaged and left out: {len(done.damaged)}")
+
+
+@app.command()
+@one_line_errors
+def people(
+    assets: Annotated[Path, typer.Option(help="MakeHuman's folder data: 3dobjs, targets, skins, hair and so on.")],
+    out: Annotated[Path, typer.Option(help="Receives train/, test/ and people.json.")],
+    identities: Annotated[int, typer.Option(min=1, help="How many for train/.")] = 1000,
+    test: Annotated[int, typer.Option(min=0, help="How many for test/, with skins and hair of their own.")] = 64,
+    frames: Annotated[int, typer.Option(min=2, help="Of each identity.")] = 24,
+    step: Annotated[float, typer.Option(min=0.01, help="Seconds from frame to frame.")] = 0.4,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another population.")] = 0,
+) -> None:
+    """Render people into strips with their ground truth, to train on with --data; called again, it adds what is missing."""
+    with needs_extra("maskanim-train people", "people"):
+        from maskanim.train.people.dataset import Order, write_people
+
+    with ProgressBar("clip") as bar:
+        drawn = write_people(assets, out, Order((identities, test), frames, step, seed), jobs, bar)
+    typer.echo(f"{out}: {drawn} clips of {frames} frames drawn. Next: maskanim-train --config people --data {out}")
 
 
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:

@@ -51,25 +51,30 @@ class TrainingPass:
         refine: bool = True,
         high_res: bool = True,
         restored: bool = False,
+        driver: Tensor | None = None,
     ) -> Prediction:
         """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs.
 
         With `restored`, they do see r's, of what P_test leaves of the driver's mask, as when they animate; m rests.
+        With `driver`, which is not in the paper, r restores the driving frame's mask from that of another person who
+        moves alike.
         """
         nets = self.nets
         small = downscale(source)
         with torch.set_grad_enabled(low_res and not restored and torch.is_grad_enabled()):
             # One batch through m, so that its batch norm sees sources and drivers alike.
-            source_mask, driving_mask = nets.m(torch.cat((source, self.augment(driving)))).chunk(2)
+            images = [source, self.augment(driving), *([] if driver is None else [self.augment(driver)])]
+            source_mask, driving_mask, *others = nets.m(torch.cat(images)).chunk(len(images))
+        driver_mask = others[0] if others else driving_mask
         given = driving_mask
         if restored:
             with torch.no_grad():
-                given = nets.r(small, source_mask, perturb(driving_mask, nets.spec.perturbation))
+                given = nets.r(small, source_mask, perturb(driver_mask, nets.spec.perturbation))
         with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
             coarse = nets.l(small, source_mask, given)
         perturbed = refined = frame = None
         if refine:
-            perturbed = self.perturb(driving_mask.detach())
+            perturbed = self.perturb(driver_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
         if high_res:
             masks = torch.cat((source_mask, given))

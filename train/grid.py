@@ -15,7 +15,7 @@ from maskanim.errors import MaskanimError
 from maskanim.grid import draw_grid
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame, preprocess
-from maskanim.train.data import SYNTHETIC, ClipFile, list_clips, open_frames, square
+from maskanim.train.data import PEOPLE, SYNTHETIC, ClipFile, list_clips, open_frames, square
 from maskanim.train.data.layouts import SPLITS
 from maskanim.train.puppets import Puppet
 
@@ -26,7 +26,7 @@ def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] |
     """What sample grids show: held-out clips where the data has some, else clips of the training.
 
     Args:
-        data: ``synthetic`` or a folder of clips.
+        data: ``synthetic``, ``people`` (no examples: they would need a renderer here) or a folder of clips.
         count: how many rows at most.
 
     Returns:
@@ -35,6 +35,8 @@ def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] |
     """
     if data == SYNTHETIC:
         return puppet_examples(count)
+    if data == PEOPLE:
+        return None
     folder = Path(data)
     split = SPLITS[(folder / "test").is_dir()]
     pairs = list(islice(_ends(list_clips(folder, split).clips, count), count))

@@ -30,7 +30,8 @@ class Start:
 
     Attributes:
         settings: how to train.
-        data: ``synthetic`` or a folder of clips.
+        data: ``synthetic``, ``people`` or a folder of clips.
+        assets: MakeHuman's data folder, for ``people``.
         device: see `open_fabric`.
         checkpoint: to go on from.
         init: another run's, whose weights a new run begins with; one that goes on has them already.
@@ -42,6 +43,7 @@ class Start:
 
     settings: TrainSettings
     data: str
+    assets: Path | None = None
     device: str = "auto"
     checkpoint: Path | None = None
     init: Path | None = None
@@ -63,7 +65,7 @@ def train(start: Start, out: Path, **plan: Any) -> signal.Signals | None:
     Raises:
         MaskanimError: no such device or data, a checkpoint of another run, or what `run` raises.
     """
-    pairs = open_data(start.data, start.settings)
+    pairs = open_data(start.data, start.settings, assets=start.assets)
     settings = start.settings.for_units(pairs.units)
     fabric = open_fabric(start.device, settings.precision)
     try:

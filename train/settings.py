@@ -15,10 +15,10 @@ from maskanim.spec import ModelSpec, Record
 class Warmup(Record):
     """What keeps the masks from collapsing when there is little training.
 
-    The figure maps of `steps` and `weight` exist for drawn data only, and real clips refuse them.
+    `steps` and `weight` need data with figure maps, which drawn and rendered data has and real clips refuse.
 
     Attributes:
-        steps: before the first epoch, m learns the puppets' figure maps for this many steps.
+        steps: before the first epoch, m learns the data's figure maps for this many steps.
         refine_from_step: from this step of the warm-up on, r learns to restore m's masks; None: not in the warm-up.
         batch: pictures per step of the warm-up.
         fade_steps: over the first steps of the first epoch the figure maps keep guiding m, their weight fading to zero.
@@ -37,7 +37,7 @@ class Warmup(Record):
 
 
 class DataSettings(Record):
-    """How pairs are drawn from real clips; drawn data has no use for it.
+    """How pairs are drawn from clips; of rendered people, `mirror` and `worsen` count, and puppets have no use for it.
 
     Attributes:
         identity_sampling: one pass goes through the identities, one random clip of each, rather than through all clips.
@@ -46,6 +46,10 @@ class DataSettings(Record):
             say what an epoch is; the presets take the released code's numbers. None: `steps_per_epoch` counts.
         mirror: how often a pair is mirrored left to right; the paper does not mention it (0). The released code mirrors
             every fourth pair.
+        worsen: how often a pair is blurred, grained and compressed as a worse camera would, both frames alike; not in
+            the paper (0). It helps a model of rendered people with real photographs.
+        across: how often the mask that r restores is not the driving frame's but that of another person who moves alike,
+            which rendered data has; not in the paper, whose data has no such answer (0).
         train_clips, test_clips: how many the paper had (section 4); a folder with another number is used all the same,
             and the difference told.
     """
@@ -53,6 +57,8 @@ class DataSettings(Record):
     identity_sampling: bool = False
     repeats: int | None = Field(default=None, ge=1)
     mirror: float = Field(default=0.0, ge=0, le=1)
+    worsen: float = Field(default=0.0, ge=0, le=1)
+    across: float = Field(default=0.0, ge=0, le=1)
     train_clips: int | None = Field(default=None, ge=1)
     test_clips: int | None = Field(default=None, ge=1)
 

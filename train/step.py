@@ -73,6 +73,7 @@ class Step(nn.Module):
             refine=now.refine,
             high_res=now.high_res,
             restored=now.restored,
+            driver=floats(batch.driver) if batch.driver.shape[1] else None,
         )
         terms = self.losses(prediction, target, now)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))

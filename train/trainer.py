@@ -16,7 +16,7 @@ from maskanim.errors import EXIT_CODE, MaskanimError
 from maskanim.networks import GAIN, Networks
 from maskanim.networks.reparametrize import reparametrize
 from maskanim.spec import NETWORK_NAMES
-from maskanim.train.data import SYNTHETIC, Pair, Pairs, SyntheticPairs, batches, open_data
+from maskanim.train.data import SYNTHETIC, Pair, Pairs, batches, open_data
 from maskanim.train.draws import Share
 from maskanim.train.forward import Losses
 from maskanim.train.losses import Perceptual, perceptual_network
@@ -37,7 +37,7 @@ class Trainer:
         settings: how to train.
         fabric: where; launched, and with the settings' precision.
         perceptual_weights: the file of VGG-19, where the settings ask for it.
-        pairs: what is learned from; the drawn puppets if left out. The warm-up always draws puppets.
+        pairs: what is learned from; the drawn puppets if left out.
         compiled: run the networks' bodies through torch.compile.
     """
 
@@ -100,8 +100,8 @@ class Trainer:
         settings, place = self.settings, self.place()
         alone = min(steps, settings.warmup.steps - place.step) if place.epoch is None else 0
         if alone:
-            puppets, size = SyntheticPairs(settings.identities, 2 * settings.seed), settings.warmup.batch // 2
-            yield from self._batches(puppets, place.step, alone, size, workers)
+            pairs, size = self.pairs.reseeded(2 * settings.seed), settings.warmup.batch // 2
+            yield from self._batches(pairs, place.step, alone, size, workers)
         yield from self._batches(self.pairs, place.step_in_training, steps - alone, settings.batch, workers)
 
     def _batches(self, pairs: Pairs, start: int, steps: int, size: int, workers: int) -> Iterator[Pair]:

@@ -15,6 +15,7 @@ from maskanim.train.settings import TrainSettings
 
 __all__ = [
     "MOTION_SECONDS",
+    "PEOPLE",
     "SYNTHETIC",
     "Animation",
     "ClipFile",
@@ -38,15 +39,18 @@ __all__ = [
 ]
 
 SYNTHETIC = "synthetic"
+PEOPLE = "people"
 
 
-def open_data(data: str | Path, settings: TrainSettings, split: Split = "train") -> Pairs:
+def open_data(data: str | Path, settings: TrainSettings, split: Split = "train", assets: Path | None = None) -> Pairs:
     """Training pairs by the name a user gives.
 
     Args:
-        data: ``synthetic``, the drawn puppets, or a folder of clips; see `list_clips`.
+        data: ``synthetic``, the drawn puppets; ``people``, rendered from `assets`; or a folder of clips, see
+            `list_clips`.
         settings: the sampling, and the seed.
         split: of a folder of clips.
+        assets: MakeHuman's data folder, for people.
 
     Raises:
         MaskanimError: neither of them, no clip that can be read, or settings that only drawn data can serve.
@@ -54,9 +58,19 @@ def open_data(data: str | Path, settings: TrainSettings, split: Split = "train")
     seed = 2 * settings.seed + 1  # the even ones are the warm-up's
     if data == SYNTHETIC:
         return SyntheticPairs(settings.identities, seed)
+    if data == PEOPLE:
+        if assets is None:
+            raise MaskanimError("--data people", "no --assets", "MakeHuman's data folder with --assets DIR")
+        from maskanim.train.data.people import PeoplePairs
+
+        return PeoplePairs(assets, settings.identities, settings.data, seed)
     if not Path(data).exists():
-        raise MaskanimError(f"--data {data}", "there is no such folder", f"'{SYNTHETIC}' or a folder of clips")
-    if settings.warmup.steps or settings.warmup.weight:
+        raise MaskanimError(
+            f"--data {data}", "there is no such folder", f"'{SYNTHETIC}', '{PEOPLE}' or a folder of clips"
+        )
+    pairs = ClipPairs(list_clips(Path(data), split), settings.data, seed)
+    if (settings.warmup.steps or settings.warmup.weight) and not pairs.has_figures:
         expected = "warmup.steps and warmup.weight of 0 for real clips, which have no figure maps"
-        raise MaskanimError(f"--data {data}", "a warm-up in the settings", expected, "It is for --data synthetic")
-    return ClipPairs(list_clips(Path(data), split), settings.data, seed)
+        next_step = f"It is for --data {SYNTHETIC}, and for what maskanim-train people writes"
+        raise MaskanimError(f"--data {data}", "a warm-up in the settings", expected, next_step)
+    return pairs

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +20,7 @@ from maskanim.spec import IMAGE_SIZE, MASK_SIZE
 from maskanim.train.data.frames import open_frames
 from maskanim.train.data.layouts import ClipFile, ClipList, Kind
 from maskanim.train.data.pairs import Loaded, Pair, Pairs
+from maskanim.train.data.worsen import worsen_alike
 from maskanim.train.settings import DataSettings
 
 TRIES = 32  # with fewer than half of the clips damaged, so many in a row are as likely as 2 ** -32
@@ -44,9 +48,13 @@ class ClipPairs(Pairs):
         self.clips, self.settings, self.seed = clips, settings, seed
         self.fingerprint = clips.fingerprint
         everyone = range(len(clips.clips))
+        self.has_figures = all(clip.truth.is_file() for clip in clips.clips)
         self._units = list(clips.identities().values()) if settings.identity_sampling else [[i] for i in everyone]
         self.units = len(self._units)
         self.note(damaged)
+
+    def reseeded(self, seed: int) -> ClipPairs:
+        return ClipPairs(self.clips, self.settings, seed, self.summary)
 
     def load(self, index: int) -> Loaded:
         rng = np.random.default_rng([self.seed, index])
@@ -80,11 +88,47 @@ class ClipPairs(Pairs):
         with open_frames(clip) as frames:
             if frames.count < 2:
                 raise MaskanimError(str(clip.path), "a clip of a single frame", "at least two frames")
-            images = [square(image) for image in frames.read(rng.integers(frames.count, size=2).tolist())]
-        if rng.random() < self.settings.mirror:
+            chosen = rng.integers(frames.count, size=2).tolist()
+            images = [square(image) for image in frames.read(chosen)]
+        maps = _figure_maps(clip, chosen) if self.has_figures else None
+        mirrored = rng.random() < self.settings.mirror
+        if mirrored:
             images = [image[:, ::-1] for image in images]
-        no_figure = torch.empty(0, MASK_SIZE, MASK_SIZE)
-        return Pair(_tensor(images[0]), _tensor(images[1]), no_figure, no_figure)
+            maps = None if maps is None else maps[..., ::-1]
+        if self.settings.worsen:
+            images = worsen_alike(images, self.settings.worsen, rng)
+        driver = self._driver(clip, chosen[1], mirrored, rng) if self.settings.across else None
+        figures = torch.empty(2, 0, MASK_SIZE, MASK_SIZE)
+        if maps is not None:
+            figures = torch.from_numpy(maps.astype(np.float32) / 255)[:, None]
+        if self.settings.across:
+            return Pair(*map(_tensor, images), *figures, _tensor(images[1] if driver is None else driver))
+        return Pair(*map(_tensor, images), *figures)
+
+    def _driver(self, clip: ClipFile, frame: int, mirrored: bool, rng: np.random.Generator) -> Frame | None:
+        """Another person who moves as the clip's does in a frame; None where the pair is to be one person's."""
+        if rng.random() >= self.settings.across:
+            return None
+        with _truth(clip) as truth:
+            strip = cv2.imdecode(truth["driver"], cv2.IMREAD_COLOR)[..., ::-1]
+        image = np.split(strip, strip.shape[1] // strip.shape[0], axis=1)[frame]
+        return worsen_alike([image[:, ::-1] if mirrored else image], self.settings.worsen, rng)[0]
+
+
+def _figure_maps(clip: ClipFile, frames: Sequence[int]) -> NDArray[np.uint8]:
+    """(F, 64, 64): of some frames of a clip with ground truth."""
+    with _truth(clip) as truth:
+        return np.asarray(truth["figure_map"][list(frames)], np.uint8)
+
+
+@contextmanager
+def _truth(clip: ClipFile) -> Iterator[NpzFile]:
+    try:
+        with np.load(clip.truth, allow_pickle=False) as truth:
+            yield truth
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+        expected = "the ground truth of its clip, as maskanim-train people writes it"
+        raise MaskanimError(str(clip.truth), f"damaged ({type(error).__name__})", expected) from error
 
 
 @lru_cache(4)

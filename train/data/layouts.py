@@ -17,6 +17,7 @@ Split = Literal["train", "test"]
 Kind = Literal["video", "frames", "strip"]
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+TRUTH_SUFFIX = ".npz"
 LAYOUTS = "videos, folders of frames or strips"
 
 
@@ -32,6 +33,11 @@ class ClipFile(NamedTuple):
     path: Path
     name: str
     kind: Kind
+
+    @property
+    def truth(self) -> Path:
+        """Where the ground truth of a rendered clip lies."""
+        return self.path.with_suffix(".npz")
 
     @property
     def identity(self) -> str:
@@ -124,6 +130,8 @@ def _search(folder: Path, root: Path) -> Iterator[ClipFile | None]:
                 folders.append(Path(entry.path))
             elif suffix in VIDEO_SUFFIXES:
                 yield _clip(Path(entry.path), root, "video")
+            elif suffix == TRUTH_SUFFIX and folder == root:
+                files -= 1  # it belongs to the clip beside it
             elif suffix not in PICTURE_SUFFIXES:
                 yield None
             elif folder == root:

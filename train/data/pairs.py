@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from maskanim.errors import MaskanimError
+from maskanim.spec import IMAGE_SIZE
 
 
 class Pair(NamedTuple):
@@ -20,14 +21,17 @@ class Pair(NamedTuple):
 
     Attributes:
         source, driving: (3, 256, 256) uint8.
-        source_figure, driving_figure: (1, 64, 64) float32 in [0, 1], the drawn figure maps; (0, 64, 64), no map, for
-            real clips.
+        source_figure, driving_figure: (1, 64, 64) float32 in [0, 1], the figure maps of drawn and rendered data;
+            (0, 64, 64), no map, for real clips.
+        driver: (3, 256, 256) uint8, whose mask stands for the driving frame's when r learns: the driving frame itself,
+            or another person who moves alike; (0, 256, 256) where no driver is asked for, which means the former.
     """
 
     source: Tensor
     driving: Tensor
     source_figure: Tensor
     driving_figure: Tensor
+    driver: Tensor = torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # noqa: RUF009 - never written to
 
 
 class Loaded(NamedTuple):
@@ -52,11 +56,13 @@ class Pairs(ABC, Dataset[Pair]):
         summary: as above.
         units: how many clips, or identities, one pass goes through; None where there is no such number.
         fingerprint: of the list of files, empty without files: pair number i depends on the seed, i and this alone.
+        has_figures: whether every pair has figure maps, which m can be warmed up on.
         damaged: the names of the damaged clips met so far in this process, and what is wrong with each.
     """
 
     units: int | None = None
     fingerprint = ""
+    has_figures = False
 
     def __init__(self, summary: str) -> None:
         self.summary = summary
@@ -70,6 +76,10 @@ class Pairs(ABC, Dataset[Pair]):
         Raises:
             MaskanimError: hardly anything can be read.
         """
+
+    @abstractmethod
+    def reseeded(self, seed: int) -> Pairs:
+        """The same data in another order, for the warm-up."""
 
     def __getitem__(self, index: int) -> Pair:
         loaded = self.load(index)

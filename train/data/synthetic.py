@@ -20,9 +20,14 @@ class SyntheticPairs(Pairs):
         population: the seed of the identities themselves.
     """
 
+    has_figures = True
+
     def __init__(self, identities: int, seed: int, population: int = 0) -> None:
         super().__init__(f"drawn puppets of {identities:,} identities")
         self.identities, self.seed, self.population = identities, seed, population
+
+    def reseeded(self, seed: int) -> SyntheticPairs:
+        return SyntheticPairs(self.identities, seed, self.population)
 
     def load(self, index: int) -> Loaded:
         rng = np.random.default_rng([self.seed, index])

@@ -1,0 +1,155 @@
+"""A person in motion in a scene: frames with their ground truth, and the same motion on another person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim.ops import Array, Frame
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE
+from maskanim.train.people.assets import Floats, Pack
+from maskanim.train.people.figure import Anatomy
+from maskanim.train.people.motion import EXPRESSIONS, HeadMotion, HeadPose
+from maskanim.train.people.person import SPLITS, Person, Split, draw_person
+from maskanim.train.people.render import Renderer
+from maskanim.train.people.scene import Scene, draw_scene, look_at
+
+# The 68 points of the face that the field counts (jaw, brows, nose, eyes, lips), as vertices of the base mesh: those
+# nearest to MediaPipe's on fifty frontal faces, made the same on both sides.
+LANDMARKS = (
+    5754, 5201, 5092, 5238, 736, 749, 5297, 5222, 5225, 11832, 11902, 7468, 7456, 11847, 11707, 11812, 12351,
+    254, 207, 206, 205, 208, 6983, 6980, 6981, 6982, 7023, 132, 131, 201, 294, 344, 314, 317, 7077, 7105,
+    25, 6, 54, 69, 6772, 6776, 6853, 6838, 6790, 6809, 13372, 13368, 424, 5354, 456, 466, 7215, 11956, 7184, 7239, 7245,
+    492, 490, 484, 416, 462, 468, 7221, 7176, 7242, 493, 487,
+)  # fmt: skip
+NECK = ("neck01", "neck02", "neck03", "head")  # each takes its share of a turn
+
+
+_Truth = tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]
+
+
+class PersonFrame(NamedTuple):
+    """One picture with its ground truth.
+
+    Attributes:
+        image: (256, 256, 3) uint8 RGB.
+        figure_map: (64, 64) float32 in [0, 1], the soft mask that m may be warmed up on.
+        foreground: (256, 256) float32 in [0, 1], how much of each pixel the person covers.
+        landmarks: (68, 2) float64, x and y in pixels of 256.
+        angles: (3,) float64, yaw, pitch and roll of the head to the camera, degrees; positive is to the picture's
+            right, down, and clockwise.
+        mouth: how far the lips are apart, over the distance of the eyes' outer corners.
+        lids: (2,) float64, how far either eye is open, over its width; the picture's left one first.
+    """
+
+    image: Frame
+    figure_map: Array
+    foreground: Floats
+    landmarks: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    mouth: float
+    lids: NDArray[np.float64]
+
+
+class Studio:
+    """Draws people: the assets, what all figures share, and an OpenGL context.
+
+    Args:
+        pack: the assets.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.anatomy = Anatomy(pack, "head", [name for name in EXPRESSIONS if name in pack.targets])
+        self.renderer = Renderer(pack)
+
+    def person(self, number: int, split: Split = "train", seed: int = 0) -> Person:
+        """See `draw_person`."""
+        return draw_person(self.anatomy, number, split, seed)
+
+    def scene(self, number: int, split: Split = "train", seed: int = 0) -> Scene:
+        """See `draw_scene`."""
+        return draw_scene(self.pack, number, split, seed)
+
+    def frame(self, person: Person, scene: Scene, pose: HeadPose) -> PersonFrame:
+        """A person in a scene in a pose."""
+        return self.frames(person, scene, [pose])[0]
+
+    def frames(self, person: Person, scene: Scene, poses: Sequence[HeadPose]) -> list[PersonFrame]:
+        """A person in a scene in some poses: all are drawn before the first is read."""
+        truths = [self._draw(slot, person, scene, pose) for slot, pose in enumerate(poses)]
+        frames = []
+        for slot, truth in enumerate(truths):
+            drawn = self.renderer.read(slot, scene.background)
+            small = cv2.resize(drawn.figure, (MASK_SIZE,) * 2, interpolation=cv2.INTER_AREA)
+            frames.append(PersonFrame(drawn.image, small, drawn.foreground, *truth))
+        return frames
+
+    def _draw(self, slot: int, person: Person, scene: Scene, pose: HeadPose) -> _Truth:
+        figure = person.figure
+        turns, total = _turns(pose)
+        points, normals = figure.posed(pose.expression, turns)
+        centre, height = _head(person)
+        distance = pose.zoom * height / 2 / np.tan(pose.view / 2)
+        camera, eye = look_at(centre, distance, pose.view, pose.rise, 2 * pose.shift / pose.zoom)
+        self.renderer.draw(slot, figure, points, normals, person.looks, scene.light, camera, eye)
+        return _truth(figure.base_points, points, camera, total, pose.rise)
+
+
+def motion_of(number: int, split: Split = "train", seed: int = 0) -> HeadMotion:
+    """The motion that goes with an identity's number."""
+    return HeadMotion([seed, SPLITS.index(split), number, 2])
+
+
+def _turns(pose: HeadPose) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Rotations of the bones, and that of the head in the world."""
+    neck, shoulders = rotation(*pose.neck), rotation(*pose.shoulders)
+    share, _ = cv2.Rodrigues(cv2.Rodrigues(neck)[0] / len(NECK))
+    turns = {bone: share for bone in NECK} | {"root": shoulders}
+    turns |= {bone: rotation(*pose.gaze, 0) for bone in ("eye.L", "eye.R")}
+    return turns, shoulders @ neck
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """(3, 3): first roll, then pitch, then yaw, radians, about z, x and y."""
+    about = ((0, 0, roll), (pitch, 0, 0), (0, yaw, 0))
+    z, x, y = (cv2.Rodrigues(np.array(axis, float))[0] for axis in about)
+    result: NDArray[np.float64] = y @ x @ z
+    return result
+
+
+def _head(person: Person) -> tuple[NDArray[np.float64], float]:
+    """The middle of the head at rest, and its height from chin to crown, decimetres."""
+    figure = person.figure
+    body = figure.rest[figure.base_points[figure.base_points >= 0]]
+    face = figure.rest[figure.base_points[np.array(LANDMARKS)]]
+    crown, chin = float(body[:, 1].max()), float(face[8, 1])
+    return np.array([0, chin + 0.5 * (crown - chin), float(face[27, 2])], float), crown - chin
+
+
+def _truth(
+    base_points: NDArray[np.int32],
+    points: Floats,
+    camera: NDArray[np.float64],
+    total: NDArray[np.float64],
+    rise: float,
+) -> _Truth:
+    face = points[base_points[np.array(LANDMARKS)]].astype(np.float64)
+    clip = np.concatenate([face, np.ones((len(face), 1))], 1) @ camera.T
+    place = (clip[:, :2] / clip[:, 3:] * (1, -1) + 1) * IMAGE_SIZE / 2 - 0.5
+    seen = rotation(0, rise, 0) @ total
+    ahead, up = seen[:, 2], seen[:, 1]
+    flat = np.array([ahead[2], 0, -ahead[0]]) / np.hypot(ahead[0], ahead[2])  # to the side, and level
+    angles = np.degrees(
+        [np.arctan2(ahead[0], ahead[2]), -np.arcsin(np.clip(ahead[1], -1, 1)), np.arcsin(np.clip(up @ flat, -1, 1))]
+    )
+
+    def apart(a: int, b: int) -> float:
+        return float(np.linalg.norm(face[a] - face[b]))
+
+    lids = [(apart(i + 1, i + 5) + apart(i + 2, i + 4)) / 2 / apart(i, i + 3) for i in (36, 42)]
+    return place, angles, apart(62, 66) / apart(36, 45), np.array(lids)

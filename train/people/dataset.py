@@ -1,0 +1,167 @@
+"""Rendered people as files: strips of frames with their ground truth beside them.
+
+``train/00012.jpg`` has the frames side by side; ``train/00012.npz`` what is known of them, and ``driver``, the bytes of a
+strip of another person who moves alike; ``people.json`` says how they were made. Each file appears whole, and what is there is not drawn again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim.atomic import replacing, write_text
+from maskanim.errors import MaskanimError
+from maskanim.progress import Progress
+from maskanim.train.people.assets import read_pack
+from maskanim.train.people.clip import PersonFrame, Studio, motion_of
+from maskanim.train.people.person import SPLITS, Split
+
+JPEG_QUALITY = 95
+ABOUT = "people.json"
+STEP_SECONDS = 0.4  # from frame to frame: far enough apart to make pairs of
+
+
+class Order(NamedTuple):
+    """What is to be drawn.
+
+    Attributes:
+        identities: how many of each split: train and test.
+        frames: of each.
+        step: seconds from frame to frame.
+        seed: of the population.
+    """
+
+    identities: tuple[int, int]
+    frames: int
+    step: float = STEP_SECONDS
+    seed: int = 0
+
+    def clips(self) -> list[tuple[Split, int]]:
+        """The split and the number of each identity."""
+        return [(split, i) for split, count in zip(SPLITS, self.identities, strict=True) for i in range(count)]
+
+
+def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Progress) -> int:
+    """Draw people into a folder that training reads.
+
+    Args:
+        assets: MakeHuman's data folder.
+        out: receives train/, test/ and people.json.
+        jobs: processes; each draws on a core of its own.
+
+    Returns:
+        How many clips were drawn; those that were there already are not counted.
+
+    Raises:
+        MaskanimError: no assets, no OpenGL, or `out` holds other data.
+    """
+    pack = read_pack(assets)
+    about = order._asdict() | {"assets": pack.fingerprint}
+    _claim(out, about)
+    for split in SPLITS:
+        (out / split).mkdir(parents=True, exist_ok=True)
+    wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
+    if not wanted:
+        return 0
+    # Not forked: OpenGL's threads would be missing in the copies. The processes are the threads, also of Mesa's renderer.
+    os.environ.update({name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, _open_studio, (assets,)) as pool:
+        tasks = [pool.submit(_write_clip, out, order, *clip) for clip in wanted]
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                task.result()
+                progress.update(done, len(wanted))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return len(wanted)
+
+
+def _claim(out: Path, about: dict[str, Any]) -> None:
+    """Refuse a folder of other data; more identities of the same may be added."""
+    about = json.loads(json.dumps(about))
+    path = out / ABOUT
+    if path.is_file():
+        found = json.loads(path.read_text("utf-8"))
+        differs = [key for key in about if key != "identities" and found.get(key) != about[key]]
+        if differs:
+            raise MaskanimError(f"--out {out}", f"people of another {', '.join(differs)}", "a new folder")
+    elif out.exists() and any(out.iterdir()):
+        raise MaskanimError(f"--out {out}", "a folder with other files", "a new folder, or one of the same people")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(about, indent=1) + "\n")
+
+
+_studio: Studio | None = None
+
+
+def _open_studio(assets: Path) -> None:
+    global _studio
+    cv2.setNumThreads(0)
+    _studio = Studio(read_pack(assets))
+
+
+def _path(out: Path, split: Split, number: int) -> Path:
+    return out / split / f"{number:05d}"
+
+
+def _write_clip(out: Path, order: Order, split: Split, number: int) -> None:
+    assert _studio is not None
+    frames = draw_clip(_studio, order, split, number)
+    # The same motion on somebody else, in another place: the clip is the true answer to "A moved as B".
+    other = number + max(2, order.identities[SPLITS.index(split)])
+    driver = draw_clip(_studio, order, split, other, motion=number)
+    path = _path(out, split, number)
+    truth = truth_of(frames) | {"driver": np.frombuffer(_strip(driver), np.uint8)}
+    # The picture comes last: with it the clip counts as drawn.
+    with replacing(path.with_suffix(".npz")) as partial:
+        partial.write_bytes(_packed(truth))
+    with replacing(path.with_suffix(".jpg")) as partial:
+        partial.write_bytes(_strip(frames))
+
+
+def draw_clip(
+    studio: Studio, order: Order, split: Split, number: int, motion: int | None = None
+) -> list[PersonFrame]:
+    """The frames of one identity, in its own motion or in another identity's."""
+    person, scene = studio.person(number, split, order.seed), studio.scene(number, split, order.seed)
+    moves = motion_of(number if motion is None else motion, split, order.seed)
+    return studio.frames(person, scene, [moves.at(i * order.step) for i in range(order.frames)])
+
+
+def _strip(frames: Iterable[PersonFrame]) -> bytes:
+    strip = cv2.cvtColor(np.concatenate([frame.image for frame in frames], 1), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+def truth_of(frames: Sequence[PersonFrame]) -> dict[str, NDArray[Any]]:
+    """The ground truth of frames, as it is kept in a file.
+
+    Returns:
+        figure_map (F, 64, 64) and foreground (F, 256, 256) uint8, 255 being 1; landmarks (F, 68, 2), angles (F, 3),
+        mouth (F,) and lids (F, 2) float32; see `PersonFrame`.
+    """
+    bytes_of = {name: np.stack([getattr(frame, name) for frame in frames]) for name in ("figure_map", "foreground")}
+    floats = {
+        name: np.array([getattr(frame, name) for frame in frames], np.float32)
+        for name in ("landmarks", "angles", "mouth", "lids")
+    }
+    return {name: np.round(255 * values).astype(np.uint8) for name, values in bytes_of.items()} | floats
+
+
+def _packed(arrays: dict[str, NDArray[Any]]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()

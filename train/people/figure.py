@@ -1,0 +1,280 @@
+"""One identity as a mesh that moves: body, eyes, teeth, hair and clothes as one cloud of points.
+
+Everything is linear in the points of the base mesh until the skeleton turns them: an expression adds weighted targets,
+proxies follow three body points each, and bones blend. So a frame costs a few array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim.train.people.assets import EYES, Floats, Ints, Mesh, Pack, Proxy, Target
+
+Framing = Literal["head", "body"]
+
+HEAD_BONES = ("neck01", "neck02", "neck03", "head", "eye.L", "eye.R")
+BELOW_NECK = 2.6  # decimetres below the lowest neck joint that a picture of a head may show
+# Where the pictures of eyes show the left one, seen from the front: middle, and how far from it a radian is.
+EYE_MIDDLE, EYE_RADIAN, EYE_EDGE = (0.293, 0.301), 0.227, 1.25
+EYE_BONES = {"helper-l-eye": "eye.L", "helper-r-eye": "eye.R"}
+
+
+class Part(NamedTuple):
+    """What is drawn with one material.
+
+    Attributes:
+        kind: ``skin``, ``eyes``, or a proxy's folder.
+        points: (R,) int32, the figure's point of each drawn vertex: one for each pair of a point and a uv.
+        uvs: (R, 2) float32.
+        triangles: (T, 3) int32 into `points`.
+        texture: key in the pack.
+    """
+
+    kind: str
+    points: Ints
+    uvs: Floats
+    triangles: Ints
+    texture: str
+
+
+class Skeleton:
+    """The bones that move in a framing, and how much each base vertex follows them.
+
+    Attributes:
+        names: of the bones, parents first; the first is the root, which everything else follows.
+        parents: index of each one's parent.
+        heads: base vertices whose mean is where the bone begins.
+        weights: (base vertices, bones) float32; each row sums to 1.
+    """
+
+    def __init__(self, pack: Pack, kept: Sequence[str] | None) -> None:
+        parents = {bone.name: bone.parent for bone in pack.bones}
+        bones = [bone for bone in pack.bones if bone.parent is None or kept is None or bone.name in kept]
+        self.names = tuple(bone.name for bone in bones)
+        self.heads = [bone.head for bone in bones]
+        if kept is not None:  # what is below the neck turns about its foot
+            self.heads[0] = next(bone.head for bone in bones if bone.name == kept[0])
+        index = {name: i for i, name in enumerate(self.names)}
+
+        def nearest(name: str | None) -> int:
+            while name is not None and name not in index:
+                name = parents[name]
+            return 0 if name is None else index[name]
+
+        self.parents = [nearest(parents[name]) for name in self.names]
+        self.weights = np.zeros((len(pack.base.vertices), len(self.names)), np.float32)
+        for name, (vertices, values) in pack.weights.items():
+            np.add.at(self.weights, (vertices, nearest(name)), values)
+        for group, bone in EYE_BONES.items():
+            vertices = np.unique(pack.base.faces[pack.base.of(group)])
+            self.weights[vertices] = np.eye(len(self.names), dtype=np.float32)[index[bone]]
+        total = self.weights.sum(1, keepdims=True)
+        self.weights[total[:, 0] == 0, 0] = 1
+        self.weights /= np.maximum(self.weights.sum(1, keepdims=True), 1e-6)
+
+    def matrices(self, joints: Floats, turns: Mapping[str, NDArray[np.float64]]) -> Floats:
+        """(bones, 3, 4) float32: where each bone brings a rest point.
+
+        Args:
+            joints: (bones, 3), where each bone begins at rest.
+            turns: (3, 3) rotations about the bone's beginning, in the world's axes and within the parent's turn.
+        """
+        count = len(self.names)
+        rotations, places = np.empty((count, 3, 3)), np.empty((count, 3))
+        for i, name in enumerate(self.names):
+            own = turns.get(name, np.eye(3))
+            if i == 0:
+                rotations[i], places[i] = own, joints[i]
+                continue
+            parent = self.parents[i]
+            rotations[i] = rotations[parent] @ own
+            places[i] = places[parent] + rotations[parent] @ (joints[i] - joints[parent])
+        shifts = places - np.einsum("bij,bj->bi", rotations, joints)
+        return np.concatenate([rotations, shifts[..., None]], 2).astype(np.float32)
+
+
+class Anatomy:
+    """What all figures of a framing share: which vertices are kept, the skeleton, the expressions on them.
+
+    Args:
+        pack: the assets.
+        framing: ``head`` keeps what is above the chest; ``body`` keeps all.
+        expressions: names of the targets that a face is moved by.
+    """
+
+    def __init__(self, pack: Pack, framing: Framing, expressions: Sequence[str]) -> None:
+        self.pack, self.framing, self.expressions = pack, framing, tuple(expressions)
+        self.skeleton = Skeleton(pack, HEAD_BONES if framing == "head" else None)
+        height = pack.base.vertices[:, 1]
+        neck = next(bone for bone in pack.bones if bone.name == "neck01")
+        self.lowest = float(height[neck.head].mean()) - BELOW_NECK if framing == "head" else -np.inf
+        self.kept = height > self.lowest
+        self.eyes = _eyeballs(pack.base)
+        self.basis = np.zeros((len(self.expressions), len(height), 3), np.float32)
+        for i, name in enumerate(self.expressions):
+            target = pack.targets[name]
+            self.basis[i, target.index] = target.delta
+
+    def shown(self, mesh: Mesh, faces: NDArray[np.bool_], heights: Floats) -> NDArray[np.bool_]:
+        """Which of the faces lie in the picture, by the heights of the mesh's vertices."""
+        return faces & (heights[mesh.faces] > self.lowest).all(1)
+
+
+class Wear(NamedTuple):
+    """A proxy that a figure wears, and whether a face's expressions move it."""
+
+    key: str
+    expressive: bool
+
+
+class Figure:
+    """An identity's points at rest, and how they move.
+
+    Args:
+        anatomy: of the framing.
+        targets: weights of the targets that make the identity.
+        wears: proxies, from the innermost to the outermost.
+        skin, eyes: keys of their textures.
+
+    Attributes:
+        parts: what is drawn, in this order.
+        rest: (N, 3) float32, decimetres.
+        joints: (bones, 3) float32.
+    """
+
+    def __init__(
+        self, anatomy: Anatomy, targets: Mapping[str, float], wears: Sequence[Wear], skin: str, eyes: str
+    ) -> None:
+        self.anatomy = anatomy
+        pack, base = anatomy.pack, anatomy.pack.base
+        body = morphed(base.vertices, pack.targets, targets)
+        self.joints = np.stack([body[head].mean(0) for head in anatomy.skeleton.heads])
+        hidden = np.zeros(len(body), bool)
+        for wear in wears:
+            hidden[pack.proxies[wear.key].hides] = True
+        covered = hidden[base.faces].all(1)
+        self._rest: list[Floats] = []
+        self._basis: list[Floats] = []
+        self._weights: list[Floats] = []
+        self._count = 0
+        self.parts: list[Part] = []
+        self.base_points = np.full(len(body), -1, np.int32)
+        drawn = {"skin": anatomy.shown(base, base.of("body") & ~covered, base.vertices[:, 1]), "eyes": base.of(*EYES)}
+        for kind, faces in drawn.items():
+            mesh, used = anatomy.eyes if kind == "eyes" else base, np.unique(base.faces[faces])
+            places = self._add(body[used], anatomy.basis[:, used], anatomy.skeleton.weights[used])
+            self.base_points[used] = places
+            self._draw(kind, mesh, faces, self.base_points, skin if kind == "skin" else eyes)
+        for wear in wears:
+            self._wear(pack.proxies[wear.key], wear, body)
+        self.rest = np.concatenate(self._rest)
+        self.basis = np.concatenate(self._basis, 1)
+        self.moving = np.flatnonzero(np.abs(self.basis).max((0, 2)) > 0)
+        self.basis = np.ascontiguousarray(self.basis[:, self.moving]).reshape(len(self.basis), -1)
+        self.weights = np.concatenate(self._weights)
+        self._triangles, self._around = _normals_plan(self.parts, len(self.rest))
+
+    def _add(self, rest: Floats, basis: Floats, weights: Floats) -> Ints:
+        self._rest.append(rest)
+        self._basis.append(basis)
+        self._weights.append(weights)
+        self._count += len(rest)
+        return np.arange(self._count - len(rest), self._count, dtype=np.int32)
+
+    def _draw(self, kind: str, mesh: Mesh, faces: NDArray[np.bool_], places: Ints, texture: str) -> None:
+        pairs = np.stack([mesh.faces[faces], mesh.uv_faces[faces]], -1).reshape(-1, 2)
+        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        quads = inverse.reshape(-1, 4).astype(np.int32)
+        triangles = np.concatenate([quads[:, [0, 1, 2]], quads[quads[:, 2] != quads[:, 3]][:, [0, 2, 3]]])
+        self.parts.append(Part(kind, places[unique[:, 0]], mesh.uvs[unique[:, 1]], triangles, texture))
+
+    def _wear(self, proxy: Proxy, wear: Wear, body: Floats) -> None:
+        anatomy = self.anatomy
+        heights = _follow(proxy, anatomy.pack.base.vertices)[:, 1]
+        faces = anatomy.shown(proxy.mesh, np.ones(len(proxy.mesh.faces), bool), heights)
+        used = np.unique(proxy.mesh.faces[faces])
+        corners, shares = proxy.corners[used], proxy.weights[used][..., None]
+        basis = np.zeros((len(anatomy.expressions), len(used), 3), np.float32)
+        if wear.expressive:
+            basis = (anatomy.basis[:, corners] * shares).sum(2)
+        weights = np.maximum((anatomy.skeleton.weights[corners] * shares).sum(1), 0)
+        weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
+        places = np.full(len(proxy.mesh.vertices), -1, np.int32)
+        places[used] = self._add(_follow(proxy, body)[used], basis, weights)
+        self._draw(wear.key.split("/")[0], proxy.mesh, faces, places, proxy.texture)
+
+    def posed(self, expression: Floats, turns: Mapping[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:
+        """Points and their normals.
+
+        Args:
+            expression: (expressions,) float32 weights.
+            turns: see `Skeleton.matrices`.
+
+        Returns:
+            (N, 3) float32 each, decimetres and unit vectors.
+        """
+        points = self.rest.copy()
+        points[self.moving] += (expression @ self.basis).reshape(-1, 3)
+        blended = self.weights @ self.anatomy.skeleton.matrices(self.joints, turns).reshape(len(self.joints), 12)
+        matrices = blended.reshape(-1, 3, 4)
+        points = np.einsum("nij,nj->ni", matrices[..., :3], points, optimize=False) + matrices[..., 3]
+        return points, self._normals(points)
+
+    def _normals(self, points: Floats) -> Floats:
+        a, b, c = (points[self._triangles[:, i]] for i in range(3))
+        faces = np.zeros((len(self._triangles) + 1, 3), np.float32)
+        p, q = b - a, c - a
+        faces[:-1, 0] = p[:, 1] * q[:, 2] - p[:, 2] * q[:, 1]
+        faces[:-1, 1] = p[:, 2] * q[:, 0] - p[:, 0] * q[:, 2]
+        faces[:-1, 2] = p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
+        normals = faces[self._around].sum(1)
+        length = np.sqrt((normals**2).sum(1, keepdims=True))
+        result: Floats = normals / np.maximum(length, 1e-12)
+        return result
+
+
+def _eyeballs(base: Mesh) -> Mesh:
+    """The base mesh with uvs of its eyes for the pictures of eyes: the angle from the front is the distance there."""
+    uvs = np.zeros((len(base.vertices), 2), np.float32)
+    for group in EYES:
+        vertices = np.unique(base.faces[base.of(group)])
+        at = base.vertices[vertices]
+        ray = at - (at.min(0) + at.max(0)) / 2
+        ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+        angle = np.arccos(np.clip(ray[:, 2], -1, 1))
+        radius = EYE_RADIAN * np.minimum(angle, EYE_EDGE) / np.maximum(np.sin(angle), 1e-6)
+        uvs[vertices] = EYE_MIDDLE + radius[:, None] * ray[:, :2]
+    return base._replace(uvs=uvs, uv_faces=base.faces)
+
+
+def morphed(vertices: Floats, targets: Mapping[str, Target], weights: Mapping[str, float]) -> Floats:
+    """The vertices with weighted targets added."""
+    result = vertices.copy()
+    for name, weight in weights.items():
+        result[targets[name].index] += np.float32(weight) * targets[name].delta
+    return result
+
+
+def _follow(proxy: Proxy, body: Floats) -> Floats:
+    scale = [abs(body[a, i] - body[b, i]) / size for i, (a, b, size) in enumerate(proxy.scales)]
+    followed: Floats = (body[proxy.corners] * proxy.weights[..., None]).sum(1)
+    return followed + proxy.offsets * np.array(scale, np.float32)
+
+
+def _normals_plan(parts: Sequence[Part], count: int) -> tuple[Ints, Ints]:
+    """The corners of all triangles, and for each point the triangles around it; the last is one of no size."""
+    triangles = np.concatenate([part.points[part.triangles] for part in parts])
+    corners = triangles.reshape(-1)
+    order = np.argsort(corners, kind="stable")
+    faces = (order // 3).astype(np.int32)
+    starts = np.searchsorted(corners[order], np.arange(count))
+    ends = np.searchsorted(corners[order], np.arange(count), side="right")
+    width = int((ends - starts).max())
+    slots = starts[:, None] + np.arange(width)
+    padded = np.append(faces, np.int32(len(triangles)))
+    around = padded[np.where(slots < ends[:, None], slots, len(faces))]
+    return triangles.astype(np.int32), around.astype(np.int32)
