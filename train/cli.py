@@ -150,7 +150,7 @@ def people(
     jobs: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another population.")] = 0,
 ) -> None:
-    """Render people into strips with their ground truth, to train on with --data; called again, it adds what is missing."""
+    """Render people into strips with their ground truth, for --data; called again, it adds what is missing."""
     with needs_extra("maskanim-train people", "people"):
         from maskanim.train.people.dataset import Order, write_people
 

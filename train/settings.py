@@ -48,8 +48,8 @@ class DataSettings(Record):
             every fourth pair.
         worsen: how often a pair is blurred, grained and compressed as a worse camera would, both frames alike; not in
             the paper (0). It helps a model of rendered people with real photographs.
-        across: how often the mask that r restores is not the driving frame's but that of another person who moves alike,
-            which rendered data has; not in the paper, whose data has no such answer (0).
+        across: how often r restores the mask of another person who moves alike, rather than the driving frame's.
+            Rendered data has it; the paper's has not (0).
         train_clips, test_clips: how many the paper had (section 4); a folder with another number is used all the same,
             and the difference told.
     """

@@ -101,16 +101,17 @@ class ClipPairs(Pairs):
         figures = torch.empty(2, 0, MASK_SIZE, MASK_SIZE)
         if maps is not None:
             figures = torch.from_numpy(maps.astype(np.float32) / 255)[:, None]
+        pair = Pair(_tensor(images[0]), _tensor(images[1]), figures[0], figures[1])
         if self.settings.across:
-            return Pair(*map(_tensor, images), *figures, _tensor(images[1] if driver is None else driver))
-        return Pair(*map(_tensor, images), *figures)
+            pair = pair._replace(driver=pair.driving if driver is None else _tensor(driver))
+        return pair
 
     def _driver(self, clip: ClipFile, frame: int, mirrored: bool, rng: np.random.Generator) -> Frame | None:
         """Another person who moves as the clip's does in a frame; None where the pair is to be one person's."""
         if rng.random() >= self.settings.across:
             return None
         with _truth(clip) as truth:
-            strip = cv2.imdecode(truth["driver"], cv2.IMREAD_COLOR)[..., ::-1]
+            strip = np.asarray(cv2.imdecode(truth["driver"], cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
         image = np.split(strip, strip.shape[1] // strip.shape[0], axis=1)[frame]
         return worsen_alike([image[:, ::-1] if mirrored else image], self.settings.worsen, rng)[0]
 

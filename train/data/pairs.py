@@ -31,7 +31,7 @@ class Pair(NamedTuple):
     driving: Tensor
     source_figure: Tensor
     driving_figure: Tensor
-    driver: Tensor = torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)  # noqa: RUF009 - never written to
+    driver: Tensor = torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
 
 
 class Loaded(NamedTuple):

@@ -54,7 +54,7 @@ class PeoplePairs(Pairs):
         elif others:
             images.append(images[1])
         if rng.random() < self.settings.mirror:
-            images, maps = ([each[:, ::-1] for each in group] for group in (images, maps))
+            images, maps = [image[:, ::-1] for image in images], [each[:, ::-1] for each in maps]
         source, driving, *driver = (np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images)
         arrays = source, driving, *(np.ascontiguousarray(each)[None] for each in maps), *driver
         return Loaded(Pair(*map(torch.from_numpy, arrays)), {})

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,8 +57,8 @@ class Mesh(NamedTuple):
 class Target(NamedTuple):
     """A morph target: what is added to some of the base mesh's vertices."""
 
-    index: Ints
-    delta: Floats
+    vertices: Ints
+    deltas: Floats
 
 
 class Proxy(NamedTuple):
@@ -159,6 +160,22 @@ def read_pack(folder: Path) -> Pack:
     return pack
 
 
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """A picture of the pack: (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Raises:
+        MaskanimError: it is damaged.
+    """
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise MaskanimError("a picture of the assets", "a damaged file", "a JPEG or PNG", "Copy the assets again")
+    if pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    return np.asarray(
+        cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB), np.uint8
+    )
+
+
 def read_mesh(path: Path) -> Mesh:
     """Read a Wavefront file of triangles and quads."""
     vertices: list[str] = []
@@ -210,7 +227,8 @@ def _read_target(path: Path) -> Target:
 
 def _read_bones(path: Path) -> list[Bone]:
     rig = json.loads(path.read_text("utf-8"))
-    left, bones = dict(rig["bones"]), []
+    left: dict[str, Any] = dict(rig["bones"])
+    bones: list[Bone] = []
     while left:
         known = {bone.name for bone in bones}
         for name in [name for name, bone in left.items() if bone["parent"] is None or bone["parent"] in known]:

@@ -108,9 +108,10 @@ def motion_of(number: int, split: Split = "train", seed: int = 0) -> HeadMotion:
 def _turns(pose: HeadPose) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
     """Rotations of the bones, and that of the head in the world."""
     neck, shoulders = rotation(*pose.neck), rotation(*pose.shoulders)
-    share, _ = cv2.Rodrigues(cv2.Rodrigues(neck)[0] / len(NECK))
+    share = np.asarray(cv2.Rodrigues(cv2.Rodrigues(neck)[0] / len(NECK))[0], np.float64)
     turns = {bone: share for bone in NECK} | {"root": shoulders}
-    turns |= {bone: rotation(*pose.gaze, 0) for bone in ("eye.L", "eye.R")}
+    yaw, pitch = pose.gaze
+    turns |= {bone: rotation(yaw, pitch, 0) for bone in ("eye.L", "eye.R")}
     return turns, shoulders @ neck
 
 

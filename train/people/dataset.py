@@ -1,7 +1,8 @@
 """Rendered people as files: strips of frames with their ground truth beside them.
 
-``train/00012.jpg`` has the frames side by side; ``train/00012.npz`` what is known of them, and ``driver``, the bytes of a
-strip of another person who moves alike; ``people.json`` says how they were made. Each file appears whole, and what is there is not drawn again.
+``train/00012.jpg`` has the frames side by side. ``train/00012.npz`` has what is known of them, and ``driver``, the
+bytes of a strip of another person who moves alike. ``people.json`` says how they were made. Each file appears whole, and
+what is there is not drawn again.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
     if not wanted:
         return 0
-    # Not forked: OpenGL's threads would be missing in the copies. The processes are the threads, also of Mesa's renderer.
+    # Not forked: OpenGL's threads would be missing in the copies. The processes are the threads, also of Mesa.
     os.environ.update({name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _open_studio, (assets,)) as pool:
@@ -131,9 +132,7 @@ def _write_clip(out: Path, order: Order, split: Split, number: int) -> None:
         partial.write_bytes(_strip(frames))
 
 
-def draw_clip(
-    studio: Studio, order: Order, split: Split, number: int, motion: int | None = None
-) -> list[PersonFrame]:
+def draw_clip(studio: Studio, order: Order, split: Split, number: int, motion: int | None = None) -> list[PersonFrame]:
     """The frames of one identity, in its own motion or in another identity's."""
     person, scene = studio.person(number, split, order.seed), studio.scene(number, split, order.seed)
     moves = motion_of(number if motion is None else motion, split, order.seed)

@@ -68,7 +68,7 @@ class Skeleton:
         self.parents = [nearest(parents[name]) for name in self.names]
         self.weights = np.zeros((len(pack.base.vertices), len(self.names)), np.float32)
         for name, (vertices, values) in pack.weights.items():
-            np.add.at(self.weights, (vertices, nearest(name)), values)
+            self.weights[vertices, nearest(name)] += values  # no vertex twice
         for group, bone in EYE_BONES.items():
             vertices = np.unique(pack.base.faces[pack.base.of(group)])
             self.weights[vertices] = np.eye(len(self.names), dtype=np.float32)[index[bone]]
@@ -117,7 +117,7 @@ class Anatomy:
         self.basis = np.zeros((len(self.expressions), len(height), 3), np.float32)
         for i, name in enumerate(self.expressions):
             target = pack.targets[name]
-            self.basis[i, target.index] = target.delta
+            self.basis[i, target.vertices] = target.deltas
 
     def shown(self, mesh: Mesh, faces: NDArray[np.bool_], heights: Floats) -> NDArray[np.bool_]:
         """Which of the faces lie in the picture, by the heights of the mesh's vertices."""
@@ -255,7 +255,7 @@ def morphed(vertices: Floats, targets: Mapping[str, Target], weights: Mapping[st
     """The vertices with weighted targets added."""
     result = vertices.copy()
     for name, weight in weights.items():
-        result[targets[name].index] += np.float32(weight) * targets[name].delta
+        result[targets[name].vertices] += np.float32(weight) * targets[name].deltas
     return result
 
 

@@ -13,12 +13,25 @@ from numpy.typing import NDArray
 from maskanim.train.people.assets import Floats
 
 # Names of MakeHuman's ports of ARKit's expressions, and of the mouth shapes of speech.
-VISEMES = tuple(f"viseme_{sound}" for sound in ("CH", "DD", "E", "FF", "I", "O", "PP", "RR", "SS", "TH", "U", "aa", "kk"))
+VISEMES = tuple(
+    f"viseme_{sound}" for sound in ("CH", "DD", "E", "FF", "I", "O", "PP", "RR", "SS", "TH", "U", "aa", "kk")
+)
 BOTH = (
     "eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp", "mouthSmile", "mouthFrown", "mouthStretch",
-    "mouthUpperUp", "mouthLowerDown", "mouthPress", "mouthDimple", "browDown", "browOuterUp", "cheekSquint", "noseSneer",
+    "mouthUpperUp", "mouthLowerDown", "mouthPress", "mouthDimple", "browDown", "browOuterUp", "cheekSquint",
+    "noseSneer",
 )  # fmt: skip
-SINGLE = ("jawOpen", "mouthPucker", "mouthFunnel", "mouthLeft", "mouthRight", "browInnerUp", "cheekPuff", "jawLeft", "jawRight")
+SINGLE = (
+    "jawOpen",
+    "mouthPucker",
+    "mouthFunnel",
+    "mouthLeft",
+    "mouthRight",
+    "browInnerUp",
+    "cheekPuff",
+    "jawLeft",
+    "jawRight",
+)
 EXPRESSIONS = tuple(
     f"arkit/{name}" for name in (*(f"{name}{side}" for name in BOTH for side in ("Left", "Right")), *SINGLE, *VISEMES)
 )

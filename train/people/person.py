@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from maskanim.train.people.assets import DETAILS, Floats, Pack
+from maskanim.train.people.assets import DETAILS, Floats, Pack, decode
 from maskanim.train.people.figure import Anatomy, Figure, Wear
 from maskanim.train.people.render import Look
 
@@ -188,6 +188,6 @@ def _recolour(rng: np.random.Generator) -> Floats:
 
 def _brightness(data: bytes) -> float:
     """Of the opaque pixels of a picture, in 0..1."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    opaque = pixels[..., 3] > 127 if pixels.ndim == 3 and pixels.shape[2] == 4 else np.ones(pixels.shape[:2], bool)
+    pixels = decode(data)
+    opaque = pixels[..., 3] > 127 if pixels.shape[2] == 4 else np.ones(pixels.shape[:2], np.bool_)
     return max(0.05, float(pixels[..., :3][opaque].mean()) / 255) if opaque.any() else 0.5

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Frame
 from maskanim.spec import IMAGE_SIZE
-from maskanim.train.people.assets import Floats, Pack
+from maskanim.train.people.assets import Floats, Pack, decode
 from maskanim.train.people.figure import Figure
 
 SUPERSAMPLING = 2
@@ -40,7 +40,8 @@ _FRAGMENT = """
 uniform sampler2D picture, maps;
 uniform vec3 around[9]; uniform vec3 lamp_to[2]; uniform vec3 lamp_colour[2];
 uniform mat3 tint; uniform vec3 lift; uniform vec3 eye;
-uniform float level; uniform vec2 eye_levels; uniform float cut, gloss, sharp; uniform int kind; uniform bool blended;
+uniform float lips, mouth, level; uniform vec2 eye_levels;
+uniform float cut, gloss, sharp; uniform int kind; uniform bool blended;
 in vec3 at; in vec3 up; in vec2 where;
 layout(location = 0) out vec4 colour; layout(location = 1) out vec4 truth;
 vec3 irradiance(vec3 n) {
@@ -65,8 +66,8 @@ void main() {
     float figure = level;
     if (kind == 0) {
         vec2 marks = texture(maps, where).rg;
-        figure = mix(figure, %(lips)s, marks.r);
-        figure = mix(figure, %(mouth)s, marks.g);
+        figure = mix(figure, lips, marks.r);
+        figure = mix(figure, mouth, marks.g);
         lit *= mix(1.0, 0.35, marks.g);
     }
     if (kind == 1) figure = mix(eye_levels.x, eye_levels.y, dot(texel.rgb, vec3(0.33)));
@@ -74,7 +75,7 @@ void main() {
     colour = vec4(pow(lit / (1.0 + 0.25 * lit) * 1.25, vec3(1.0 / 2.2)), alpha);
     truth = vec4(figure * (0.5 + 0.5 * abs(dot(n, view))), 1.0, 0.0, alpha);
 }
-""" % {"lips": LIPS, "mouth": MOUTH}
+"""
 
 _KINDS = {"skin": 0, "eyes": 1}  # others have an alpha channel: 2
 _SEE_THROUGH = ("eyelashes", "eyebrows", "hair")
@@ -132,7 +133,7 @@ class Renderer:
             import moderngl
         self._gl: Any = moderngl
         try:
-            self.context = moderngl.create_context(standalone=True, backend="egl", require=330)
+            self.context: Any = self._gl.create_context(standalone=True, backend="egl", require=330)
         except Exception as error:  # whatever its loader raises
             raise MaskanimError(
                 "rendering people",
@@ -141,11 +142,11 @@ class Renderer:
                 "On Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri",
             ) from error
         self.pack = pack
-        self._program = self.context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
+        self._program: Any = self.context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
         self._targets: list[Any] = []
         self._textures: dict[str, Any] = {}
         self._maps = self._upload(self._mouth_maps())
-        self._program["maps"] = 1
+        self._program["maps"], self._program["lips"], self._program["mouth"] = 1, LIPS, MOUTH
         self._figure: Figure | None = None
         self._buffers: list[tuple[Any, Any]] = []
 
@@ -155,7 +156,7 @@ class Renderer:
         return str(self.context.info["GL_RENDERER"])
 
     def _mouth_maps(self) -> NDArray[np.uint8]:
-        lips, mouth = (_decode(self.pack.textures[f"maps/{key}"], MAP_SIDE) for key in ("lips", "mouth"))
+        lips, mouth = (_texture_of(self.pack.textures[f"maps/{key}"], MAP_SIDE) for key in ("lips", "mouth"))
         return np.ascontiguousarray(np.stack([lips[..., 0], mouth[..., 0], *[np.zeros_like(lips[..., 0])] * 2], -1))
 
     def _upload(self, pixels: NDArray[np.uint8]) -> Any:
@@ -166,7 +167,7 @@ class Renderer:
 
     def _texture(self, key: str) -> Any:
         if key not in self._textures:
-            self._textures[key] = self._upload(_decode(self.pack.textures[key], TEXTURE_SIDE))
+            self._textures[key] = self._upload(_texture_of(self.pack.textures[key], TEXTURE_SIDE))
         return self._textures[key]
 
     def _show(self, figure: Figure) -> None:
@@ -266,14 +267,13 @@ class Renderer:
         self.context.release()
 
 
-def _decode(data: bytes, side: int) -> NDArray[np.uint8]:
-    """A picture as RGB or RGBA, at most so large."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels.ndim == 2:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGBA)
+def _texture_of(data: bytes, side: int) -> NDArray[np.uint8]:
+    """A picture as RGBA, at most so large."""
+    pixels = decode(data)
+    if pixels.shape[2] == 3:
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), np.uint8)
     if max(pixels.shape[:2]) > side:
-        pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     return np.ascontiguousarray(pixels)
 
 
@@ -297,5 +297,3 @@ def irradiance(panorama: Floats, turn: float) -> Floats:
     factors = np.array([1, *[2] * 3, *[15 / 4] * 2, 5 / 16, 15 / 4, 15 / 16]) / (4 * np.pi)
     sums: Floats = np.einsum("hwk,hwc,hw->kc", terms, panorama, area)
     return (sums * factors[:, None]).astype(np.float32)
-
-

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskanim.ops import Frame
 from maskanim.spec import IMAGE_SIZE
-from maskanim.train.people.assets import Floats, Pack
+from maskanim.train.people.assets import Floats, Pack, decode
 from maskanim.train.people.person import SPLITS, Split, available
 from maskanim.train.people.render import Light, irradiance
 
@@ -39,8 +39,7 @@ def draw_scene(pack: Pack, number: int, split: Split = "train", seed: int = 0) -
     around[1] = rng.uniform(0.0, 0.2)
     background = _plain(rng)
     if keys and rng.uniform() < PANORAMA_SHARE:
-        panorama = cv2.imdecode(np.frombuffer(pack.textures[str(rng.choice(keys))], np.uint8), cv2.IMREAD_COLOR)
-        panorama = panorama[..., ::-1].astype(np.float32) / 255
+        panorama = decode(pack.textures[str(rng.choice(keys))])[..., :3].astype(np.float32) / np.float32(255)
         background = _view(rng, panorama, turn)
         small = cv2.resize(panorama, (64, 32), interpolation=cv2.INTER_AREA) ** 2.2
         around = irradiance(small, turn)
