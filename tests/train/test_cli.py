@@ -67,6 +67,7 @@ def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: 
 def earlier(tmp_path: Path) -> Path:
     (tmp_path / "earlier").mkdir()
     (tmp_path / "earlier" / "last.pt").write_bytes(b"not a checkpoint")
+    write_picture(tmp_path / "earlier" / "strip.png", np.zeros((64, 128, 3), np.uint8))
     return tmp_path / "earlier"
 
 
@@ -74,7 +75,7 @@ def earlier(tmp_path: Path) -> Path:
     ("changes", "told"),
     [
         ({"--config": "nothing"}, "neither a preset nor a file"),
-        ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic' or a folder of clips"),
+        ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic', 'people' or a folder of clips"),
         ({"--data": "{earlier}"}, "a warm-up in the settings; expected warmup.steps and warmup.weight of 0"),
         ({"--device": "cuda:9"}, "--device cuda:9: no such device here"),
         ({"--set": "batch"}, "--set batch: not a setting and its value"),

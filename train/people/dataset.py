@@ -1,8 +1,8 @@
 """Rendered people as files: strips of frames with their ground truth beside them.
 
 ``train/00012.jpg`` has the frames side by side. ``train/00012.npz`` has what is known of them, and ``driver``, the
-bytes of a strip of another person who moves alike. ``people.json`` says how they were made. Each file appears whole, and
-what is there is not drawn again.
+bytes of a strip of another person who moves alike. ``people.json`` says how they were made. Each file appears whole,
+and what is there is not drawn again.
 """
 
 from __future__ import annotations

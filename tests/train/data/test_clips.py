@@ -193,7 +193,7 @@ def test_what_open_data_takes(folder: Path, tmp_path: Path) -> None:
     assert isinstance(open_data("synthetic", settings), SyntheticPairs)
     pairs = open_data(folder, settings)
     assert pairs.summary == "4 clips: 2 videos, 1 folder, 1 strip of 96x96 frames, 64 frames"
-    with pytest.raises(MaskanimError, match="no such folder; expected 'synthetic' or a folder"):
+    with pytest.raises(MaskanimError, match="no such folder; expected 'synthetic', 'people' or a folder"):
         open_data(tmp_path / "gone", settings)
 
 
