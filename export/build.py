@@ -20,6 +20,7 @@ from maskanim.bundle import (
     HalfParity,
     Manifest,
     Parity,
+    bundle_file,
     check_bundle_place,
     network_file,
     write_bundle,
@@ -29,6 +30,7 @@ from maskanim.export.bf16 import bf16_function
 from maskanim.export.checkpoints import Trained, load_trained
 from maskanim.export.emulation import measure_half, require_half_parity
 from maskanim.export.frames import read_pairs
+from maskanim.export.golden import GOLDEN_FILE, golden_pairs
 from maskanim.export.half import round_weights, store_as_half
 from maskanim.export.lowering import lower
 from maskanim.export.onnx_export import OPSET, to_onnx
@@ -106,6 +108,8 @@ def export_bundle(
         logger.info("note: %s", note)
     work = _Work(progress, len(pairs), rounded=weights == "float16")
     exported = {n: _export_network(trained, n, weights) for n in work.each(NETWORK_NAMES, EXPORT, "exporting")}
+    stored = NetworkFunctions(*(exported[n].reference for n in NETWORK_NAMES))
+    golden = golden_pairs(stored, trained.nets.spec.perturbation, pairs)
     manifest = Manifest(
         name=name or ckpt.resolve().parent.name,
         model=trained.nets.spec,
@@ -113,9 +117,10 @@ def export_bundle(
         opset=OPSET,
         networks={n: network_file(n, done.content, done.lowering) for n, done in exported.items()},
         parity=_parity(trained, exported, pairs, "given" if frames else "the embedded demo", work),
+        golden=bundle_file(GOLDEN_FILE, golden),
         provenance={**trained.provenance, "exported": _versions()},
     )
-    return write_bundle(out, manifest, {n: done.content for n, done in exported.items()})
+    return write_bundle(out, manifest, {n: done.content for n, done in exported.items()}, golden)
 
 
 def default_out(ckpt: Path) -> Path:

@@ -59,6 +59,25 @@ def export(
     opt_level: Annotated[
         int | None, typer.Option(help="How hard the builder looks for fast kernels, 0 to 5. (default: 3)")
     ] = None,
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible", help="With trt: for newer TensorRT of the same major, and for its lean runtime."
+        ),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="With trt: for every GPU from Ampere on; slower.")
+    ] = False,
+    strip_weights: Annotated[
+        bool,
+        typer.Option(
+            "--strip-weights", help="With trt: small plans, whose weights come from the ONNX files when opened."
+        ),
+    ] = False,
+    timing_cache: Annotated[
+        Path | None,
+        typer.Option(help="With trt: a file of the builder's measurements, for a fleet of equal GPUs to share."),
+    ] = None,
     triton: Annotated[
         Path | None,
         typer.Option(help="Also write a model repository for NVIDIA's Triton Inference Server; needs no --ckpt."),
@@ -81,7 +100,17 @@ def export(
         return
     if model:
         raise MaskanimError("--model", "together with --ckpt", "one of the two")
-    request = parse_engine(engine, precision=precision, batch=batch, targets=targets, opt_level=opt_level)
+    request = parse_engine(
+        engine,
+        precision=precision,
+        batch=batch,
+        targets=targets,
+        opt_level=opt_level,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        strip_weights=strip_weights,
+        timing_cache=timing_cache,
+    )
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
     with needs_extra("maskanim-export", "export"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 from maskanim.bundle import Bundle
@@ -24,14 +25,25 @@ class BuildRequest:
     Attributes:
         engine: by which library.
         options: how.
+        timing_cache: TensorRT's measurements, shared; None: this machine's own.
     """
 
     engine: LibraryName
     options: BuildOptions
+    timing_cache: Path | None = None
 
 
 def parse_engine(
-    engine: str | None, *, precision: str | None, batch: str | None, targets: str | None, opt_level: int | None
+    engine: str | None,
+    *,
+    precision: str | None = None,
+    batch: str | None = None,
+    targets: str | None = None,
+    opt_level: int | None = None,
+    version_compatible: bool = False,
+    hardware_compatible: bool = False,
+    strip_weights: bool = False,
+    timing_cache: Path | None = None,
 ) -> BuildRequest | None:
     """Check the flags that belong to ``--engine``; None where no engine is asked for.
 
@@ -41,21 +53,33 @@ def parse_engine(
     Raises:
         MaskanimError: a wrong value, a flag without ``--engine``, or a TensorRT-RTX that does not load.
     """
-    given = {"--precision": precision, "--batch": batch, "--targets": targets, "--opt-level": opt_level}
+    of_tensorrt = {
+        "--version-compatible": version_compatible,
+        "--hardware-compatible": hardware_compatible,
+        "--strip-weights": strip_weights,
+        "--timing-cache": timing_cache,
+    }
+    given = {"--precision": precision, "--batch": batch, "--targets": targets, "--opt-level": opt_level, **of_tensorrt}
     if engine is None:
-        alone = [flag for flag, value in given.items() if value is not None]
+        alone = [flag for flag, value in given.items() if value is not None and value is not False]
         if alone:
             raise MaskanimError(alone[0], "given without --engine", f"it with --engine {' or '.join(ENGINES)}")
         return None
     name = _engine(engine)
+    foreign = [flag for flag, value in of_tensorrt.items() if value] if name != "trt" else []
+    if foreign:
+        raise MaskanimError(foreign[0], f"given with --engine {name}", "it with --engine trt, which alone has it")
     default = BuildOptions()
     options = BuildOptions(
         precision=default.precision if precision is None else parse_precision(precision),
         batch=default.batch if batch is None else BatchRange.parse(batch),
         opt_level=default.opt_level if opt_level is None else parse_opt_level(opt_level),
         targets=_targets(name, targets),
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        strip_weights=strip_weights,
     )
-    return BuildRequest(name, options)
+    return BuildRequest(name, options, timing_cache)
 
 
 def build_requested(bundle: Bundle, request: BuildRequest, progress: Progress = NO_PROGRESS) -> StoredEngines:
@@ -68,7 +92,7 @@ def build_requested(bundle: Bundle, request: BuildRequest, progress: Progress = 
     if LIBRARIES[request.engine].builds_without_gpu:
         return build_engines(bundle, load_library(request.engine), request.options, progress=progress)
     library, gpu = _here(bundle, request.engine)
-    return build_engines(bundle, library, request.options, gpu, progress)
+    return build_engines(bundle, library, request.options, gpu, progress, request.timing_cache)
 
 
 def _engine(text: str) -> LibraryName:

@@ -14,7 +14,7 @@ from maskanim.ops import Array, postprocess, preprocess
 from maskanim.spec import Perturbation
 
 COUNT = 2
-FILE = "golden.png"
+GOLDEN_FILE = "golden.png"
 
 
 def golden_pairs(

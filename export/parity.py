@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from maskanim import pipeline
 from maskanim.bundle import Difference
 from maskanim.errors import MaskanimError
+from maskanim.golden import HIGHEST_PSNR, psnr
 from maskanim.networks import TorchOps
 from maskanim.ops import Array, NumpyOps, lower_median
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
@@ -22,7 +22,6 @@ from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
 # Some twenty float32 convolutions summed in another order move a sigmoid by 1e-6; 1e-4 is a fortieth of a grey level.
 NETWORK_TOLERANCE = 1e-4
 FRAME_PSNR = 60.0  # dB; the error of rounding a frame to 8 bits is 59 dB
-HIGHEST_PSNR = 150.0  # told where frames are equal to the bit
 
 
 class FramePair(NamedTuple):
@@ -185,9 +184,3 @@ def torch_function(network: nn.Module) -> Callable[..., Array]:
             return np.asarray(network(*map(torch.from_numpy, inputs)).numpy(), np.float32)
 
     return run
-
-
-def psnr(a: Array, b: Array) -> float:
-    """Peak signal-to-noise ratio in dB, peak 1; at most 150, NaN if either holds one."""
-    error = float(np.mean(np.square(a.astype(np.float64) - b)))
-    return -10 * math.log10(max(error, 10 ** (-HIGHEST_PSNR / 10))) if error == error else math.nan

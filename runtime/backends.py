@@ -92,11 +92,13 @@ class RunOptions(NamedTuple):
         batch: driving frames that go through the networks together; one is best for latency.
         precision: of a backend on a GPU, ``fp16`` or ``fp32``. Those on the processor choose by themselves.
         cuda_binding: the package through which the GPU is driven, ``cuda-core`` or ``pycuda``.
+        graph: capture a frame's work on a GPU as a CUDA graph; without, it is launched step by step.
     """
 
     batch: int = 1
     precision: str = "fp16"
     cuda_binding: str = "cuda-core"
+    graph: bool = True
 
 
 DEFAULTS = RunOptions()

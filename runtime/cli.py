@@ -117,6 +117,9 @@ def run(
     batch: Annotated[int, _option(ENGINE, "Frames that go through the networks together, for throughput.")] = 1,
     precision: Annotated[str, _option(ENGINE, "Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
     cuda_binding: Annotated[str, _option(ENGINE, "What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
+    no_graph: Annotated[
+        bool, _option(ENGINE, "On a GPU, launch a frame's work step by step, which is slower.", "--no-graph")
+    ] = False,
 ) -> None:
     """Animate a picture by a driving video, with the video's timestamps and audio."""
     show_logs()
@@ -148,7 +151,9 @@ def run(
         resume=resume,
     )
     listed = _pairs(source, driving, pairs, demo)
-    opening = Opening(model or ("demo" if demo else None), engine, RunOptions(batch, precision, cuda_binding))
+    opening = Opening(
+        model or ("demo" if demo else None), engine, RunOptions(batch, precision, cuda_binding, not no_graph)
+    )
     if live:
         unlike = {"--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid, "--resume": resume}
         unlike |= {"--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}

@@ -57,6 +57,9 @@ def build_engine(
         MaskanimError: the library cannot build here, or not this graph; names the ONNX node where it is known.
         KeyboardInterrupt: control-C, after the step under way.
     """
+    if library.is_lean:
+        wanted = "all of TensorRT, or engines that were built with --version-compatible elsewhere"
+        raise MaskanimError(f"--engine {library.known.name}", f"{library.told}, which builds no engines", wanted)
     library.logger.clear()
     build = _Build(library, name, progress)
     build.parse(content)
@@ -103,6 +106,8 @@ class _Build:
         config.clear_flag(module.BuilderFlag.TF32)  # on by default; it would round FP32's factors to 11 bits
         config.builder_optimization_level = options.opt_level
         config.progress_monitor = self.monitor
+        config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # the runtime looks at the layers' types
+        self._set_compatibility(config, options)
         if self.loaded.known.name == "rtx":
             config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else an engine may not run in a CUDA graph
             config.num_compute_capabilities = len(options.targets)
@@ -113,6 +118,16 @@ class _Build:
             profile.set_shape(tensor.name, *_range(tensor, options.batch))
         config.add_optimization_profile(profile)
         return config
+
+    def _set_compatibility(self, config: Any, options: BuildOptions) -> None:
+        module = self.module
+        if options.version_compatible:
+            config.set_flag(module.BuilderFlag.VERSION_COMPATIBLE)
+        if options.hardware_compatible:
+            config.hardware_compatibility_level = module.HardwareCompatibilityLevel.AMPERE_PLUS
+        if options.strip_weights:
+            config.set_flag(module.BuilderFlag.STRIP_PLAN)
+            config.set_flag(module.BuilderFlag.REFIT_IDENTICAL)  # the same weights come back: all optimizations stay
 
     def run(self, options: BuildOptions, timing_cache: Path | None) -> bytes:
         """Build, and return the serialized engine."""

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -29,6 +29,7 @@ class Library:
         bindings: the module inside it that needs the shared libraries.
         minimum: the oldest version that this code runs with, major and minor.
         builds_without_gpu: whether engines can be built on a machine that has none.
+        lean: the module of its lean runtime, which runs version compatible engines and builds none; None: it has none.
     """
 
     name: LibraryName
@@ -37,10 +38,11 @@ class Library:
     bindings: str
     minimum: tuple[int, int]
     builds_without_gpu: bool
+    lean: str | None = None
 
 
 LIBRARIES: dict[LibraryName, Library] = {
-    "trt": Library("trt", "TensorRT", "tensorrt", "tensorrt_bindings", (10, 12), builds_without_gpu=False),
+    "trt": Library("trt", "TensorRT", "tensorrt", "tensorrt_bindings", (10, 12), False, "tensorrt_lean"),
     # 1.2 is the first whose engines can promise to run inside a CUDA graph: BuilderFlag.REQUIRE_USER_ALLOCATION.
     "rtx": Library("rtx", "TensorRT-RTX", "tensorrt_rtx", "tensorrt_rtx_bindings", (1, 2), builds_without_gpu=True),
 }
@@ -52,21 +54,23 @@ class LoadedLibrary:
 
     Attributes:
         known: what is known of it without importing it.
-        module: ``tensorrt`` or ``tensorrt_rtx``.
+        module: ``tensorrt``, ``tensorrt_rtx``, or ``tensorrt_lean``, which has the classes of the runtime only.
         version: e.g. ``10.16.1.11``.
         logger: a `Log` that is also the module's ILogger. A process has one for each library, because the library
             keeps the first that it is given and ignores all later ones.
+        is_lean: whether it only runs engines.
     """
 
     known: Library
     module: Any
     version: str
     logger: Any
+    is_lean: bool = False
 
     @property
     def told(self) -> str:
         """Name and version, e.g. ``TensorRT 10.16.1.11``."""
-        return f"{self.known.title} {self.version}"
+        return f"{self.known.title}{' lean' if self.is_lean else ''} {self.version}"
 
 
 class Log:
@@ -91,7 +95,7 @@ class Log:
 
 @cache
 def load_library(name: LibraryName) -> LoadedLibrary:
-    """Import a library.
+    """Import a library; where only its lean runtime is installed, that one.
 
     Raises:
         MissingPackageError: it is not installed.
@@ -100,11 +104,11 @@ def load_library(name: LibraryName) -> LoadedLibrary:
     library = LIBRARIES[name]
     module = _import(library)
     version = str(module.__version__)
-    if _numbers(version) < library.minimum:
+    if numbers(version) < library.minimum:
         wanted = "{}.{} or newer".format(*library.minimum)
         upgrade = f"Upgrade it with: pip install --upgrade 'maskanim[{name}]'"
         raise MaskanimError(f"--engine {name}", f"{library.title} {version}", wanted, upgrade)
-    return LoadedLibrary(library, module, version, _logger(module))
+    return LoadedLibrary(library, module, version, _logger(module), module.__name__ == library.lean)
 
 
 def _import(library: Library) -> Any:
@@ -112,6 +116,8 @@ def _import(library: Library) -> Any:
     try:
         return importlib.import_module(library.module)
     except ModuleNotFoundError as error:
+        if library.lean and error.name == library.module and _is_there(library.lean):
+            return _import(replace(library, module=library.lean, bindings=f"{library.lean}_bindings", lean=None))
         if error.name == library.module and _is_there(library.bindings):
             raise _incomplete(library, f"only the package {library.bindings} is, without {library.module}") from None
         raise MissingPackageError(subject, error.name or library.module, library.name) from None
@@ -129,7 +135,8 @@ def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """(10, 16, 1, 11) of ``10.16.1.11``."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 

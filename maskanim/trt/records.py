@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from maskanim import __version__
 from maskanim.errors import MaskanimError
 from maskanim.spec import NetworkName, Record
-from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary
+from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary, numbers
 
 FORMAT: Final = "maskanim-plans"
 FORMAT_VERSION: Final = 1
@@ -19,6 +19,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 # TensorRT-RTX's documented default: without targets an engine runs on 8.0, 8.6, 8.9, 12.0 and what is newer.
 PORTABLE = ((8, 0), (8, 6), (8, 9))
 PORTABLE_FROM = (12, 0)
+COMPATIBLE_FROM = (8, 0)  # TensorRT's HardwareCompatibilityLevel.AMPERE_PLUS
 PORTABLE_TOLD = "sm80, sm86, sm89, sm120 and newer"
 
 Precision = Literal["fp16", "fp32"]
@@ -69,12 +70,18 @@ class BuildOptions(Record):
         targets: compute capabilities such as ``sm86``, for TensorRT-RTX only. Empty: its portable engine, which runs on
             sm80, sm86, sm89, sm120 and newer. TensorRT builds for the GPU it runs on.
         opt_level: the builder's effort, 0 to 5.
+        version_compatible: with TensorRT: newer versions of the same major one run it, and so does the lean runtime.
+        hardware_compatible: with TensorRT: every GPU from compute capability 8.0 on runs it, if more slowly.
+        strip_weights: with TensorRT: files without weights, which are put in from the ONNX files when a model opens.
     """
 
     precision: Precision = "fp16"
     batch: BatchRange = BatchRange()
     targets: tuple[str, ...] = ()
     opt_level: int = Field(default=3, ge=0, le=5)
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    strip_weights: bool = False
 
 
 class Target(Record):
@@ -191,8 +198,8 @@ class EngineKey(Record):
     """What tells engines of one bundle apart.
 
     Attributes:
-        library, version: what built them; no other version can run them.
-        gpu: the GPU that TensorRT built them on, and for; None for TensorRT-RTX.
+        library, version: what built them; but for version compatible ones no other version can run them.
+        gpu: the GPU that TensorRT built them on, and, but for hardware compatible ones, for; None for TensorRT-RTX.
         options: precision, batch, targets, effort.
         maskanim: the version that converted the graphs.
     """
@@ -211,7 +218,9 @@ class EngineKey(Record):
         if gpu is not None:
             target = "-".join([gpu.architecture, *re.findall(r"[a-z0-9]+", gpu.name.lower())])
         batch = str(options.batch).replace(":", ".")
-        return f"{self.library}-{self.version}-{target}-{options.precision}-b{batch}-o{options.opt_level}"
+        more = {"vc": options.version_compatible, "hc": options.hardware_compatible, "stripped": options.strip_weights}
+        marks = "".join(f"-{mark}" for mark, given in more.items() if given)
+        return f"{self.library}-{self.version}-{target}-{options.precision}-b{batch}-o{options.opt_level}{marks}"
 
 
 class EngineSet(Record):
@@ -238,11 +247,13 @@ class EngineRequest(Record):
         gpu: that will run them.
         precision: of the networks.
         batches: the smallest and the largest batch that will be run.
+        lean: only TensorRT's lean runtime is there.
     """
 
     library: LibraryName
     version: str
     gpu: Target
+    lean: bool = False
     precision: Precision = "fp16"
     batches: tuple[int, int] = (1, 1)
 
@@ -261,7 +272,8 @@ def mismatches(key: EngineKey, request: EngineRequest) -> list[str]:
     checks = {
         f"for {title}, not for {LIBRARIES[request.library].title}": key.library == request.library,
         f"{options.precision}, and {request.precision} is wanted": options.precision == request.precision,
-        f"built by {title} {key.version}, and {request.version} is installed": key.version == request.version,
+        f"built by {title} {key.version}, and {request.version} is installed": _version_fits(key, request.version),
+        "not version compatible, and only the lean runtime is here": not request.lean or options.version_compatible,
         f"built by maskanim {key.maskanim}, and this is {__version__}": key.maskanim == __version__,
         f"built for {_told_targets(key)}, and this GPU is {request.gpu.architecture}, {request.gpu.name}": _runs_on(
             key, request.gpu
@@ -280,9 +292,15 @@ def _told_targets(key: EngineKey) -> str:
     return ", ".join(key.options.targets) or PORTABLE_TOLD
 
 
+def _version_fits(key: EngineKey, version: str) -> bool:
+    built, installed = numbers(key.version), numbers(version)
+    newer = built[0] == installed[0] and built <= installed
+    return key.version == version or (key.options.version_compatible and newer)
+
+
 def _runs_on(key: EngineKey, gpu: Target) -> bool:
     if key.gpu is not None:
-        return key.gpu == gpu
+        return key.gpu == gpu or (key.options.hardware_compatible and gpu.capability >= COMPATIBLE_FROM)
     if key.options.targets:
         return gpu.architecture in key.options.targets
     return gpu.capability in PORTABLE or gpu.capability >= PORTABLE_FROM

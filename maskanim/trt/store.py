@@ -113,6 +113,7 @@ def build_engines(
     options: BuildOptions,
     gpu: Target | None = None,
     progress: Progress = NO_PROGRESS,
+    timing_cache: Path | None = None,
 ) -> StoredEngines:
     """Build the bundle's four engines and keep them beside those of other keys; or reuse them, if they are there.
 
@@ -122,6 +123,8 @@ def build_engines(
         options: how.
         gpu: that they are built on; TensorRT needs one, TensorRT-RTX does not.
         progress: in percent, over all four; called from the library's threads.
+        timing_cache: what TensorRT measured on this kind of GPU before, and what it measures now. None: one in the
+            user's own folder.
 
     Raises:
         MaskanimError: the library cannot build here, or not one of these networks; nothing is kept then.
@@ -138,7 +141,7 @@ def build_engines(
     folder = _writable_place(bundle) / key.folder
     with sibling_folder(folder) as partial:
         networks = {
-            name: _built(bundle, name, library, key, partial, _Quarter(progress, i))
+            name: _built(bundle, name, library, key, partial, _Quarter(progress, i), timing_cache or _timings(key))
             for i, name in enumerate(NETWORK_NAMES)
         }
         record = EngineSet(key=key, platform=f"{platform.system()} {platform.machine()}", networks=networks)
@@ -229,7 +232,13 @@ def _reused(bundle: Bundle, key: EngineKey) -> StoredEngines | None:
 
 
 def _built(
-    bundle: Bundle, name: NetworkName, library: LoadedLibrary, key: EngineKey, folder: Path, progress: Progress
+    bundle: Bundle,
+    name: NetworkName,
+    library: LoadedLibrary,
+    key: EngineKey,
+    folder: Path,
+    progress: Progress,
+    timing_cache: Path | None,
 ) -> EngineFile:
     """Build one engine into a folder."""
     options, began = key.options, perf_counter()
@@ -237,7 +246,7 @@ def _built(
     content = bundle.network(name).read_bytes()
     if options.precision == "fp16":
         content = to_half(content, name, extra=key.library)
-    engine = build_engine(library, content, name, options, progress=progress, timing_cache=_timings(key))
+    engine = build_engine(library, content, name, options, progress=progress, timing_cache=timing_cache)
     progress.update(100, 100, "built")
     (folder / f"{name}.plan").write_bytes(engine.content)
     return _entry(bundle, name, engine, perf_counter() - began)

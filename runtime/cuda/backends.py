@@ -58,7 +58,9 @@ def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Ope
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
         engines = _engines(library, bundle, gpu, options)
-        networks = tensorrt.open_networks(engines.contents, library)
+        built = engines.record.key.options
+        weights = _graphs(bundle, options) if built.strip_weights else None
+        networks = tensorrt.open_networks(engines.contents, library, built, weights)
         runner = _runner(resources, device, networks, bundle, options)
         runner.kept_in = engines.folder
         return runner, _detail(library.told, gpu, device, options)
@@ -72,6 +74,7 @@ def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptio
         gpu=Target(name=gpu.name, capability=gpu.capability),
         precision=parse_precision(options.precision),
         batches=(1, options.batch),  # a source is encoded by itself
+        lean=library.is_lean,
     )
     with ProgressBar("percent") as bar:
         return find_or_build(bundle, library, request, bar)
@@ -96,7 +99,7 @@ def _runner(
     for network in networks.values():
         resources.callback(network.close)
     perturbation = bundle.manifest.model.perturbation
-    cuda = resources.enter_context(CudaRunner(device, networks, perturbation, batch=options.batch))
+    cuda = resources.enter_context(CudaRunner(device, networks, perturbation, batch=options.batch, graph=options.graph))
     return StreamingRunner(cuda, resources.pop_all())
 
 

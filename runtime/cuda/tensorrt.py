@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.arrays import DeviceArray, DType
 from maskanim.runtime.cuda.device import Stream
-from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
+from maskanim.runtime.cuda.networks import FLOAT, HALF, MASK_CHANNELS, DeviceNetwork, DeviceSession
 from maskanim.runtime.sessions.session import check_names
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, TensorSpec
 from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.records import BuildOptions
 
 PROFILE = 0  # engines are built with one
 SMALLEST, LARGEST = 0, 2  # of a profile's smallest, best and largest shape
 REBUILD = "Build the plan again"
+DEFAULTS = BuildOptions()
+HALF_NAMES = re.compile(r"Half|FP16|Float16")  # what the versions call it
 
 
 class TensorRTNetwork(DeviceNetwork):
@@ -28,21 +30,34 @@ class TensorRTNetwork(DeviceNetwork):
         spec: what the engine has to be.
         plan: the serialized engine.
         library: which of the two built it.
+        options: with which it was built.
+        weights: the ONNX graph that it was built from, for an engine without weights.
     """
 
     backend = "TensorRT"
 
-    def __init__(self, spec: NetworkSpec, plan: bytes, library: LoadedLibrary) -> None:
-        self.library = library
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        plan: bytes,
+        library: LoadedLibrary,
+        options: BuildOptions = DEFAULTS,
+        weights: bytes = b"",
+    ) -> None:
+        self.library, self.options = library, options
         with self.telling(f"loading network {spec.name}"):
             self._runtime = library.module.Runtime(library.logger)
+            if options.version_compatible:
+                self._runtime.engine_host_code_allowed = True  # it brings the lean runtime that it runs with
             engine = self._runtime.deserialize_cuda_engine(plan)
-            if engine is None:
-                raise RuntimeError
+            _agreed(engine is not None)
+            if options.strip_weights:
+                self._refit(engine, weights)
         self.engine: Any = engine
         self._check(spec)
         tensors = (*spec.inputs, spec.output)
         dtypes = {tensor.name: self._dtype(spec, tensor) for tensor in tensors}
+        self._check_precision(spec)
         profiles = [engine.get_tensor_profile_shape(tensor.name, PROFILE) for tensor in spec.inputs]
         super().__init__(spec, dtypes, int(min(profile[LARGEST][0] for profile in profiles)))
         self.min_batch = int(max(profile[SMALLEST][0] for profile in profiles))
@@ -77,14 +92,32 @@ class TensorRTNetwork(DeviceNetwork):
                 wanted = "(N, {}, {}, {})".format(*tensor.shape(1)[1:])
                 raise MaskanimError(f"network {spec.name}, tensor {tensor.name}", f"shape {shape}", wanted, REBUILD)
 
+    def _refit(self, engine: Any, weights: bytes) -> None:
+        if self.library.is_lean:
+            wanted = "all of TensorRT, or engines with weights"
+            raise MaskanimError("engines without weights", f"{self.library.told}, which puts none in", wanted)
+        module = self.library.module
+        refitter = module.Refitter(engine, self.library.logger)
+        parser = module.OnnxParserRefitter(refitter, self.library.logger)
+        _agreed(parser.refit_from_bytes(weights) and refitter.refit_cuda_engine())
+
     def _dtype(self, spec: NetworkSpec, tensor: TensorSpec) -> DType:
-        types = self.library.module.DataType
+        """The type of a tensor: masks are float32, images as the precision says."""
+        types, image = self.library.module.DataType, tensor.channels != MASK_CHANNELS
+        wanted = types.HALF if image and self.options.precision == "fp16" else types.FLOAT
         found = self.engine.get_tensor_dtype(tensor.name)
-        known = {types.FLOAT: np.float32, types.HALF: np.float16}
-        if found not in known:
-            told = f"network {spec.name}, tensor {tensor.name}"
-            raise MaskanimError(told, found.name, "FLOAT or HALF", REBUILD)
-        return np.dtype(known[found])
+        if found != wanted:
+            raise MaskanimError(f"network {spec.name}, tensor {tensor.name}", found.name, wanted.name, REBUILD)
+        return HALF if wanted == types.HALF else FLOAT
+
+    def _check_precision(self, spec: NetworkSpec) -> None:
+        """Refuse an engine that is said to be FP16 and in which, by its own words, nothing is."""
+        if self.options.precision != "fp16" or self.library.is_lean:  # which does not say what is in an engine
+            return
+        module = self.library.module
+        layers = self.engine.create_engine_inspector().get_engine_information(module.LayerInformationFormat.JSON)
+        if "Datatype" in layers and not HALF_NAMES.search(layers):
+            raise MaskanimError(f"network {spec.name}", "an FP16 engine whose layers are all in FP32", "FP16", REBUILD)
 
 
 class TensorRTSession(DeviceSession):
@@ -123,15 +156,27 @@ class TensorRTSession(DeviceSession):
             _agreed(self._context.execute_async_v3(self.stream.handle))
 
 
-def open_networks(plans: Mapping[NetworkName, bytes], library: LoadedLibrary) -> dict[NetworkName, DeviceNetwork]:
+def open_networks(
+    plans: Mapping[NetworkName, bytes],
+    library: LoadedLibrary,
+    options: BuildOptions = DEFAULTS,
+    weights: Mapping[NetworkName, bytes] | None = None,
+) -> dict[NetworkName, DeviceNetwork]:
     """Deserialize the four engines of a model; to be closed by the caller.
+
+    Args:
+        plans, library, options: as of `TensorRTNetwork`, for each network.
+        weights: the ONNX graphs, where the options are those of engines without weights.
 
     Raises:
         MaskanimError: an engine is of another library, version or GPU, or its tensors are not the network's.
     """
     with ExitStack() as failing:
         networks: dict[NetworkName, DeviceNetwork] = {
-            name: failing.enter_context(TensorRTNetwork(spec, plans[name], library)) for name, spec in NETWORKS.items()
+            name: failing.enter_context(
+                TensorRTNetwork(spec, plans[name], library, options, (weights or {}).get(name, b""))
+            )
+            for name, spec in NETWORKS.items()
         }
         failing.pop_all()
     return networks

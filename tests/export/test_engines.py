@@ -20,6 +20,7 @@ from maskanim.export import build, engines
 from maskanim.export.cli import app
 from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.networks import Networks
+from maskanim.progress import NO_PROGRESS
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 from maskanim.trt.library import LIBRARIES, LoadedLibrary, load_library
 from maskanim.trt.records import BatchRange, BuildOptions, Target
@@ -28,7 +29,6 @@ WriteCheckpoint = Callable[..., Path]
 
 RTX = ["--engine", "rtx", "--precision", "fp16", "--batch", "1:1:4", "--targets", "sm89,sm86", "--opt-level", "2"]
 OPTIONS = BuildOptions(batch=BatchRange.parse("1:1:4"), targets=("sm86", "sm89"), opt_level=2)
-NO_FLAGS = {"precision": None, "batch": None, "targets": None, "opt_level": None}
 
 
 class Built(NamedTuple):
@@ -116,6 +116,12 @@ def test_a_flipped_byte_is_noticed(built: Built, tmp_path: Path, caplog: pytest.
         (["--engine", "rtx", "--batch", "8:1:1"], "--batch: 8:1:1; expected MIN:OPT:MAX"),
         (["--engine", "trt", "--precision", "int8"], "--precision: int8; expected fp16 or fp32"),
         (["--engine", "rtx", "--opt-level", "6"], "--opt-level: 6; expected 0 to 5"),
+        (["--strip-weights"], "--strip-weights: given without --engine"),
+        (
+            ["--engine", "rtx", "--version-compatible"],
+            "--version-compatible: given with --engine rtx;",
+        ),
+        (["--engine", "rtx", "--timing-cache", "fleet.cache"], "--timing-cache: given with --engine rtx"),
     ],
 )
 def test_flags_are_checked_before_the_export(flags: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +133,9 @@ def test_flags_are_checked_before_the_export(flags: list[str], told: str, monkey
 
 
 def test_no_engine_and_defaults() -> None:
-    assert parse_engine(None, **NO_FLAGS) is None
-    assert parse_engine("trt", **NO_FLAGS) == BuildRequest("trt", BuildOptions())
-    assert parse_engine("rtx", **NO_FLAGS) == BuildRequest("rtx", BuildOptions())
+    assert parse_engine(None) is None
+    assert parse_engine("trt") == BuildRequest("trt", BuildOptions())
+    assert parse_engine("rtx") == BuildRequest("rtx", BuildOptions())
 
 
 def test_without_tensorrt_rtx_the_export_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +143,7 @@ def test_without_tensorrt_rtx_the_export_does_not_begin(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", None)
     monkeypatch.setattr(engines, "load_library", load_library.__wrapped__)
     with pytest.raises(MissingPackageError, match="--engine rtx: the package tensorrt_rtx is not installed"):
-        parse_engine("rtx", **NO_FLAGS)
+        parse_engine("rtx")
 
 
 def test_tensorrt_elsewhere(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +171,13 @@ def test_tensorrt_here(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(0, "NVIDIA A10", (8, 6), 24 << 30)
     monkeypatch.setattr(engines, "load_library", lambda name: library)
     monkeypatch.setattr(engines, "read_driver", lambda: Driver(gpus=(gpu,)))
-    monkeypatch.setattr(engines, "build_engines", lambda *arguments: arguments[:-1])
-    found = build_requested(built.bundle, BuildRequest("trt", BuildOptions()))
-    assert found == (built.bundle, library, BuildOptions(), Target(name="NVIDIA A10", capability=(8, 6)))
+    monkeypatch.setattr(engines, "build_engines", lambda *arguments: arguments)
+    request = parse_engine("trt", strip_weights=True, timing_cache=Path("fleet.cache"))
+    assert request
+    a10 = Target(name="NVIDIA A10", capability=(8, 6))
+    options = BuildOptions(strip_weights=True)
+    found = (built.bundle, library, options, a10, NO_PROGRESS, Path("fleet.cache"))
+    assert build_requested(built.bundle, request) == found
     monkeypatch.setattr(engines, "read_driver", lambda: Driver(trouble="no driver"))
     with pytest.raises(MaskanimError, match=r"--engine trt: there is no GPU here: no driver; expected TensorRT and"):
         build_requested(built.bundle, BuildRequest("trt", BuildOptions()))

@@ -31,7 +31,8 @@ BINDINGS = {
     "10.16.1.11": "tensorrt-cu13-bindings",
     "11.4.0.106": "tensorrt-cu13-bindings",
 }
-SHARED = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")
+LEAN = "tensorrt-lean-cu13-bindings", "11.4.0.106"
+SHARED = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser", "libnvinfer_lean")
 DOWNLOAD_SECONDS = 120
 
 TRT = Path(maskanim.__file__).parent / "trt"
@@ -69,17 +70,23 @@ OBJECTS: dict[Path, dict[str, str]] = {
         "network.engine": "ICudaEngine",
         "config": "IRuntimeConfig",
         "self._context": "IExecutionContext",
+        "refitter": "Refitter",
+        "parser": "OnnxParserRefitter",
+        "self.engine.create_engine_inspector()": "EngineInspector",
+        "wanted": "DataType",
     },
 }
 # Per file: names, and attributes of self, whose attributes are not the API's; and text that comes from the API.
 OTHERS: dict[Path, str] = {
     TRT / "library.py": "Log error importlib library re str self self.errors self.known self.warnings",
-    TRT / "records.py": "LIBRARIES batch checks gpu key library name options part re request self str targets text",
+    TRT / "records.py": "LIBRARIES batch checks gpu key library more name options part re request self str targets "
+    "text",
     TRT
     / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
     "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
-    CUDA / "tensorrt.py": "NETWORKS array failing inputs library log memory network np profile output owned self "
-    "self._owned self.library self.network self.spec self.stream spec stream super t tensor",
+    CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array failing inputs library log memory network options output owned "
+    "profile re self self._owned self.library self.network self.options self.spec self.stream spec stream super t "
+    "tensor",
 }
 # TensorRT builds for its own GPU, allocates nothing while it runs, and has its kernels ready before.
 RTX_ONLY = {
@@ -90,6 +97,15 @@ RTX_ONLY = {
     "IBuilderConfig.set_compute_capability",
     "DynamicShapesKernelSpecializationStrategy.EAGER",
     "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+}
+
+# What the lean runtime does without: it puts no weights in, and does not say what is in an engine.
+NOT_LEAN = {
+    "Refitter",
+    "Refitter.refit_cuda_engine",
+    "OnnxParserRefitter",
+    "OnnxParserRefitter.refit_from_bytes",
+    "EngineInspector.get_engine_information",
 }
 
 CHECK = """
@@ -133,14 +149,14 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bindings(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Callable[[str], Path]:
+def bindings(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Callable[..., Path]:
     """The unpacked wheel of a version; downloaded once, and kept in pytest's cache."""
     assert pytestconfig.cache is not None
     cached = pytestconfig.cache.mkdir("tensorrt-bindings")
 
-    def unpack(version: str) -> Path:
+    def unpack(version: str, package: str = "") -> Path:
         python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-        package = BINDINGS[version]
+        package = package or BINDINGS[version]
         pattern = f"{package.replace('-', '_')}-{version}-{python}-*.whl"
         if not list(cached.glob(pattern)):
             _download(f"{package}=={version}", cached)
@@ -249,7 +265,7 @@ def test_tensorrt_rtx(rtx: LoadedLibrary) -> None:
 
 
 @pytest.mark.parametrize("version", BINDINGS)
-def test_tensorrt(version: str, bindings: Callable[[str], Path], libraries: Path) -> None:
+def test_tensorrt(version: str, bindings: Callable[..., Path], libraries: Path) -> None:
     python = preamble(bindings(version), libraries / version) + CHECK
     names = sorted(all_touched() - RTX_ONLY)
     assert check(python, "tensorrt_bindings", json.dumps(names)) == (version, [])
@@ -257,9 +273,18 @@ def test_tensorrt(version: str, bindings: Callable[[str], Path], libraries: Path
     assert check(python, "tensorrt_bindings", json.dumps(wrong)) == (version, wrong)
 
 
+def test_the_lean_runtime(bindings: Callable[..., Path], libraries: Path) -> None:
+    package, version = LEAN
+    python = preamble(bindings(version, package), libraries / version) + CHECK
+    runs = touched(CUDA / "tensorrt.py") | touched(TRT / "library.py")
+    names = json.dumps(sorted(runs - RTX_ONLY - NOT_LEAN))
+    assert check(python, "tensorrt_lean_bindings", names) == (version, [])
+    assert check(python, "tensorrt_lean_bindings", '["Builder"]') == (version, ["Builder"])
+
+
 @pytest.mark.parametrize("version", BINDINGS)
 def test_tensorrt_that_does_not_start(
-    version: str, bindings: Callable[[str], Path], libraries: Path, tmp_path: Path
+    version: str, bindings: Callable[..., Path], libraries: Path, tmp_path: Path
 ) -> None:
     """The library returns no builder where there is no GPU; the bindings make a TypeError of it, and we one line."""
     (tmp_path / "tensorrt.py").write_text("from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__")
@@ -272,7 +297,7 @@ def test_tensorrt_that_does_not_start(
 
 
 @pytest.mark.parametrize("version", BINDINGS)
-def test_bindings_without_the_libraries(version: str, bindings: Callable[[str], Path], tmp_path: Path) -> None:
+def test_bindings_without_the_libraries(version: str, bindings: Callable[..., Path], tmp_path: Path) -> None:
     """What pip leaves where only the bindings are installed, or TensorRT's libraries are not beside them."""
     (tmp_path / "tensorrt.py").write_text("from tensorrt_bindings import *")
     folder = bindings(version)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -64,6 +65,21 @@ def test_options_reach_the_library(rtx: LoadedLibrary, make_graph: MakeGraph) ->
     chosen = build.config(BuildOptions(targets=("sm75", "sm120"), opt_level=5))
     assert [chosen.get_compute_capability(index).name for index in range(2)] == ["SM75", "SM120"]
     assert (chosen.num_compute_capabilities, chosen.builder_optimization_level) == (2, 5)
+
+
+def test_compatibility_reaches_the_library(rtx: LoadedLibrary) -> None:
+    """TensorRT's options by the names of TensorRT-RTX, which has the same and ignores some."""
+    build, flags = _Build(rtx, "m", NO_PROGRESS), rtx.module.BuilderFlag
+    expected = {
+        "version_compatible": ([flags.VERSION_COMPATIBLE], None),
+        "hardware_compatible": ([], rtx.module.HardwareCompatibilityLevel.AMPERE_PLUS),
+        "strip_weights": ([flags.STRIP_PLAN, flags.REFIT_IDENTICAL], None),
+    }
+    for option, (given, level) in expected.items():
+        found: list[object] = []
+        config = SimpleNamespace(set_flag=found.append, hardware_compatibility_level=None)
+        build._set_compatibility(config, BuildOptions.model_validate({option: True}))
+        assert (found, config.hardware_compatibility_level) == (given, level)
 
 
 def test_weights_stored_as_float16_build_in_float32(rtx: LoadedLibrary, make_graph: MakeGraph) -> None:

@@ -50,6 +50,22 @@ def test_missing(name: LibraryName, packages: Path, monkeypatch: pytest.MonkeyPa
     assert f"pip install 'maskanim[{name}]'" in str(e.value)
 
 
+def test_the_lean_runtime_where_only_that_is_there(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = "class ILogger: pass\n"
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    write(packages, tensorrt_lean=f"__version__ = '11.4.0.106'\n{logger}")
+    library = load_anew("trt")
+    assert library.is_lean and library.told == "TensorRT lean 11.4.0.106" and library.known == LIBRARIES["trt"]
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    write(packages, tensorrt=f"__version__ = '11.4.0.106'\n{logger}")
+    assert not load_anew("trt").is_lean
+    del sys.modules["tensorrt_lean"]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    write(packages, tensorrt_lean=UNLOADABLE)
+    with pytest.raises(MaskanimError, match="TensorRT is not wholly installed, it does not load: libnvinfer"):
+        load_anew("trt")
+
+
 def test_only_the_bindings(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     write(packages, tensorrt_bindings=UNLOADABLE)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from maskanim.trt.store import RECORD, StoredEngines, build_engines, find_engine
 WriteToys = Callable[..., Bundle]
 
 ADA = Target(name="NVIDIA GeForce RTX 4090", capability=(8, 9))
+HOPPER = Target(name="NVIDIA H200", capability=(9, 0))
+TURING = Target(name="NVIDIA T4", capability=(7, 5))
 FP32 = BuildOptions(precision="fp32")
 SM89 = BuildOptions(precision="fp32", targets=("sm89",))
 
@@ -122,6 +125,53 @@ def test_plans_of_tensorrt_are_for_one_gpu() -> None:
     other = Target(name="NVIDIA L40S", capability=(8, 9))
     told = "built for sm89, NVIDIA GeForce RTX 4090, and this GPU is sm89, NVIDIA L40S"
     assert records.mismatches(key, wanted.model_copy(update={"gpu": other})) == [told]
+
+
+@pytest.mark.parametrize(
+    ("built", "wanted", "told"),
+    [
+        ({}, {"version": "10.17.0.1"}, "built by TensorRT 10.16.1.11, and 10.17.0.1 is installed"),
+        ({"version_compatible": True}, {"version": "10.17.0.1"}, None),
+        ({"version_compatible": True}, {"version": "10.15.9.9"}, "built by TensorRT 10.16.1.11, and 10.15.9.9 is"),
+        ({"version_compatible": True}, {"version": "11.4.0.106"}, "built by TensorRT 10.16.1.11, and 11.4.0.106 is"),
+        ({}, {"lean": True}, "not version compatible, and only the lean runtime is here"),
+        ({"version_compatible": True}, {"lean": True}, None),
+        ({}, {"gpu": HOPPER}, "built for sm89, NVIDIA GeForce RTX 4090, and this GPU is sm90, NVIDIA H200"),
+        ({"hardware_compatible": True}, {"gpu": HOPPER}, None),
+        (
+            {"hardware_compatible": True},
+            {"gpu": TURING},
+            "built for sm89, NVIDIA GeForce RTX 4090, and this GPU is",
+        ),
+        ({"strip_weights": True}, {}, None),
+    ],
+)
+def test_where_compatible_engines_run(built: dict[str, Any], wanted: dict[str, Any], told: str | None) -> None:
+    key = EngineKey(library="trt", version="10.16.1.11", gpu=ADA, options=BuildOptions(**built))
+    request = EngineRequest.model_validate({"library": "trt", "version": "10.16.1.11", "gpu": ADA, **wanted})
+    found = records.mismatches(key, request)
+    assert not found if told is None else found[0].startswith(told) and len(found) == 1
+
+
+def test_compatible_engines_have_folders_of_their_own() -> None:
+    options = BuildOptions(version_compatible=True, hardware_compatible=True, strip_weights=True)
+    key = EngineKey(library="trt", version="10.16.1.11", gpu=ADA, options=options)
+    assert key.folder.endswith("-fp16-b1.1.8-o3-vc-hc-stripped")
+
+
+def test_records_of_older_versions_are_read(bundle: Bundle, rtx: LoadedLibrary) -> None:
+    built = build_engines(bundle, rtx, FP32)
+    values = json.loads((built.folder / RECORD).read_bytes())
+    for option in ("version_compatible", "hardware_compatible", "strip_weights"):
+        del values["key"]["options"][option]
+    (built.folder / RECORD).write_text(json.dumps(values), "utf-8")
+    assert find_engines(bundle, request(rtx)) == built
+
+
+def test_the_lean_runtime_builds_nothing(bundle: Bundle) -> None:
+    library = LoadedLibrary(LIBRARIES["trt"], None, "11.4.0.106", None, is_lean=True)
+    with pytest.raises(MaskanimError, match=r"TensorRT lean 11\.4\.0\.106, which builds no engines; expected all of"):
+        build_engines(bundle, library, FP32, ADA)
 
 
 @pytest.mark.parametrize(

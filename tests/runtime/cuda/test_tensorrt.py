@@ -6,9 +6,11 @@ That the stand-in has no name that the real libraries lack is tests/maskanim/trt
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,9 +28,11 @@ from maskanim.runtime.cuda.runner import CudaRunner
 from maskanim.runtime.cuda.tensorrt import TensorRTNetwork, open_networks
 from maskanim.spec import NETWORKS, NetworkName, Perturbation
 from maskanim.trt.library import LIBRARIES, LoadedLibrary, Log, load_library
+from maskanim.trt.records import BuildOptions
 
 CUDA_TESTS = Path(__file__).parents[1] / "cuda"
 SCRATCH = 4096
+FP32 = BuildOptions(precision="fp32")
 
 
 class Mode(Enum):
@@ -62,10 +66,12 @@ class Library:
     """
 
     ExecutionContextAllocationStrategy, TensorIOMode, DataType = Strategy, Mode, Type
+    LayerInformationFormat = SimpleNamespace(JSON="json")
 
     def __init__(self, device: Any, rtx: bool = False, wrong: Mapping[str, Any] | None = None) -> None:
         self.device, self.wrong, self.running = device, dict(wrong or {}), 0
         self.log = Log()
+        self.refitted: list[bytes] = []
         if rtx:
             self.DynamicShapesKernelSpecializationStrategy = Specialization
 
@@ -74,7 +80,19 @@ class Library:
 
     def Runtime(self, logger: Log) -> Any:  # noqa: N802 - TensorRT's name
         assert logger is self.log
-        return SimpleNamespace(deserialize_cuda_engine=self.deserialize)
+        self.runtime = SimpleNamespace(deserialize_cuda_engine=self.deserialize, engine_host_code_allowed=False)
+        return self.runtime
+
+    def Refitter(self, engine: Engine, logger: Log) -> Any:  # noqa: N802 - TensorRT's name
+        assert logger is self.log
+        return SimpleNamespace(engine=engine, refit_cuda_engine=lambda: self.answer("refit_cuda_engine"))
+
+    def OnnxParserRefitter(self, refitter: Any, logger: Log) -> Any:  # noqa: N802 - TensorRT's name
+        def refit_from_bytes(graph: bytes) -> bool:
+            self.refitted.append(graph)
+            return self.answer("refit_from_bytes")
+
+        return SimpleNamespace(refit_from_bytes=refit_from_bytes)
 
     def deserialize(self, plan: bytes) -> Engine | None:
         if self.answer("deserialize_cuda_engine"):
@@ -118,6 +136,11 @@ class Engine:
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[list[int]]:
         assert profile == 0 and name not in self.outputs
         return [[n, *self.nodes[name].shape[1:]] for n in self.library.wrong.get("batches", (1, 1, 4))]
+
+    def create_engine_inspector(self) -> Any:
+        half = any(node.type == "tensor(float16)" for node in self.nodes.values())
+        layers = json.dumps({"Layers": [{"Inputs": [{"Format/Datatype": "Half" if half else "Float"}]}]})
+        return SimpleNamespace(get_engine_information=lambda kind: self.library.wrong.get("layers", layers))
 
     def create_runtime_config(self) -> Config:
         return Config()
@@ -235,8 +258,10 @@ def frames() -> list[Frame]:
 @pytest.mark.parametrize(("rtx", "half"), [(False, False), (False, True), (True, True)])
 def test_the_whole_pipeline_is_captured(device: Any, frames: list[Frame], rtx: bool, half: bool) -> None:
     library, plans = Library(device, rtx), contents(half)
+    options = BuildOptions(precision="fp16" if half else "fp32")
     with ExitStack() as opened:
-        networks = {name: opened.enter_context(n) for name, n in open_networks(plans, library.loaded()).items()}
+        loaded = open_networks(plans, library.loaded(), options)
+        networks = {name: opened.enter_context(network) for name, network in loaded.items()}
         runner = opened.enter_context(CudaRunner(device, networks, Perturbation(), batch=2, slots=2))
         with runner.encode_source(frames[0]) as source:
             runner.use(source)
@@ -253,7 +278,7 @@ def test_the_whole_pipeline_is_captured(device: Any, frames: list[Frame], rtx: b
 
 def test_a_network_that_cannot_be_captured(device: Any, frames: list[Frame]) -> None:
     library = Library(device, rtx=True, wrong={"capturable": False})
-    with CudaRunner(device, open_networks(contents(), library.loaded()), Perturbation()) as runner:
+    with CudaRunner(device, open_networks(contents(), library.loaded(), FP32), Perturbation()) as runner:
         runner.use(runner.encode_source(frames[0]))
         runner.collect(runner.submit(frames[:1]))
         assert not runner.graphs and device.captures == 0
@@ -277,7 +302,7 @@ def test_the_first_error_of_the_library_is_told_in_one_line(
     library.log.keep("an old error", error=True)
     with (
         pytest.raises(MaskanimError) as error,
-        CudaRunner(device, open_networks(contents(), library.loaded()), Perturbation()) as runner,
+        CudaRunner(device, open_networks(contents(), library.loaded(), FP32), Perturbation()) as runner,
     ):
         runner.encode_source(frames[0])
     told = f"{doing}: TensorRT 10.16 refuses: [engine.cpp::1] Error Code 6: first; expected no error."
@@ -289,22 +314,72 @@ def test_the_first_error_of_the_library_is_told_in_one_line(
     ("wrong", "told"),
     [
         ({"size": 32}, r"network m, tensor image: shape \(-1, 3, 256, 32\); expected \(N, 3, 256, 256\)\. Build the"),
-        ({"dtype": Type.INT8}, "network m, tensor image: INT8; expected FLOAT or HALF"),
-        ({"dtype": Type.HALF}, "network m, tensor mask: float16; expected float32"),
+        ({"dtype": Type.INT8}, "network m, tensor image: INT8; expected FLOAT"),
+        ({"dtype": Type.HALF}, "network m, tensor image: HALF; expected FLOAT"),
     ],
 )
 def test_a_plan_of_something_else_is_refused(device: Any, wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(MaskanimError, match=told):
-        open_networks(contents(), Library(device, wrong=wrong).loaded())
+        open_networks(contents(), Library(device, wrong=wrong).loaded(), FP32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"dtype": Type.FLOAT}, "network m, tensor image: FLOAT; expected HALF"),
+        ({"dtype": Type.HALF}, "network m, tensor mask: HALF; expected FLOAT"),
+        (
+            {"layers": '{"Layers": [{"Inputs": [{"Format/Datatype": "Float"}]}]}'},
+            "layers are all in FP32",
+        ),
+    ],
+)
+def test_an_fp16_engine_that_is_none_is_refused(device: Any, wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(MaskanimError, match=told):
+        open_networks(contents(half=True), Library(device, wrong=wrong).loaded())
+
+
+def test_an_inspector_that_knows_the_layers_names_only(device: Any) -> None:
+    library = Library(device, wrong={"layers": '{"Layers": ["conv", "sigmoid"]}'})
+    for network in open_networks(contents(half=True), library.loaded()).values():
+        network.close()
+
+
+def test_the_lean_runtime_is_not_asked_what_is_in_an_engine(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Engine, "create_engine_inspector")
+    lean = replace(Library(device).loaded(), is_lean=True)
+    for network in open_networks(contents(half=True), lean).values():
+        network.close()
+
+
+def test_engines_without_weights_are_given_those_of_the_graphs(device: Any) -> None:
+    library, stripped = Library(device), FP32.model_copy(update={"strip_weights": True})
+    for network in open_networks(contents(), library.loaded(), stripped, contents()).values():
+        network.close()
+    assert library.refitted == list(contents().values())
+    lean = replace(library.loaded(), is_lean=True)
+    with pytest.raises(MaskanimError, match=r"engines without weights: TensorRT lean 10\.16, which puts none in"):
+        open_networks(contents(), lean, stripped, contents())
+    wrong = Library(device, wrong={"refit_from_bytes": True})
+    with pytest.raises(MaskanimError, match=r"loading network m: TensorRT 10\.16 refuses: .* Error Code 6: first"):
+        open_networks(contents(), wrong.loaded(), stripped, contents())
+
+
+@pytest.mark.parametrize("compatible", [True, False])
+def test_what_an_engine_brings_to_run_with_is_run_only_if_it_was_built_so(device: Any, compatible: bool) -> None:
+    library = Library(device)
+    options = FP32.model_copy(update={"version_compatible": compatible})
+    TensorRTNetwork(NETWORKS["m"], contents()["m"], library.loaded(), options).close()
+    assert library.runtime.engine_host_code_allowed is compatible
 
 
 def test_a_plan_of_another_network_is_refused(device: Any) -> None:
     with pytest.raises(MaskanimError, match="network m: inputs perturbed_mask, source_mask, source_small"):
-        open_networks({**contents(), "m": contents()["r"]}, Library(device).loaded())
+        open_networks({**contents(), "m": contents()["r"]}, Library(device).loaded(), FP32)
 
 
 def test_a_batch_beyond_the_profile(device: Any) -> None:
-    network = TensorRTNetwork(NETWORKS["m"], contents()["m"], Library(device).loaded())
+    network = TensorRTNetwork(NETWORKS["m"], contents()["m"], Library(device).loaded(), FP32)
     assert network.max_batch == 4
     with device.stream() as stream, pytest.raises(MaskanimError, match="batch 5; expected at most 4"):
         network.session(5, stream)
@@ -313,14 +388,14 @@ def test_a_batch_beyond_the_profile(device: Any) -> None:
 def test_a_batch_below_the_profile(device: Any, frames: list[Frame]) -> None:
     """A source is encoded by itself, whatever the batch of the frames."""
     library = Library(device, wrong={"batches": (2, 2, 2)})
-    networks = open_networks(contents(), library.loaded())
+    networks = open_networks(contents(), library.loaded(), FP32)
     with pytest.raises(MaskanimError, match=r"network m: batch 1; expected at least 2\. Build it again"):
         CudaRunner(device, networks, Perturbation(), batch=2)
 
 
 def test_the_stand_in_refuses_what_tensorrt_refuses(device: Any) -> None:
     library = Library(device)
-    network = TensorRTNetwork(NETWORKS["m"], contents()["m"], library.loaded())
+    network = TensorRTNetwork(NETWORKS["m"], contents()["m"], library.loaded(), FP32)
     with device.stream() as stream, network.session(1, stream) as session:
         context = session._context
         assert not context.set_input_shape("image", (5, 3, 256, 256)) and not context.set_input_shape(
