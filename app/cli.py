@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskanim.errors import one_line_errors
+from maskanim.errors import one_line_errors, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,7 +43,7 @@ def run(
 
 def main() -> None:
     """Entry point of maskanim-app."""
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

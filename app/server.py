@@ -23,6 +23,8 @@ from maskanim.runtime.live.hosts import in_url
 SUBJECT = "maskanim-app"
 # Gradio reads these when it is imported: no word home, and uploads where they are removed.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+# A client that Gradio makes when it is imported refuses some values of these, and the page asks nothing of any server.
+PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 
 
 @contextmanager
@@ -70,13 +72,16 @@ def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = 
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    """Some variables set, and those of PROXIES not, while the block lasts."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.lower() in PROXIES]:
+        del os.environ[name]
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def listen(host: str, port: int) -> socket.socket:

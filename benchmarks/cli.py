@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from maskanim.benchmarks.outputs import check_outputs, write_json, write_text
 from maskanim.benchmarks.scoring import cli as scoring
 from maskanim.benchmarks.scoring.cli import Engine, JsonFile, Model, open_model, print_model
-from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 
 if TYPE_CHECKING:
     from maskanim.benchmarks.quality import Figures
@@ -294,4 +294,4 @@ def _references(references: Mapping[str, Figures]) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of maskanim-bench."""
-    app()
+    run_command(app)

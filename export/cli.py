@@ -10,7 +10,7 @@ import typer
 
 from maskanim import models
 from maskanim.bundle import Bundle, HalfParity
-from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
 from maskanim.logs import show_logs
@@ -185,7 +185,7 @@ def _tell_engines(engines: StoredEngines) -> None:
 
 def main() -> None:
     """Entry point of maskanim-export."""
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskanim.errors import MaskanimError
@@ -15,21 +19,30 @@ NAME_BYTES = 255  # of a file name, on every file system in common use
 MARK = ".partial-"
 
 
+# Of the process that writes a partial file: 4 digits for its machine, then its number; both in hexadecimal.
+OWNER = re.compile(r"([0-9a-f]{4})([0-9a-f]{1,8})-[0-9a-f]{8}$")
+SECONDS_OF_OTHERS = 86400.0  # after which what another machine left is not being written any more
+_handed_out: set[str] = set()
+
+
 def partial_path(path: Path) -> Path:
     """A hidden name in the same folder that no other process uses, with the same suffix, never longer than allowed."""
-    end = f"{MARK}{secrets.token_hex(4)}{path.suffix}"
-    room = NAME_BYTES - len(os.fsencode(end)) - 1
-    stem = os.fsencode(path.stem)[:room].decode("utf-8", "ignore")
-    return path.with_name(f".{stem}{end}")
+    owner = f"{_machine()}{os.getpid():x}-{secrets.token_hex(4)}"
+    name = f"{_beginning(path)}{owner}{path.suffix}"
+    _handed_out.add(name)
+    return path.with_name(name)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; what was written replaces `path` when the block ends, and goes when it raises.
 
+    What a process that died has left of the same file goes, too.
+
     Raises:
         OSError: the file cannot be written or renamed. An older file at `path` is left as it was.
     """
+    _remove_abandoned(path)
     partial = partial_path(path)
     try:
         yield partial
@@ -37,6 +50,41 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _beginning(path: Path) -> str:
+    """Of the names of all partial files of `path`."""
+    room = NAME_BYTES - len(os.fsencode(f".{MARK}{path.suffix}")) - len("0000ffffffff-01234567")
+    return f".{os.fsencode(path.stem)[:room].decode('utf-8', 'ignore')}{MARK}"
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def _remove_abandoned(path: Path) -> None:
+    for partial in path.parent.glob(f"{glob.escape(_beginning(path))}*{glob.escape(path.suffix)}"):
+        with suppress(OSError):  # another process was faster
+            if partial.name not in _handed_out and _is_abandoned(partial):
+                partial.unlink()
+
+
+def _is_abandoned(partial: Path) -> bool:
+    """Whether nobody writes a partial file any more."""
+    owner = OWNER.search(partial.stem)
+    if owner is None or os.name == "nt":  # where asking after a process ends it
+        return False
+    if owner[1] != _machine():
+        return time.time() - partial.stat().st_mtime > SECONDS_OF_OTHERS
+    if int(owner[2], 16) == os.getpid():  # an earlier process of this number, as in a container
+        return True
+    try:
+        os.kill(int(owner[2], 16), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -57,19 +59,34 @@ def needs_extra(subject: str, extra: str) -> Iterator[None]:
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: a MaskanimError becomes one line on standard error and exit code 2."""
+    """Decorate a command: a MaskanimError, or a file that the system refuses, becomes one line and exit code 2."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except MaskanimError as error:
+        except (MaskanimError, OSError) as error:
             import typer
 
-            typer.echo(f"error: {error}", err=True)
+            if isinstance(error, OSError) and error.filename is None:
+                raise
+            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            typer.echo(f"error: {told}", err=True)
             raise typer.Exit(EXIT_CODE) from None
 
     return run
+
+
+def run_command(app: Callable[[], object]) -> None:
+    """Run a command; that its output cannot be printed, as on a full disk, is one line, too."""
+    try:
+        app()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what could not be printed must not be tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            print(f"error: standard output: {error.strerror or error}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
 
 
 def ended_by(code: int) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from maskanim.atomic import partial_path
 
 
 @contextmanager
 def sibling_folder(path: Path) -> Iterator[Path]:
     """A hidden temporary folder beside `path`, so that a rename brings it into place; removed if it is still there."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    partial.chmod(0o755)
+    partial = partial_path(path)
+    partial.mkdir()
     try:
         yield partial
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskanim.errors import MaskanimError, one_line_errors
+from maskanim.errors import MaskanimError, one_line_errors, run_command
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.runtime.backends import RunOptions
@@ -283,7 +283,7 @@ def main() -> None:
     """Entry point of maskanim-run."""
     # OpenVINO imports its model converter where it finds it, and with it a web client: 60 ms that nothing here uses.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

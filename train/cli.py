@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from maskanim.errors import MaskanimError, needs_extra, one_line_errors
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 from maskanim.progress import ProgressBar
 from maskanim.train.settings import Warmup, load_settings, parse_changes, presets
 
@@ -172,7 +172,7 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
 
 def main() -> None:
     """Entry point of maskanim-train."""
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskanim.errors import one_line_errors
+from maskanim.errors import one_line_errors, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,7 +29,7 @@ def verify(video: Annotated[Path, typer.Argument(help="The video to check.")]) -
 
 def main() -> None:
     """Entry point of maskanim-verify."""
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from maskanim.driver import Driver, Gpu
+from maskanim.errors import run_command
 from maskanim.runtime.doctor.examination import PATIENCE, examine
 from maskanim.runtime.doctor.facts import Diagnosis, Model, Package, Verdict
 
@@ -105,7 +106,7 @@ def _verdict(verdict: Verdict, driver: Driver) -> str:
 
 def main() -> None:
     """Entry point of maskanim-doctor."""
-    app()
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs.interrupts import Interrupts
-from maskanim.runtime.jobs.render import Rendered, fingerprint, render
+from maskanim.runtime.jobs.render import Rendered, fingerprint, os_errors, render
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import SILENT
 
@@ -91,12 +91,13 @@ def render_unless_there(
     Raises:
         MaskanimError: as `render`.
     """
-    record, mark = job.output.parent / RECORD, fingerprint(animator, job, settings)
-    if job.output.exists() and _marks(record).get(job.output.name) == mark:
-        return None
-    done = render(animator, job, settings, None, progress, interrupts)
-    marks = _marks(record) | {job.output.name: mark}
-    write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+    with os_errors(job):
+        record, mark = job.output.parent / RECORD, fingerprint(animator, job, settings)
+        if job.output.exists() and _marks(record).get(job.output.name) == mark:
+            return None
+        done = render(animator, job, settings, None, progress, interrupts)
+        marks = _marks(record) | {job.output.name: mark}
+        write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
     return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from maskanim.table import Row, read_table
 from maskanim.video import is_feed, natural_order
 from maskanim.video.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
+FILE_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {MOTION_SUFFIX}
+STEM_BYTES = 110  # of a source's and of a driver's name in the name of their video, which has to fit into 255
 CSV_COLUMNS = ("source", "driving")
 
 
@@ -95,7 +98,7 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     """
     folder = places.output or Path()
     for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
-        if place is not None and (place.is_file() or (place.suffix and not place.is_dir())):
+        if place is not None and (place.is_file() or (place.suffix.lower() in FILE_SUFFIXES and not place.is_dir())):
             raise MaskanimError(str(place), "the name of a file", "a folder, for several pairs")
     named = [pair.output for pair in pairs if pair.output]
     twice = next((name for name in named if named.count(name) > 1), None)
@@ -122,8 +125,14 @@ def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:
 
 
 def _name(pair: Pair) -> str:
-    driving = "stdin" if pair.driving == "-" else Path(pair.driving).resolve().stem.replace(":", "-")
-    return f"{pair.source.resolve().stem}-{driving}"
+    """By the names that the user gave, whatever links lead to."""
+    driving = "stdin" if pair.driving == "-" else _stem(pair.driving).replace(":", "-")
+    return f"{_stem(pair.source)}-{driving}"
+
+
+def _stem(path: str | Path) -> str:
+    stem = Path(os.path.abspath(path)).stem  # noqa: PTH100 (of '.' a name, and no link followed)
+    return os.fsencode(stem)[:STEM_BYTES].decode("utf-8", "ignore")
 
 
 def _extras(folders: Extras, stem: str) -> Extras:

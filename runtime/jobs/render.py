@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from maskanim import __version__
+from maskanim.atomic import check_writable, hidden_path
 from maskanim.bundle import MANIFEST
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
@@ -82,6 +85,11 @@ def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
         MaskanimError: an input cannot be read, an output could not be written, or two options exclude each other.
     """
     check_job(job, settings)
+    with os_errors(job):
+        return _open_inputs(job, settings)
+
+
+def _open_inputs(job: Job, settings: RenderSettings) -> Inputs:
     given = [job.source] + [path for path in (Path(job.driving),) if path.is_file()]
     check_output(job.output, given, alpha=settings.keep_alpha)
     if job.extras.motion:
@@ -116,7 +124,7 @@ def render(
             render, its whole segments, for `resume`.
     """
     start = perf_counter()
-    with inputs or open_inputs(job, settings) as (picture, opened):
+    with os_errors(job), inputs or open_inputs(job, settings) as (picture, opened):
         clip = opened.clip
         if interrupts:
             interrupts.recording = clip if clip.once else None
@@ -136,12 +144,32 @@ def render(
                 raise
         if clip.warning:
             LOG.warning("warning: %s", clip.warning)
-    if signed:
-        sign_video(output, signed, job.output)
+        _finish(job, output, signed)
+    return Rendered(job.output, done, kept, perf_counter() - start)
+
+
+def _finish(job: Job, output: Path, claim: Claim | None) -> None:
+    """What is done with the whole video."""
+    if claim:
+        sign_video(output, claim, job.output)
         output.unlink()
     if job.extras.preview:
         _write_preview(job.output, job.extras.preview)
-    return Rendered(job.output, done, kept, perf_counter() - start)
+
+
+@contextmanager
+def os_errors(job: Job) -> Iterator[None]:
+    """Whatever the system refuses becomes the job's one line.
+
+    Raises:
+        MaskanimError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        subject = error.filename if isinstance(error.filename, str) else str(job.output)
+        expected = "files that can be read and written"
+        raise MaskanimError(subject, error.strerror or str(error), expected) from error
 
 
 def fingerprint(animator: Animator, job: Job, settings: RenderSettings) -> str:
@@ -166,12 +194,12 @@ def _file(path: Path) -> list[Any]:
     """What tells a file, or the files of a folder, from another version of it."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
-    return [str(path.resolve()), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
+    return [os.path.realpath(path), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
 
 
 def _unsigned(output: Path) -> Path:
     """Where a video waits for its signature; always the same place, so that its segments are found again."""
-    return output.resolve().with_name(f".{output.stem}.unsigned{output.suffix}")
+    return hidden_path(output.resolve(), f".unsigned{output.suffix}")
 
 
 def _writer(output: Path, clip: Clip, job: Job, settings: RenderSettings, animator: Animator) -> FrameWriter:
@@ -246,8 +274,7 @@ def _mode(job: Job, settings: RenderSettings) -> Mode:
 
 def _check_preview(path: Path) -> None:
     check_picture_name(path)
-    if not path.resolve().parent.is_dir():
-        raise MaskanimError(f"--preview {path}", "its folder does not exist", "an existing folder")
+    check_writable(path)
 
 
 def _write_preview(video: Path, preview: Path) -> None:

@@ -324,3 +324,46 @@ def test_an_interrupt_leaves_nothing(here: Path, picture: Path, tiny_clip: Path,
     _, told = process.communicate(timeout=30)
     assert time.monotonic() - start < 20 and process.returncode != 0 and "Traceback" not in told
     assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("length", [235, 250, 255])
+def test_long_names(length: int, invoke: Invoke, here: Path, tiny_times: tuple[int, ...]) -> None:
+    name = "o" * (length - 4) + ".mp4"
+    result = invoke(output=name)
+    assert result.exit_code == 0, result.output
+    assert timestamps(here / name) == list(tiny_times) and len(list(here.iterdir())) == 1
+    assert invoke(output="o" * 252 + ".mp4").exit_code == 2
+
+
+def test_long_names_of_source_and_driver(invoke: Invoke, here: Path, picture: Path, tiny_clip: Path) -> None:
+    source, driving = (here.parent / f"{'n' * 250}{path.suffix}" for path in (picture, tiny_clip))
+    shutil.copy(picture, source)
+    shutil.copy(tiny_clip, driving)
+    assert invoke(source=source, driving=driving).exit_code == 0 and len(list(here.iterdir())) == 1
+    result = invoke(source="s" * 300 + ".png")
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and "too long" in result.stderr
+
+
+def test_an_output_that_is_a_link_to_itself(invoke: Invoke, here: Path) -> None:
+    (here / "lo.mp4").symlink_to("lo.mp4")
+    result = invoke(output="lo.mp4")
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1, result.output
+
+
+def test_links_in_a_circle_cost_one_job(invoke: Invoke, here: Path, picture: Path) -> None:
+    folder = here.parent / "sources"
+    folder.mkdir()
+    shutil.copy(picture, folder / "b.png")
+    (folder / "a.png").symlink_to("a.png")
+    result = invoke(source=folder, output="out")
+    assert result.exit_code == 1 and "1 rendered, 0 there already, 1 failed" in result.stdout, result.output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["runtime", "runtime.doctor", "export", "app", "train", "benchmarks", "provenance"])
+@pytest.mark.parametrize("arguments", [["--help"]])
+def test_a_full_standard_output_is_one_line(command: str, arguments: list[str]) -> None:
+    code = f"from maskanim.{command}.cli import main; main()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "error: standard output: No space left on device\n"

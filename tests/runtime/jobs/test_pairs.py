@@ -123,6 +123,7 @@ def test_names_of_several_are_their_own(here: Path) -> None:
     ("places", "told"),
     [
         (Places(Path("out.mp4")), "the name of a file"),
+        (Places(Path("out.mmot")), "the name of a file"),
         (Places(Path("clips/a.mp4")), "the name of a file"),
         (Places(Path("out"), extras=Extras(preview=Path("sheet.png"))), "the name of a file"),
     ],
@@ -135,3 +136,23 @@ def test_several_need_folders(here: Path, places: Places, told: str) -> None:
 def test_one_output_for_two(here: Path) -> None:
     with pytest.raises(MaskanimError, match=r"the output x\.mp4 twice"):
         several([Pair(Path("a.png"), "b.mp4", "x.mp4")] * 2, Places(Path("out")))
+
+
+def test_a_folder_may_have_a_dot_in_its_name(here: Path) -> None:
+    jobs = several([Pair(Path("a.png"), "b.mp4")] * 2, Places(Path("results.v2")))
+    assert jobs[1].output == Path("results.v2/a-b-2.mp4")
+
+
+def test_a_link_is_called_as_it_is_and_not_as_its_target(here: Path) -> None:
+    (here / "my cat.png").symlink_to(here / "faces" / "b2.png")
+    (here / "my clip.mp4").symlink_to(here / "clips" / "a.mp4")
+    pair = Pair(Path("my cat.png"), "my clip.mp4")
+    assert single(pair, Places()).output.name == "my cat-my clip.mp4"
+    assert single(Pair(Path("a.png"), "."), Places()).output.name == f"a-{here.name}.mp4"
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_names_that_are_made_are_never_too_long(letter: str, here: Path) -> None:
+    stem = letter * (250 // len(letter.encode()))
+    jobs = several([Pair(Path(f"{stem}.png"), f"{stem}.mp4")] * 2, Places(Path("out")))
+    assert all(len(job.output.name.encode()) <= 240 for job in jobs) and jobs[0].output != jobs[1].output

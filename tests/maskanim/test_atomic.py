@@ -1,0 +1,61 @@
+"""What is written beside a file first, and what becomes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskanim.atomic import NAME_BYTES, partial_path, replacing, write_text
+
+DYING = """
+import os, sys
+from pathlib import Path
+from maskanim.atomic import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ValueError, match="half-way"), replacing(path) as partial:
+        partial.write_text("new")
+        raise ValueError("half-way")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stem", ["s" * 251, "é" * 125, "x"])
+def test_names_are_never_too_long(stem: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{stem}.mp4"
+    assert len(os.fsencode(partial_path(path).name)) <= NAME_BYTES
+    write_text(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("name", ["a.mp4", "a[1]*.mp4", "s" * 251 + ".mp4"])
+def test_what_a_killed_process_left_goes_with_the_next_one(name: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", DYING, tmp_path / name], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    living = partial_path(tmp_path / name)
+    living.write_text("another thread is at it")
+    write_text(tmp_path / name, "new")
+    assert {path.name for path in tmp_path.iterdir()} == {name, living.name}
+
+
+def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
+    theirs = tmp_path / ".a.partial-000012-01234567.mp4"
+    theirs.write_text("half")
+    if theirs.name[10:14] == partial_path(tmp_path / "a.mp4").name[10:14]:
+        pytest.skip("this machine has that number")
+    write_text(tmp_path / "a.mp4", "new")
+    assert theirs.exists()
+    os.utime(theirs, (0, 0))
+    write_text(tmp_path / "a.mp4", "new")
+    assert not theirs.exists()
