@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -367,3 +368,45 @@ def test_a_full_standard_output_is_one_line(command: str, arguments: list[str]) 
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr == "error: standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("kind", ["pipe", "live"])
+def test_a_signal_keeps_what_was_recorded(
+    kind: str, number: signal.Signals, here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle
+) -> None:
+    feed = here.parent / "feed.mkv"
+    with av.open(os.fspath(feed), "w", format="matroska") as output:
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for _ in range(250):
+            output.mux(stream.encode(av.VideoFrame(64, 64, "yuvj420p")))
+    options = ["-o", "out.mp4", "--driving=-"] if kind == "pipe" else ["--live", "--to=out.mp4", f"--driving={feed}"]
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from maskanim.runtime.cli import main; main()"
+    command = [sys.executable, "-c", code, f"--source={picture}", f"--model={tiny_bundle.path}", "--engine=ort"]
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=here,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin
+    if kind == "pipe":  # which stays open: only the signal ends it
+        process.stdin.write(feed.read_bytes())
+        process.stdin.flush()
+    until = time.monotonic() + 60
+    while not any(path.stat().st_size for path in here.glob(".*")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(number)
+    with suppress(BrokenPipeError):
+        process.stdin.write(feed.read_bytes() if kind == "pipe" else b"")  # the frame that is being read comes
+        process.stdin.close()
+    process.stdin = None
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, told + errors
+    assert [path.name for path in here.iterdir()] == ["out.mp4"] and timestamps(here / "out.mp4")
