@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from maskanim.bundle import HalfParity
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import NetworkFunctions, Reference, compare, torch_function
-from maskanim.spec import REDUCED_FRAME_PSNR, NetworkName
+from maskanim.spec import MASK_SIZE, REDUCED_FRAME_PSNR, NetworkName
 from maskanim.trt.half import LARGEST_HALF, NEXT_STEP, to_half
 
 Attributes = Mapping[str, Any]
@@ -37,11 +37,10 @@ def measure_half(references: Iterable[Reference], contents: Mapping[NetworkName,
         MaskanimError: weights or activations beyond half's range.
     """
     emulated = {name: EmulatedNetwork(to_half(content, name), name) for name, content in contents.items()}
-    used = list(references)
     candidate = NetworkFunctions(**{name: torch_function(network) for name, network in emulated.items()})
-    found = compare(used, candidate, images=np.float16)
+    found = compare(references, candidate, images=np.float16)
     largest = {name: network.largest for name, network in emulated.items()}
-    return HalfParity(**found.model_dump(), pairs=len(used), largest_activation=largest)
+    return HalfParity(**found.model_dump(), pairs=found.mask_pixels // MASK_SIZE**2, largest_activation=largest)
 
 
 def require_half_parity(half: HalfParity) -> None:
@@ -64,6 +63,7 @@ class EmulatedNetwork(nn.Module):
         graph = onnx.ModelProto.FromString(content).graph
         self.name, self.largest = name, 0.0
         self.constants = {w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer}
+        self.wide = {name: value.float() for name, value in self.constants.items() if value.is_floating_point()}
         self.inputs = {value.name: _torch_type(value.type.tensor_type.elem_type) for value in graph.input}
         self.output = graph.output[0].name
         self.steps = [_Step(node) for node in graph.node]
@@ -82,7 +82,7 @@ class EmulatedNetwork(nn.Module):
         for (name, dtype), value in zip(self.inputs.items(), inputs, strict=True):
             values[name] = value.to(dtype)
         for step in self.steps:
-            values[step.output] = self._rounded(step, *step.run(values))
+            values[step.output] = self._rounded(step, *step.run(values, self.wide))
         return values
 
     def _rounded(self, step: _Step, result: Tensor, dtype: torch.dtype) -> Tensor:
@@ -106,13 +106,16 @@ class _Step:
         self.attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         self.cast_to = _torch_type(self.attributes["to"]) if node.op_type == "Cast" else None
 
-    def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, torch.dtype]:
-        """The result in float32, and the type that it is to be rounded to."""
-        inputs = [values[name] if name else None for name in self.inputs]
-        wide = [x.float() if x is not None and x.is_floating_point() else x for x in inputs]
-        first = inputs[0]
-        assert first is not None
-        return self.operation(self.attributes, *wide), self.cast_to or first.dtype
+    def run(self, values: Mapping[str, Tensor], wide: Mapping[str, Tensor]) -> tuple[Tensor, torch.dtype]:
+        """The result in float32, and the type that it is to be rounded to.
+
+        Args:
+            values: in their own types.
+            wide: those of them that are there in float32 already.
+        """
+        inputs = [wide.get(name, values[name]) if name else None for name in self.inputs]
+        floats = [x.float() if x is not None and x.is_floating_point() else x for x in inputs]
+        return self.operation(self.attributes, *floats), self.cast_to or values[self.inputs[0]].dtype
 
 
 def _torch_type(onnx_type: int) -> torch.dtype:

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
+from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.train.settings import Warmup, load_settings, parse_changes, presets
 
@@ -77,6 +78,7 @@ def train(
     With torchrun --nproc-per-node N -m maskanim.train, or srun --ntasks-per-node N, on N GPUs; the settings' batch is
     that of all of them together. SIGTERM and Ctrl-C save before they end it.
     """
+    show_logs()
     named = {"seed": seed, "precision": precision}
     replaced = {name: value for name, value in named.items() if value is not None}
     settings = load_settings(config, parse_changes(changes or []) | replaced)

@@ -12,6 +12,9 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from maskanim.errors import MaskanimError
+from maskanim.networks.precision import has_bf16_kernels
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16"]
 
@@ -24,7 +27,8 @@ def open_fabric(device: str, precision: Precision) -> Fabric:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, or, for a single process, a certain GPU such as ``cuda:1``.
-        precision: ``bf16`` runs the networks under autocast; weights, gradients and Adam stay in float32.
+        precision: ``bf16`` runs the networks under autocast; weights, gradients and Adam stay in float32. A processor
+            without kernels for BF16, on which it takes ten times as long as float32, computes in float32.
 
     Raises:
         MaskanimError: no such device, or an environment that does not fit together.
@@ -39,11 +43,12 @@ def open_fabric(device: str, precision: Precision) -> Fabric:
     # r and h start late: until then, their parameters are without a gradient.
     options: dict[str, Any] = {"strategy": DDPStrategy(find_unused_parameters=True)} if many else {}
     options["devices"] = per_node if many or chosen.type == "cpu" else [chosen.index or 0]
+    slow = precision == "bf16" and chosen.type == "cpu" and not has_bf16_kernels()
     try:
         fabric = Fabric(
             accelerator=chosen.type,
             num_nodes=nodes,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            precision="bf16-mixed" if precision == "bf16" and not slow else "32-true",
             **options,
         )
         fabric.launch()
@@ -54,6 +59,10 @@ def open_fabric(device: str, precision: Precision) -> Fabric:
         subject = f"{per_node} processes on each of {nodes} nodes"
         next_step = "With torchrun, --nproc-per-node is the number of GPUs; with srun, --ntasks-per-node is"
         raise MaskanimError(subject, " ".join(str(error).split()), "one process per device", next_step) from error
+    if slow and fabric.is_global_zero:
+        logger.info(
+            "precision: fp32, as this processor has no kernels for the settings' bf16 and would be ten times slower"
+        )
     return fabric
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -24,11 +29,31 @@ def test_processes(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str],
     assert launch._processes() == expected
 
 
-def test_a_single_process_on_the_cpu() -> None:
+def test_a_single_process_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "has_bf16_kernels", lambda: True)
     fabric = open_fabric("cpu", "bf16")
     assert (fabric.world_size, fabric.is_global_zero, fabric.device) == (1, True, torch.device("cpu"))
     with fabric.autocast():
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16 and torch.is_autocast_enabled("cpu")
+
+
+def test_fp32_where_there_are_no_kernels_for_bf16(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "maskanim")
+    monkeypatch.setattr(launch, "has_bf16_kernels", lambda: False)
+    with open_fabric("cpu", "bf16").autocast():
+        assert not torch.is_autocast_enabled("cpu")
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("precision: fp32, as this processor has no")
+    open_fabric("cpu", "fp32")
+    assert len(caplog.messages) == 1  # nothing was replaced
+
+
+def test_a_processor_without_kernels_for_bf16_is_known() -> None:
+    program = "from maskanim.networks.precision import has_bf16_kernels as has; print(has())"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize("device", ["cuda:9", "tpu", "meta"])
