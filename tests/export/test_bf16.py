@@ -8,7 +8,8 @@ import torch
 
 from maskanim.export import bf16
 from maskanim.export.bf16 import bf16_function, emulated_bf16
-from maskanim.export.parity import psnr, torch_function
+from maskanim.export.parity import torch_function
+from maskanim.golden import psnr
 from maskanim.networks import Networks
 from maskanim.ops import Array
 from maskanim.spec import BF16_NETWORKS, NETWORKS, NetworkName

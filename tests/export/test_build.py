@@ -17,6 +17,7 @@ from maskanim.export import frames as export_frames
 from maskanim.export.build import default_out, export_bundle
 from maskanim.export.frames import read_pairs
 from maskanim.export.parity import onnx_function
+from maskanim.golden import unpack
 from maskanim.networks import Networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, NetworkSpec
 
@@ -36,6 +37,9 @@ def test_float32_bundle(float32_bundle: Bundle, nets: Networks) -> None:
     assert max(parity.max_difference.values()) <= 1e-4 and parity.frame_psnr >= 60
     assert parity.mask_pixels == 3 * 64 * 64
     assert parity.bf16_frame_psnr is not None and 40 < parity.bf16_frame_psnr < 100  # BF16 has eight significant bits
+    assert manifest.golden is not None
+    golden = unpack((float32_bundle.path / manifest.golden.file).read_bytes())
+    assert len(golden) == 2 and golden[0].source.any() and not np.array_equal(golden[0].frame, golden[1].frame)
     assert set(manifest.provenance["exported"]) == {"maskanim", "torch", "onnx"}
 
 

@@ -13,15 +13,14 @@ import torch
 from maskanim.bundle import Difference
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import (
-    HIGHEST_PSNR,
     FramePair,
     NetworkFunctions,
     compare,
-    psnr,
     require_parity,
     run_reference,
     torch_function,
 )
+from maskanim.golden import HIGHEST_PSNR, psnr
 from maskanim.networks import Networks
 from maskanim.ops import Array
 from maskanim.spec import NETWORK_NAMES, NetworkName, Perturbation

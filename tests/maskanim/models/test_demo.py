@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from maskanim.benchmarks.quality import reconstruct
-from maskanim.export.parity import psnr
+from maskanim.golden import psnr
 from maskanim.models import DEMO, HOME_VARIABLE, choose, demo_bundle
 from maskanim.runtime import Animator
 from maskanim.runtime.cli import app
