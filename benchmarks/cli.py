@@ -82,9 +82,40 @@ def puppets(
             write_picture(grid, animation_grid(animator, 6, 8))
 
 
+def people(
+    assets: Annotated[Path, typer.Option(help="MakeHuman's folder data, of which the people are rendered.")],
+    model: Model = None,
+    engine: Annotated[str, typer.Option(help="What runs the networks: 'openvino' or 'ort'.")] = "auto",
+    identities: Annotated[int, typer.Option(min=1, help="Held-out identities, and as many drivers.")] = 64,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each clip, the source included.")] = 16,
+    nets: Annotated[
+        Path | None, typer.Option("--nets", help="Where the judges lie; else $MASKANIM_NETS, else the cache.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Rebuild held-out rendered people, animate them by others, against the true answer; beside the ablations."""
+    from maskanim.benchmarks.judges import Nets
+    from maskanim.benchmarks.quality.ablations import open_on_processor
+    from maskanim.progress import ProgressBar
+    from maskanim.runtime.sessions.host import HostRunner
+
+    check_outputs(json_file)
+    with needs_extra("maskanim-bench quality people", "bench"):
+        import skimage  # noqa: F401 - judges of the last frames would miss it only after minutes
+    with needs_extra("maskanim-bench quality people", "people"):
+        from maskanim.benchmarks.quality.people import as_dict, measure_people, people_table
+    with open_on_processor(model, engine) as animator, ProgressBar("identity") as bar:
+        print_model(animator)
+        assert isinstance(animator.runner, HostRunner)  # of every engine on the processor
+        rows = measure_people(animator.runner, assets, Nets(nets), identities, frames, bar)
+    people_table(rows, identities, frames).show()
+    ran = {"model": animator.model.manifest.name, "engine": animator.engine.detail}
+    write_json(json_file, ran | {"identities": identities, "frames": frames, "rows": as_dict(rows)})
+
+
 # The commands of `maskanim-bench quality`, in the order of its --help. To add one, write it as a function with typer's
 # annotations, in a module that imports what is heavy inside of it, and name it here.
-for command in (puppets, scoring.reconstruct, scoring.animate, scoring.score, scoring.grid, scoring.nets):
+for command in (puppets, people, scoring.reconstruct, scoring.animate, scoring.score, scoring.grid, scoring.nets):
     quality.command()(one_line_errors(command))
 
 

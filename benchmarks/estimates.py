@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLES = 2000
 CONFIDENCE = 95  # percent
@@ -30,9 +31,24 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
     Args:
         numerators, denominators: one of each per identity; the frames of one identity are no independent draws.
     """
-    n = len(numerators)
+    return _estimate([numerators, denominators], lambda sums: sums[0] / sums[1])
+
+
+def correlation(products: Sequence[float], squares: Sequence[float], other_squares: Sequence[float]) -> Estimate:
+    """Pearson's, within identities: what sets one's mean apart from another's does not count.
+
+    Args:
+        products, squares, other_squares: of each identity the sums of xy, xx and yy over its frames, where x and y are
+            the two quantities less their means over the frames.
+    """
+    return _estimate([products, squares, other_squares], lambda sums: sums[0] / np.sqrt(sums[1] * sums[2]))
+
+
+def _estimate(sums: Sequence[Sequence[float]], figure: Callable[[NDArray[np.float64]], Any]) -> Estimate:
+    """A figure made of sums over the identities, each a row of `sums`."""
+    table = np.asarray(sums, np.float64)
+    n = table.shape[1]
     drawn = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    resampled = (drawn @ np.asarray(numerators)) / (drawn @ np.asarray(denominators))
     outside = (100 - CONFIDENCE) / 2
-    low, high = np.percentile(resampled, (outside, 100 - outside)).tolist()
-    return Estimate(float(np.sum(numerators) / np.sum(denominators)), low, high)
+    low, high = np.percentile(figure(table @ drawn.T), (outside, 100 - outside)).tolist()
+    return Estimate(float(figure(table.sum(1))), low, high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +19,17 @@ class Feature(NamedTuple):
     Attributes:
         values: without meaning where not found. Key-points: (N, K, 2) float64, x and y in pixels of 256. Embeddings:
             (N, D) float32, less the mean of many identities where that is known. People: masks, (N, 256, 256) bool.
-            Expressions: classes, (N,) int64.
+            Expressions: classes, (N,) int64. Heads: (N, 6) float64, see `heads.read_heads`.
         found: (N,) bool; of key-points (N, K).
     """
 
     values: NDArray[Any]
     found: Flags
+
+    @classmethod
+    def joined(cls, parts: Iterable[Feature]) -> Feature:
+        """One after the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     def first(self, count: int) -> Feature:
         """Of the first frames."""

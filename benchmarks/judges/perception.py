@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from maskanim.benchmarks.judges.bodies import BodyKeypoints, BodyPeople, PictureEmbedding
 from maskanim.benchmarks.judges.faces import FaceDetector, FaceEmbedding, FaceExpression, FaceLandmarks, FaceMesh
 from maskanim.benchmarks.judges.features import Observed, Observer
+from maskanim.benchmarks.judges.heads import see_heads
 from maskanim.benchmarks.judges.networks import NETWORKS, Nets
-from maskanim.benchmarks.judges.running import Runs
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 
@@ -23,15 +23,15 @@ class Part(NamedTuple):
     Attributes:
         feature: its name, which metrics ask for.
         word: what is said to be missing where it is not found.
-        network: its name; empty for a second name of the feature `after`.
-        observer: made of the network.
+        network: its name; empty where none is needed.
+        observer: made of the network, or the observer itself; None for a second name of the feature `after`.
         after: the feature that the observer starts from.
     """
 
     feature: str
     word: str
     network: str = ""
-    observer: Callable[[Runs], Observer] | None = None
+    observer: Callable[[Any], Any] | None = None
     after: str = ""
 
 
@@ -43,6 +43,7 @@ BODY = (
 FACE = (
     Part("faces", "face", "mediapipe-face-detection", FaceDetector),
     Part("mesh", "face", "mediapipe-face-mesh", FaceMesh, "faces"),
+    Part("head", "face", "", see_heads, "mesh"),
     Part("identity", "face", "face-api-recognition", FaceEmbedding, "mesh"),
     Part("embedding", "face", after="identity"),
     Part("expression", "face", "face-api-expression", FaceExpression, "mesh"),
@@ -124,7 +125,9 @@ def _opened(subject: Subject, parts: Sequence[Part], nets: Nets) -> Perception:
 
 
 def _observer(part: Part, nets: Nets) -> Observer:
-    return part.observer(nets.open(part.network)) if part.observer else lambda observed: observed.see(part.after)
+    if part.network and part.observer:
+        return part.observer(nets.open(part.network))
+    return part.observer or (lambda observed: observed.see(part.after))
 
 
 def _puppet() -> Perception:

@@ -82,6 +82,7 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = 0
         self.parts: dict[str, list[PerFrame]] = defaultdict(list)
+        self.kept: dict[str, list[tuple[Feature, Feature]]] = defaultdict(list)  # of metrics that judge all at once
         self.unseen: Counter[str] = Counter()
 
 
@@ -158,7 +159,11 @@ class _Scoring:
     def _judge_method(self, tally: _Tally, made: Observed, others: Mapping[str, Observed | None]) -> None:
         tally.frames += len(made)
         for metric in self.metrics:
-            tally.parts[metric.name].append(_judged(metric, made, others.get(metric.against)))
+            other = others.get(metric.against)
+            if metric.whole and other:
+                tally.kept[metric.name].append((made.see(metric.feature), other.see(metric.feature).first(len(made))))
+            else:
+                tally.parts[metric.name].append(_judged(metric, made, other))
         for feature, word in self.words.items():
             for side, observed in (("generated", made), ("driving", others["driving"])):
                 missing = 0 if observed is None else (~observed.see(feature).anything)[: len(made)].sum()
@@ -174,6 +179,9 @@ class _Scoring:
 
     def _scores(self, name: str, tally: _Tally) -> VideoScores:
         hard = PerFrame.joined(self.difficulty) if self.difficulty else None
+        for metric in self.metrics:
+            if kept := tally.kept[metric.name]:
+                tally.parts[metric.name].append(metric.judge(*map(Feature.joined, zip(*kept, strict=True))))
         return VideoScores(
             video=self.case.name,
             method=name,

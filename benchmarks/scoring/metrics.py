@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim.benchmarks.judges import Feature, Perception
+from maskanim.benchmarks.judges.heads import HEAD
 from maskanim.errors import needs_extra
 from maskanim.ops import Array, Frame
 
 FULL = 255
+FEWEST_FRAMES, STILL = 3, 1e-6  # of a clip whose correlation is computed, and what counts as no motion
 
 
 class PerFrame(NamedTuple):
@@ -53,6 +55,7 @@ class Metric(NamedTuple):
             others may be one for all of them.
         meaning: in a line.
         package: that computes it, where that is not this one.
+        whole: whether it is judged on all frames of a video at once, as correlations are.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Metric(NamedTuple):
     judge: Callable[[Any, Any], PerFrame]
     meaning: str
     package: str = ""
+    whole: bool = False
 
     def why_not(self, perception: Perception) -> str:
         """Why it cannot be computed; empty if it can."""
@@ -78,8 +82,8 @@ class Metric(NamedTuple):
         return package or perception.networks.get(self.feature, "arithmetic")
 
     def instead_of(self, perception: Perception) -> str:
-        """What the paper has there; empty where it is the same."""
-        return "" if self.package else perception.instead_of.get(self.feature, "")
+        """What the paper has there; empty where it is the same, or nothing."""
+        return "" if self.package or self.feature == "head" else perception.instead_of.get(self.feature, "")
 
 
 def _version(package: str) -> str:
@@ -168,6 +172,28 @@ def fes(generated: Feature, driving: Feature) -> PerFrame:
     return PerFrame(same.astype(np.float64), driving.found.astype(np.float64))
 
 
+def follows(part: str) -> Callable[[Feature, Feature], PerFrame]:
+    """Correlation over a clip between the generated head's and the driver's, over frames with a face in both.
+
+    Not in the paper. The mean over the frames of the product of standard scores is Pearson's correlation; of several
+    clips it is the mean of theirs, each by its number of frames.
+
+    Args:
+        part: in `judges.heads.HEAD`.
+    """
+
+    def judge(generated: Feature, driving: Feature) -> PerFrame:
+        both = generated.found & driving.found
+        a, b = (each.values[both][:, HEAD[part]].mean(1) for each in (generated, driving))
+        if len(a) < FEWEST_FRAMES or min(np.ptp(a), np.ptp(b)) < STILL:
+            return PerFrame.unjudged(len(both))
+        totals = np.zeros(len(both))
+        totals[both] = (a - a.mean()) * (b - b.mean()) / (a.std() * b.std())
+        return PerFrame(totals, both.astype(np.float64))
+
+    return judge
+
+
 METRICS = (
     Metric("L1", "lower", "of [0, 1]", "frames", "target", l1, "mean absolute difference to the target"),
     Metric("AKD", "lower", "px", "keypoints", "driving", akd, "mean distance to the driver's key-points"),
@@ -178,5 +204,9 @@ METRICS = (
     Metric("CLS", "higher", "share", "people", "", cls, "frames with a person in them"),
     Metric("IOU", "higher", "of 1", "people", "driving", iou, "overlap with the driver's mask"),
     Metric("FES", "higher", "%", "expression", "driving", fes, "frames with the driver's expression"),
+    *(
+        Metric(f"{part} r", "higher", "of 1", "head", "driving", follows(part), f"correlation of {what}", whole=True)
+        for part, what in (("yaw", "the heads' yaw"), ("mouth", "the mouths' opening"), ("lids", "the lids' opening"))
+    ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
