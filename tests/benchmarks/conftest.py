@@ -11,6 +11,9 @@ import pytest
 
 from maskanim.benchmarks.judges import Feature, Nets, Observed, Perception
 from maskanim.ops import Frame
+from maskanim.train.people.assets import read_pack
+from maskanim.train.people.clip import PersonFrame, Studio
+from maskanim.train.people.dataset import Order, draw_clip
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 
@@ -21,6 +24,23 @@ def nets() -> Nets:
     if not (DATA / "eval-nets").is_dir():
         pytest.skip("the evaluation networks are not beside the checkout")
     return Nets(DATA / "eval-nets")
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """MakeHuman's data, of which people are rendered."""
+    if not (DATA / "people").is_dir():
+        pytest.skip("MakeHuman's data are not beside the checkout")
+    pytest.importorskip("moderngl", reason="moderngl is not installed: pip install 'maskanim[people]'")
+    return DATA / "people"
+
+
+@pytest.fixture(scope="session")
+def rendered(assets: Path) -> list[PersonFrame]:
+    """Frames of twenty-four test identities, turned by at most 60 degrees."""
+    studio = Studio(read_pack(assets))
+    frames = [frame for i in range(24) for frame in draw_clip(studio, Order((0, 0), 4, step=1.2), "test", i)]
+    return [frame for frame in frames if abs(frame.angles[0]) < 60]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskanim.benchmarks.judges.features import Feature, Observed
 from maskanim.benchmarks.judges.perception import Perception
 from maskanim.benchmarks.scoring.engine import BATCH, Case, Streams, score_all, score_video
 from maskanim.benchmarks.scoring.results import Scored, VideoScores
@@ -57,6 +58,22 @@ def test_a_shift_by_k_pixels(see_spot: Perception, spot: Spot) -> None:
     assert found.figure("AKD") == pytest.approx(10)
     assert found.figure("IOU") == pytest.approx(8 * 10 / (2 * 256 - 8 * 10))
     assert set(found.scores) == {"AKD", "MKR", "CLS", "IOU", "FES"}  # nothing that needs a target or a source
+
+
+def test_a_correlation_is_that_of_the_whole_clip(see_spot: Perception, spot: Spot) -> None:
+    """Within each batch it would be 1; the driver jumps back between them, and the generated one goes on."""
+
+    def see_heads(observed: Observed) -> Feature:
+        points = observed.see("keypoints")
+        return Feature(np.repeat(points.values[:, 0, :1], 6, 1), points.found[:, 0])
+
+    see_spot.observers["head"] = see_heads
+    there, back = [*range(0, 2 * BATCH, 2)], [*range(0, 2 * BATCH, 2)]
+    on = [*range(0, 2 * BATCH, 2), *range(2 * BATCH, 4 * BATCH, 2)]
+    found = score(see_spot, [spot(x) for x in there + back], None, None, ours=[spot(x) for x in on])
+    expected = np.corrcoef(there + back, on)[0, 1]
+    assert found.figure("yaw r") == pytest.approx(expected) and expected < 0.6
+    assert found.judged("yaw r") == 2 * BATCH
 
 
 def test_the_difficulty_is_the_distance_of_the_source(see_spot: Perception, spot: Spot) -> None:

@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 from maskanim.benchmarks.judges import Feature
-from maskanim.benchmarks.scoring.metrics import BY_NAME, METRICS, PerFrame, aed, akd, cls, csim, fes, iou, l1, mkr, ssim
+from maskanim.benchmarks.scoring.metrics import (
+    BY_NAME,
+    METRICS,
+    PerFrame,
+    aed,
+    akd,
+    cls,
+    csim,
+    fes,
+    follows,
+    iou,
+    l1,
+    mkr,
+    ssim,
+)
 
 RNG = np.random.default_rng(0)
 FRAMES = list(RNG.integers(0, 200, (3, 256, 256, 3)).astype(np.uint8))
@@ -30,8 +44,9 @@ def square(at: int, side: int = 10) -> Feature:
     return Feature(masks, masks.any((1, 2)))
 
 
-def test_the_paper_s_nine() -> None:
-    assert list(BY_NAME) == ["L1", "AKD", "MKR", "AED", "SSIM", "CSIM", "CLS", "IOU", "FES"]
+def test_the_paper_s_nine_and_three_correlations() -> None:
+    nine = ["L1", "AKD", "MKR", "AED", "SSIM", "CSIM", "CLS", "IOU", "FES"]
+    assert list(BY_NAME) == [*nine, "yaw r", "mouth r", "lids r"]
     assert {metric.name for metric in METRICS if metric.better == "lower"} == {"L1", "AKD", "MKR", "AED"}
 
 
@@ -119,3 +134,18 @@ def test_expressions_that_agree() -> None:
     driving = Feature(np.array([1, 3, 3, 4]), np.array([True, True, True, False]))
     part = fes(generated, driving)
     assert part.totals.tolist() == [1, 0, 0, 0] and part.counts.tolist() == [1, 1, 1, 0]
+
+
+def heads(yaw: list[float], found: list[bool] | None = None) -> Feature:
+    values = np.zeros((len(yaw), 6))
+    values[:, 0] = yaw
+    return Feature(values, np.array(found or [True] * len(yaw)))
+
+
+def test_correlation_of_heads() -> None:
+    """By frames with a face in both; of what does not move there is none."""
+    x, y = [1.0, 2, 4, 8, 1000], [3.0, 1, 5, 4, 0]
+    part = follows("yaw")(heads(x, [True] * 4 + [False]), heads(y))
+    assert value(part) == pytest.approx(np.corrcoef(x[:4], y[:4])[0, 1]) and part.counts.tolist() == [1, 1, 1, 1, 0]
+    for still in (follows("mouth")(heads(x), heads(y)), follows("yaw")(heads(x[:2]), heads(y[:2]))):
+        assert not still.counts.any() and len(still.counts) == len(still.totals)
