@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import typer
+import platformdirs
 
+from maskanim.atomic import write_text
 from maskanim.bundle import Bundle
+
+LOG = logging.getLogger(__name__)
 
 DEMO = Path(__file__).parent / "demo"  # bundle, source.png and driving.mp4
 HOME_VARIABLE = "MASKANIM_HOME"
@@ -22,16 +30,39 @@ class Choice(NamedTuple):
 
 
 def home() -> Path:
-    """Where the current model is remembered: $MASKANIM_HOME, or the platform's folder for application data."""
-    return Path(os.environ.get(HOME_VARIABLE) or typer.get_app_dir("maskanim"))
+    """Where maskanim keeps what outlasts a run, such as the current model: an absolute path.
+
+    $MASKANIM_HOME, or the platform's folder for settings. A user may have neither, as in a container that runs under a
+    number without a name: then it is a private folder that goes with the process.
+    """
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Path(named).absolute()
+    try:
+        folder = platformdirs.user_config_path("maskanim", appauthor=False, roaming=True)
+    except RuntimeError:  # no home at all; older versions give a relative path
+        return _private_folder()
+    usable = folder.is_absolute() and os.environ.get("HOME") != "" and (folder.exists() or _can_be_made(folder))
+    return folder if usable else _private_folder()
+
+
+def _can_be_made(folder: Path) -> bool:
+    existing = next(parent for parent in folder.parents if parent.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+@cache
+def _private_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="maskanim-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    LOG.info("note: this user has no folder for settings; the signing key and the like are for this run only")
+    return Path(folder)
 
 
 def register(bundle: Bundle) -> None:
     """Make a bundle the current model."""
     home().mkdir(parents=True, exist_ok=True)
-    partial = home() / ".current.partial"
-    partial.write_text(str(bundle.path.resolve()), "utf-8")
-    partial.replace(home() / "current")
+    write_text(home() / "current", str(bundle.path.resolve()))
 
 
 def demo_bundle() -> Bundle:

@@ -1,0 +1,70 @@
+"""Where a user's files go: into an absolute folder of his, or nowhere that outlasts the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import pwd
+from pathlib import Path
+pwd.getpwuid = lambda uid: {}[uid]  # as for a number without a name
+from maskanim.models import home
+print(home())
+(home() / "provenance").mkdir(parents=True, exist_ok=True)
+"""
+
+
+def asked(tmp_path: Path, **variables: str) -> Path:
+    """What `home` says in a process with such variables, from a folder in which nothing must appear."""
+    names = ("HOME", "MASKANIM_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    (tmp_path / "here").mkdir()
+    (tmp_path / "tmp").mkdir()
+    environment |= {"TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-c", CODE]
+    done = subprocess.run(command, env=environment | variables, cwd=tmp_path / "here", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "here").iterdir()) and not list((tmp_path / "tmp").iterdir())
+    return Path(done.stdout.strip())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the variables of Linux")
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"HOME": ""},
+        {"HOME": "here"},
+        {"HOME": "~"},
+        {"HOME": "/dev/null"},
+        {"HOME": "", "XDG_CONFIG_HOME": ""},
+        {"XDG_CONFIG_HOME": "config"},
+        {"HOME": "relative", "XDG_CONFIG_HOME": "~/config"},
+    ],
+    ids=str,
+)
+def test_without_a_folder_of_his_own(variables: dict[str, str], tmp_path: Path) -> None:
+    found = asked(tmp_path, **variables)
+    assert found.is_relative_to(tmp_path / "tmp") and not found.exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the variables of Linux")
+def test_with_one(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert asked(tmp_path, HOME=str(mine)) == mine / ".config" / "maskanim"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the variables of Linux")
+def test_the_platforms_variable_and_ours(tmp_path: Path) -> None:
+    assert asked(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "xdg")) == tmp_path / "xdg" / "maskanim"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the variables of Linux")
+def test_ours_comes_first(tmp_path: Path) -> None:
+    assert asked(tmp_path, HOME="", MASKANIM_HOME=str(tmp_path / "ours")) == tmp_path / "ours"
