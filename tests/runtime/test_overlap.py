@@ -49,7 +49,7 @@ def test_ahead_runs_in_another_thread_and_no_further_than_its_depth() -> None:
     with prefetch(items(), depth=3) as taken:
         next(taken)
         assert full.wait(10)
-        assert len(made) == 5 and set(made) == {"maskanim-prefetch"}
+        assert len(made) == 5 and set(made) == {"maskanim-prefetch_0"}
 
 
 def test_behind_makes_the_giver_wait() -> None:
