@@ -68,6 +68,7 @@ def run(
     loop: Annotated[int, _option(TIMES, "How often the driver is shown.")] = 1,
     duration: Annotated[str | None, _option(TIMES, "How long it is shown, over and over, instead of --loop.")] = None,
     audio_track: Annotated[int | None, _option(TIMES, "The driver's audio track, from 1; else the default.")] = None,
+    video_track: Annotated[int | None, _option(TIMES, "Its video track, from 1; else the default.")] = None,
     crop: Annotated[
         str, _option(FRAMING, "'center', 'auto' (the model's own mask finds the object), or x,y,width,height.")
     ] = "center",
@@ -145,6 +146,7 @@ def run(
         loop=loop,
         duration=None if duration is None else parse_time(duration, "--duration"),
         audio=audio_track,
+        video=video_track,
         view="grid" if grid else "side-by-side" if side_by_side else "frame",
         label=label,
         provenance=provenance,

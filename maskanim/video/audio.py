@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -194,6 +195,17 @@ class PipedAudio:
         """See `AudioTrack`; what comes later is not kept."""
         self._wanted = False
         self._waiting.clear()
+
+
+def breaks_pyav(stream: AudioStream) -> bool:
+    """Whether to decode it, or only to ask for its channels, corrupts PyAV's memory, which ends the process.
+
+    PyAV frees the layouts of channels twice that are in an order of their own, as 6.1 and 7.1 of PCM in a mov are.
+    """
+    codec = stream.codec_context
+    bits = re.fullmatch(r"pcm_[a-z](\d+).*", codec.name)
+    channels = (codec.bit_rate or 0) / (stream.rate * int(bits[1])) if bits else 0
+    return channels > 6 and "mov" in stream.container.format.name.split(",")
 
 
 def copied(track: AudioTrack, copy: AudioStream) -> Packets:

@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from maskanim.errors import MaskanimError
 from maskanim.video.pictures import brand, require_size
+from maskanim.video.pixels import sane_aspect
 
 TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays any bytes with such a name as ANSI art
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
@@ -45,21 +46,41 @@ def unreadable(path: Path, received: str) -> MaskanimError:
     return MaskanimError(str(path), received, "a complete video", "Copy, download or record it again")
 
 
-def video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+def video_stream(path: Path, container: av.container.InputContainer, number: int | None = None) -> VideoStream:
     """The moving picture of an opened file.
 
+    Args:
+        number: which of its video tracks, counted from 1; None takes one of more than one frame if there is any, of
+            these the one that the file calls the default, of several the one with the most pixels.
+
     Raises:
-        MaskanimError: there is none, FFmpeg cannot decode it, or it is smaller than 64x64.
+        MaskanimError: there is none, or none of this number, FFmpeg cannot decode it, or it is smaller than 64x64.
     """
     # FFmpeg would play a text file as ANSI art, and calls a cover picture a video.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving or container.format.name in TEXT_FORMATS:
         raise MaskanimError(str(path), "a file without video", DRIVING_KINDS, "Check that it plays with a picture")
-    if moving[0].codec_context is None:
+    if number is not None and not 1 <= number <= len(moving):
+        expected = f"one of its {len(moving)} video tracks, counted from 1"
+        raise MaskanimError(str(path), f"no video track {number}", expected)
+    chosen = max(moving, key=_preference) if number is None else moving[number - 1]
+    if chosen.codec_context is None:
         next_step = "Convert it to H.264, for example with ffmpeg"
         raise MaskanimError(str(path), "a video that FFmpeg cannot decode", "a codec it knows", next_step)
-    require_size(path, moving[0].width, moving[0].height)
-    return moving[0]
+    require_size(path, round(chosen.width * sane_aspect(chosen.sample_aspect_ratio)), chosen.height)
+    return chosen
+
+
+def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int]:
+    if stream.codec_context is None:
+        return False, False, False, 0
+    default = bool(stream.disposition & Disposition.default)
+    return True, not _is_cover(stream), default, stream.width * stream.height
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Whether it shows one picture, which not every file calls a cover."""
+    return str(stream.frames or stream.metadata.get("NUMBER_OF_FRAMES")) == "1"
 
 
 def audio_stream(path: Path, container: av.container.InputContainer, number: int | None = None) -> AudioStream | None:

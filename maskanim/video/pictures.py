@@ -231,6 +231,8 @@ def require_file(path: Path, expected: str) -> None:
         raise MaskanimError(str(path), "there is no such file", expected, "Check the path")
     if path.is_dir():
         raise MaskanimError(str(path), "a folder", expected, "Name a file")
+    if not path.is_file():
+        raise MaskanimError(str(path), "a pipe or a device", expected, "Name a file; a driver can come through '-'")
     if not path.stat().st_size:
         raise MaskanimError(str(path), "an empty file (0 bytes)", expected, "Copy or download it again")
 

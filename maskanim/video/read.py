@@ -39,7 +39,7 @@ from maskanim.video.pictures import (
     read_picture,
     require_file,
 )
-from maskanim.video.videofile import STILLS_RATE, VideoFile, upright
+from maskanim.video.videofile import STILLS_RATE, VideoFile
 
 Time = str | float | Fraction
 
@@ -63,6 +63,7 @@ def open_clip(
     loop: int = 1,
     duration: Time | None = None,
     audio: int | None = None,
+    track: int | None = None,
     whole: bool = False,
 ) -> Clip:
     """Open a driving clip.
@@ -79,6 +80,8 @@ def open_clip(
         loop: how often the clip is shown, the cuts included.
         duration: seconds for which the clip is shown, over and over; `loop` is then ignored.
         audio: the audio track, counted from 1; None takes the one that the file calls the default, else the first.
+        track: the video track, counted from 1; None takes one of more than one frame if there is any, of these the one
+            that the file calls the default, of several the one with the most pixels.
         whole: refuse a video of which not everything can be read, once that shows, instead of keeping what can be.
 
     Returns:
@@ -91,7 +94,7 @@ def open_clip(
         MaskanimError: there is no such file, it is none of these, nothing of it can be read, it is smaller than 64x64,
             or a time is wrong.
     """
-    source = _frame_source(path, Fraction(stills_rate), whole)
+    source = _frame_source(path, Fraction(stills_rate), track, whole)
     try:
         return arrange_clip(source, start=start, end=end, fps=fps, loop=loop, duration=duration, audio=audio)
     except BaseException:
@@ -99,9 +102,9 @@ def open_clip(
         raise
 
 
-def _frame_source(path: FilePath, rate: Fraction, whole: bool) -> FrameSource:
+def _frame_source(path: FilePath, rate: Fraction, track: int | None, whole: bool) -> FrameSource:
     if is_feed(path):
-        return open_feed(os.fspath(path), whole=whole)
+        return open_feed(os.fspath(path), track=track, whole=whole)
     path = Path(path)
     if path.is_dir():
         return folder_of_pictures(path, rate)
@@ -113,7 +116,7 @@ def _frame_source(path: FilePath, rate: Fraction, whole: bool) -> FrameSource:
     if holds_picture(container):
         container.close()
         return picture_clip(path, rate)
-    return VideoFile(path, partial(open_container, path), container, whole=whole)
+    return VideoFile(path, partial(open_container, path), container, track=track, whole=whole)
 
 
 def arrange_clip(
@@ -167,22 +170,24 @@ def is_feed(name: FilePath) -> bool:
     return os.fspath(name) == STANDARD_INPUT or os.fspath(name).startswith(CAMERA)
 
 
-def open_feed(name: str, *, whole: bool = False) -> VideoFile:
+def open_feed(name: str, *, track: int | None = None, whole: bool = False) -> VideoFile:
     """Open a camera or standard input.
 
     Args:
         name: ``-``; or ``camera:`` and a number (Linux, macOS) or the camera's name (Windows, macOS).
-        whole: as for `VideoFile`.
+        track, whole: as for `VideoFile`.
 
     Raises:
         MaskanimError: there is no such camera, or nothing comes that can be read from a pipe.
     """
     if name == STANDARD_INPUT:
-        return piped_video(sys.stdin.buffer, whole=whole)
+        return piped_video(sys.stdin.buffer, track=track, whole=whole)
     return VideoFile(Path(name), partial(_open_camera, name), whole=whole, live=True)
 
 
-def piped_video(pipe: BinaryIO, name: str = "standard input", *, whole: bool = False) -> VideoFile:
+def piped_video(
+    pipe: BinaryIO, name: str = "standard input", *, track: int | None = None, whole: bool = False
+) -> VideoFile:
     """A video from an open binary file that need not be seekable; its times stay as they are.
 
     Raises:
@@ -190,7 +195,7 @@ def piped_video(pipe: BinaryIO, name: str = "standard input", *, whole: bool = F
     """
     if pipe.isatty():
         raise MaskanimError(name, "a terminal", "a video through a pipe", "For example: cat clip.mkv | ...")
-    return VideoFile(Path(name), partial(_open_pipe, name, pipe), whole=whole, once=True)
+    return VideoFile(Path(name), partial(_open_pipe, name, pipe), track=track, whole=whole, once=True)
 
 
 def _open_camera(name: str) -> av.container.InputContainer:
@@ -345,7 +350,7 @@ def _frame_of_picture(path: Path, frame: int) -> Picture:
 
 
 def _frame_of_video(path: Path, frame: int) -> Picture:
-    video = VideoFile(path, partial(open_container, path), convert=_with_alpha)
+    video = VideoFile(path, partial(open_container, path), alpha=True)
     try:
         found = next(islice(video.frames(), frame, None), None) if frame >= 0 else None
         if found is None:
@@ -356,12 +361,6 @@ def _frame_of_video(path: Path, frame: int) -> Picture:
     finally:
         video.close()
     return Picture(np.ascontiguousarray(image[..., :3]), opaque_or(image[..., 3]) if image.shape[2] == 4 else None)
-
-
-def _with_alpha(frame: av.VideoFrame) -> Frame:
-    """As `upright`, (H, W, 4) RGBA where the video has alpha."""
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    return upright(frame, "rgba" if has_alpha else "rgb24")
 
 
 def _no_such_frame(path: Path, frame: int, count: int) -> MaskanimError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import deque
@@ -14,20 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.container
-import numpy as np
 from av.video.stream import VideoStream
 
 from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
+from maskanim.video.pixels import TimedVideoFrame, deinterlaced, describe_colours, to_rgb
 
 if TYPE_CHECKING:
     VideoPacket = av.Packet[VideoStream]
     AnyPacket = av.Packet[Any]
 
+LOG = logging.getLogger(__name__)
+
 STILLS_RATE = 25  # frames per second of what states no rate: strips, folders, and some streams
 STATING = frozenset({"avi", "matroska", "mov"})  # formats that state how long they are; for others FFmpeg guesses
+JOINT = 3  # packets, at most, from one that is marked as corrupt to a joint of two transport streams that explains it
 # With these, a packet's time is its frame's time and decoding can begin at any key frame.
 SEARCHABLE_CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"})
 
@@ -42,7 +46,8 @@ class VideoFile(FrameSource):
         whole: refuse a video of which anything is missing, when its end is reached, instead of keeping the rest.
         once: it can be read only once, as it comes.
         live: as `once`, and the time of its first frame becomes zero.
-        convert: makes the pixels of a decoded frame.
+        track: which of its video tracks, counted from 1; see `container.video_stream`.
+        alpha: frames are RGBA where the video has alpha.
 
     Raises:
         MaskanimError: it cannot be opened, there is no video in it, or it is smaller than 64x64.
@@ -57,15 +62,17 @@ class VideoFile(FrameSource):
         whole: bool = False,
         once: bool = False,
         live: bool = False,
-        convert: Callable[[av.VideoFrame], Frame] | None = None,
+        track: int | None = None,
+        alpha: bool = False,
     ) -> None:
-        self.path, self.once = path, once or live
+        self.path, self.once, self._track = path, once or live, track
         self.audio: PipedAudio | None = None
-        self._open, self._whole, self._live, self._convert = opener, whole, live, convert or upright
+        self._open, self._whole, self._live, self._alpha = opener, whole, live, alpha
         self._begun = False
+        self._told: set[str] = set()
         self.container = container or opener()
         try:
-            self._describe(video_stream(path, self.container))
+            self._describe(video_stream(path, self.container, track))
         except BaseException:
             self.container.close()
             raise
@@ -73,7 +80,8 @@ class VideoFile(FrameSource):
     def _describe(self, stream: VideoStream) -> None:
         if stream.time_base is None:
             raise unreadable(self.path, "a video without a time base")
-        self.time_base = stream.time_base
+        self.time_base, self._pixel_aspect = stream.time_base, stream.sample_aspect_ratio
+        self._size = stream.width, stream.height
         self.rate = stream.average_rate or stream.guessed_rate or Fraction(STILLS_RATE)
         self.first = 0 if self._live else stream.start_time or 0
         self._step = max(1, round(1 / (self.rate * self.time_base)))
@@ -93,20 +101,47 @@ class VideoFile(FrameSource):
         if self._begun and not self.once:
             self._reopen()
         self._begun = True
-        decoding = _Decoding(self.path, self.container, self.audio)
-        frames = decoding.frames()
+        decoding = _Decoding(video_stream(self.path, self.container, self._track), self.container, self.audio)
+        frames = self._sized(decoding.frames())
         if since is not None and since > self.first and not self.once and decoding.searchable:
             found = decoding.frames_from_key(since)
             if found is None:  # without an index in the file, the search may end behind what it was for
                 self._reopen()
-                decoding = _Decoding(self.path, self.container, self.audio)
-            frames = found or decoding.frames()
-        yield from self._timed(decoding, frames)
+                decoding = _Decoding(video_stream(self.path, self.container, self._track), self.container, self.audio)
+            frames = found or self._sized(decoding.frames())
+        for frame, pts, duration in deinterlaced(self._timed(decoding, frames)):
+            yield SourceFrame(partial(self._picture, frame), pts, duration)
         self._report(decoding)
 
-    def _timed(self, decoding: _Decoding, frames: Iterator[av.VideoFrame]) -> Iterator[SourceFrame]:
+    def _sized(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """The frames from the first on, which says how large all are to be."""
+        for i, frame in enumerate(frames):
+            if i == 0:
+                self._size = frame.width, frame.height
+            yield frame
+
+    def _picture(self, frame: av.VideoFrame) -> Frame:
+        return to_rgb(frame, self._pixel_aspect, self._size, alpha=self._alpha)
+
+    def _tell(self, frame: av.VideoFrame) -> None:
+        """Say, once, what is done to frames beside decoding."""
+        width, height = self._size
+        if frame.interlaced_frame:
+            self._tell_once("interlaced; shown deinterlaced")
+        if colours := describe_colours(frame):
+            self._tell_once(f"{colours}; shown as SDR, in BT.709")
+        if (frame.width, frame.height) != self._size:
+            self._tell_once(f"its frames change their size; all are shown at {width}x{height}")
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            LOG.info("%s: %s", self.path, line)
+
+    def _timed(self, decoding: _Decoding, frames: Iterator[av.VideoFrame]) -> Iterator[TimedVideoFrame]:
         last, end, zero = None, self.first, 0
         for frame in frames:
+            self._tell(frame)
             pts = decoding.time(frame)
             if last is None and self._live:
                 zero = pts or 0
@@ -114,7 +149,7 @@ class VideoFile(FrameSource):
             last = end if pts is None or (last is not None and pts <= last) else pts
             duration = frame.duration or self._step
             end = last + duration
-            yield SourceFrame(partial(self._convert, frame), last, duration)
+            yield TimedVideoFrame(frame, last, duration)
         if last is None:
             raise unreadable(self.path, "a video of which no frame could be decoded")
 
@@ -137,13 +172,15 @@ class VideoFile(FrameSource):
 class _Decoding:
     """One pass through a video, and what went wrong on the way."""
 
-    def __init__(self, path: Path, container: av.container.InputContainer, audio: PipedAudio | None) -> None:
-        self._container, self._stream, self._audio = container, video_stream(path, container), audio
+    def __init__(self, stream: VideoStream, container: av.container.InputContainer, audio: PipedAudio | None) -> None:
+        self._container, self._stream, self._audio = container, stream, audio
         self._formats = set(container.format.name.split(","))
         self._packet_times: deque[int] = deque()
         self._whole = 0  # packets decoded without an error
         self._reached: float = -math.inf  # the end of the last of them, in ticks
         self._damaged = self._sought = self._seen = False
+        self._suspected = 0  # packets in which a joint may still explain one that is marked as corrupt
+        self._last_dts: int | None = None
 
     @property
     def searchable(self) -> bool:
@@ -201,13 +238,29 @@ class _Decoding:
             self._damaged |= self._seen or packet.is_keyframe  # a broadcast may well start before its first key frame
             return []
         self._seen |= bool(frames)
-        self._damaged |= packet.is_corrupt
+        self._judge(packet)
         self._whole += not packet.is_corrupt
         at = packet.dts if packet.pts is None else packet.pts
         self._reached = max(self._reached, (at or 0) + (packet.duration or 0))
         if "avi" in self._formats and packet.dts is not None:
             self._packet_times.append(packet.dts)
         return frames
+
+    def _judge(self, packet: VideoPacket) -> None:
+        """Whether what a packet says of itself is damage."""
+        # Where two transport streams were joined, one of the last packets of the first seems to lack what follows.
+        if self._suspected:
+            back = packet.dts is not None and self._last_dts is not None and packet.dts <= self._last_dts
+            self._suspected -= 1
+            if packet.is_keyframe and back:
+                self._suspected = 0
+            elif not self._suspected:
+                self._damaged = True
+        if packet.is_corrupt and "mpegts" in self._formats:
+            self._suspected = self._suspected or JOINT
+        elif packet.is_corrupt:
+            self._damaged = True
+        self._last_dts = packet.dts
 
     def time(self, frame: av.VideoFrame) -> int | None:
         """When a decoded frame is shown, in ticks; None if the file does not say."""
@@ -220,6 +273,7 @@ class _Decoding:
         Args:
             step: ticks for which a frame is usually shown.
         """
+        self._damaged |= bool(self._suspected)
         duration, promised = self._promised_end(), self._stream.frames
         counted = bool(promised) and not self._sought and "mov" in self._formats
         # A clip trimmed without encoding still lists every frame, but its duration is that of what is left.
@@ -239,9 +293,3 @@ class _Decoding:
             hours, minutes, seconds = (Fraction(part) for part in stated.groups())
             return round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
         return self._stream.duration
-
-
-def upright(frame: av.VideoFrame, pixels: str = "rgb24") -> Frame:
-    """A decoded frame as (H, W, 3) uint8 RGB, or as its file's pixels are named, turned as the file says."""
-    image = frame.to_ndarray(format=pixels)
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)), np.uint8)

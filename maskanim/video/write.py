@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 from abc import ABC, abstractmethod
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 
 from maskanim.atomic import check_writable, replacing
 from maskanim.errors import MaskanimError
-from maskanim.video.audio import AudioTrack, copied, transcoded
+from maskanim.video.audio import AudioTrack, breaks_pyav, copied, transcoded
 from maskanim.video.clip import FINEST, Clip
 from maskanim.video.encoding import FORMATS, Encoding, VideoSettings
 from maskanim.video.pictures import FilePath
+
+LOG = logging.getLogger(__name__)
 
 
 def check_output(path: FilePath, inputs: Iterable[FilePath] = (), *, alpha: bool = False) -> Path:
@@ -240,6 +243,9 @@ class OutputFile:
         if self._audio is None:
             return
         stream, form = self._audio.stream, self._format
+        if stream.codec_context.codec.canonical_name not in form.copied_audio and breaks_pyav(stream):
+            LOG.warning("warning: %s: its sound, PCM of seven or more channels, is left out", self._driving.path)
+            return
         if stream.codec_context.codec.canonical_name in form.copied_audio:
             self._audio_packets = copied(self._audio, self.container.add_stream_from_template(stream))
         else:

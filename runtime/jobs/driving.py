@@ -62,7 +62,7 @@ def open_driving(job: Job, settings: RenderSettings) -> Opened:
     if job.replays:
         motion = open_motion(job.driving)
         return Opened(arrange_clip(motion, **part), motion)
-    return Opened(open_clip(job.driving, audio=settings.audio, **part))
+    return Opened(open_clip(job.driving, audio=settings.audio, track=settings.video, **part))
 
 
 def framed(opened: Opened, crop: Crop, animator: Animator) -> Driving:

@@ -30,7 +30,7 @@ class RenderSettings:
         fps: a constant rate instead of the clip's own times.
         loop: how often the clip is shown.
         duration: for how many seconds it is shown, over and over, instead of `loop`.
-        audio: the clip's audio track, counted from 1; None takes the default one.
+        audio, video: the clip's audio and video track, each counted from 1; None takes the default one.
         view: the animated frame, all steps side by side, or source, driver and frame.
         label: a text that is drawn into every frame.
         provenance: whether the video is signed as synthetic; None: where that is possible.
@@ -49,6 +49,7 @@ class RenderSettings:
     loop: int = 1
     duration: Fraction | None = None
     audio: int | None = None
+    video: int | None = None
     view: View = "frame"
     label: str | None = None
     provenance: bool | None = None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.container import open_container, video_stream
-from maskanim.video.videofile import upright
+from maskanim.video.pixels import to_rgb
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
 CONTAINERS = frozenset({"matroska", "mov"})
@@ -128,7 +128,7 @@ class Seeker:
         found: dict[int, Frame] = {}
         for i, frame in enumerate(self._container.decode(self._stream)):
             if i in numbers:
-                found[i] = upright(frame)
+                found[i] = to_rgb(frame, self._stream.sample_aspect_ratio)
             if len(found) == len(numbers):
                 return found
         raise self._missing(min(numbers - set(found)))
@@ -147,7 +147,7 @@ class Seeker:
             frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= time), None)
             if frame is None or frame.pts != time or frame.is_corrupt:
                 raise self._missing(number)
-            found[number] = upright(frame)
+            found[number] = to_rgb(frame, self._stream.sample_aspect_ratio)
         return found
 
     def _from_key(self, key: int, wanted: Container[int]) -> Iterator[av.VideoFrame]:

@@ -237,10 +237,14 @@ def test_skipping_decodes_from_the_key_frame_before(
 ) -> None:
     path = make_clip(tmp_path / "in.mp4", range(100), options={"g": "10", "sc_threshold": "0"})
     drawn: list[int] = []
-    upright = videofile_module.upright
+    to_rgb = videofile_module.to_rgb
     decoded: list[int] = []
     decode = videofile_module._Decoding._decode
-    monkeypatch.setattr(videofile_module, "upright", lambda frame: drawn.append(frame.pts) or upright(frame))
+    monkeypatch.setattr(
+        videofile_module,
+        "to_rgb",
+        lambda frame, *rest, **named: drawn.append(frame.pts) or to_rgb(frame, *rest, **named),
+    )
     monkeypatch.setattr(
         videofile_module._Decoding, "_decode", lambda self, packet: decoded.append(packet.pts) or decode(self, packet)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import accumulate
@@ -392,3 +394,48 @@ def test_real_driving_clip(tmp_path: Path, shown: Shown, data_folder: Path, fast
     assert written == given
     assert len(given) == count
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(driving)
+
+
+LAYOUTS = """
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+
+from maskanim.logs import show_logs
+from maskanim.video import ClipWriter, open_clip
+
+layout, codec, source, target = sys.argv[1:]
+with av.open(source, "w") as output:
+    video = output.add_stream("mpeg4", rate=25)
+    video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+    sound = output.add_stream(codec, rate=48000, layout=layout)
+    for i in range(5):
+        output.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((96, 128, 3), np.uint8), "rgb24")))
+    silence = av.AudioFrame(format=sound.format.name, layout=layout, samples=9600)
+    silence.rate, silence.pts = 48000, 0
+    output.mux([*video.encode(None), *sound.encode(silence), *sound.encode(None)])
+show_logs()
+with open_clip(source) as clip, ClipWriter(target, clip) as writer:
+    for image, pts in clip:
+        writer.write(image, pts)
+with av.open(target) as written:
+    print([stream.type for stream in written.streams])
+"""
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "6.1", "7.1"])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le"])
+@pytest.mark.parametrize("names", [("a.mov", "o.mp4"), ("a.mov", "o.mov"), ("a.mkv", "o.mp4")])
+def test_sound_of_many_channels(tmp_path: Path, layout: str, codec: str, names: tuple[str, str]) -> None:
+    """PyAV ends the process when it decodes some layouts of a mov: they are left out, and said; others go along."""
+    places = [str(tmp_path / name) for name in names]
+    ran = subprocess.run(
+        [sys.executable, "-c", LAYOUTS, layout, codec, *places], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    left_out = layout in {"6.1", "7.1"} and names == ("a.mov", "o.mp4")
+    assert ran.stdout.strip() == ("['video']" if left_out else "['video', 'audio']")
+    line = f"warning: {places[0]}: its sound, PCM of seven or more channels, is left out\n"
+    assert ran.stderr == (line if left_out else "")
