@@ -6,7 +6,7 @@ and its own key is forgotten at once: nobody can issue a second certificate unde
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ KEY, CHAIN = "key.pem", "chain.pem"
 ORGANIZATION = "maskanim, key of one installation"  # what viewers show as the signer
 # RFC 5280, section 4.1.2.5: no defined end. Without a time-stamping authority a signature lives as long as this.
 NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
-CLOCK_DIFFERENCE = timedelta(days=1)  # a verifier's clock may be behind
+# A container's clock, or that of a board without a battery, may begin here; the certificate is to hold then, too.
+BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Credentials(NamedTuple):
@@ -61,7 +62,8 @@ def load_credentials() -> Credentials:
 
     Raises:
         MissingPackageError: cryptography is not installed.
-        MaskanimError: the folder cannot be written, one of the two files is missing or damaged, or they do not fit.
+        MaskanimError: the folder cannot be written, one of the two files is missing or damaged, they do not fit, or
+            this machine's clock is behind the certificates.
     """
     place = folder()
     try:
@@ -91,6 +93,10 @@ def _fitting(found: Credentials) -> Credentials:
         fits = False
     if not fits:
         raise unusable(found.folder, "damaged, or not the one that its certificates are for")
+    begin, now = max(certificate.not_valid_before_utc for certificate in certificates), datetime.now(timezone.utc)
+    if now < begin:
+        received = f"{now:%Y-%m-%d %H:%M}, when the signing key in {found.folder} did not exist"
+        raise MaskanimError("the clock", received, f"{begin:%Y-%m-%d %H:%M} or later", "Set it; or use --no-provenance")
     return found
 
 
@@ -156,7 +162,7 @@ def _certificate(name: str, public_key: Any, *, signs_certificates: bool) -> Any
         .issuer_name(_name("issuer"))
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(timezone.utc) - CLOCK_DIFFERENCE)
+        .not_valid_before(BEGINNING)
         .not_valid_after(NO_END)
         .add_extension(x509.BasicConstraints(signs_certificates, 0 if signs_certificates else None), critical=True)
         .add_extension(usage, critical=True)

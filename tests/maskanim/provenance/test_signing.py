@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from threading import Barrier
 
@@ -312,3 +313,36 @@ def test_a_folder_that_cannot_be_written_is_refused_before_work(video: Path, cla
     installation.write_bytes(b"a file")
     with pytest.raises(MaskanimError, match="none can be made"), signed(video, claim):
         pytest.fail("work began")
+
+
+def test_a_clock_behind_an_older_key_is_refused_before_work(
+    video: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys used to be valid from the day before they were made."""
+    with monkeypatch.context() as later:
+        later.setattr(credentials, "BEGINNING", datetime.now(timezone.utc) + timedelta(days=30))
+        with pytest.raises(MaskanimError, match=r"^the clock: \d{4}-.*Set it; or use --no-provenance"):
+            credentials.load_credentials()
+    with (
+        pytest.raises(
+            MaskanimError, match=r"^the clock: .*, when the signing key in .* did not exist; expected \d{4}-"
+        ),
+        signed(video, claim),
+    ):
+        pytest.fail("work began")
+    with pytest.raises(MaskanimError, match=r"^the clock: "):
+        claim_by_default(claim, video, None, pytest.fail)
+    assert [path.name for path in video.parent.iterdir()] == ["video.mp4"]
+
+
+@pytest.mark.parametrize("year", [1970, 2020])
+def test_a_new_key_holds_on_a_clock_that_is_far_behind(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(year, 1, 1, 0, 5, tzinfo=tz)
+
+    monkeypatch.setattr(credentials, "datetime", Behind)
+    assert credentials.load_credentials() == credentials.find_credentials()
