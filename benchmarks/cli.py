@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,7 +123,7 @@ for command in (puppets, people, scoring.reconstruct, scoring.animate, scoring.s
 @app.command()
 @one_line_errors
 def ablations(
-    model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
+    model: Model = None,
     also: Annotated[
         list[str] | None,
         typer.Option(help="NAME=BUNDLE of a model trained otherwise, such as h_update_l=FOLDER. Repeat for several."),
@@ -131,20 +132,21 @@ def ablations(
     identities: Annotated[int, typer.Option(min=1, help="Held-out puppet identities.")] = 64,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each, the source included.")] = 6,
     driving: Annotated[int, typer.Option(min=1, help="Frames of each driver that animates another identity.")] = 4,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    json_file: JsonFile = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Also write the table as Markdown.")] = None,
 ) -> None:
     """Print the paper's ablations on held-out puppets (Tables 5 and 7): what P_test, r and h each contribute."""
-    from maskanim.benchmarks.quality.ablations import Variants, named_bundles
+    from maskanim.ablations import FULL
+    from maskanim.benchmarks.quality.ablations import measure_ablations, named_bundles, open_models
     from maskanim.benchmarks.quality.table import markdown, print_ablations
 
     bundles = named_bundles(also or [])
     check_outputs(json_file, markdown_file)
-    with Variants(model, bundles, engine) as variants:
-        print_model(variants.animator)
-        rows, references = variants.measure(identities, frames, driving, _track)
+    with open_models(model, bundles, engine) as models:
+        print_model(models[FULL])
+        rows, references = measure_ablations(models, identities, frames, driving, _track)
         print_ablations(rows, references)
-        ran = {"engine": variants.animator.engine.detail, "rows": [row.as_dict() for row in rows]}
+        ran = {"engine": models[FULL].engine.detail, "rows": [row.as_dict() for row in rows]}
         write_json(json_file, ran | _references(references))
         if markdown_file:
             write_text(markdown_file, markdown(rows, references))
@@ -153,7 +155,7 @@ def ablations(
 @app.command()
 @one_line_errors
 def latency(
-    model: Annotated[str | None, typer.Option(help="A bundle; else the current model, else the embedded demo.")] = None,
+    model: Model = None,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,9 +169,7 @@ def latency(
     repeats: Annotated[int, typer.Option(min=1, help="Cold starts, and clips from end to end, of each.")] = 5,
     precision: Annotated[str, typer.Option(help="Of engines on a GPU: 'fp16' or 'fp32'.")] = "fp16",
     cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write figures, raw times and conditions as JSON.")
-    ] = None,
+    json_file: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw them, a picture.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
 ) -> None:
@@ -233,22 +233,21 @@ def data(
     ],
     pairs: Annotated[int, typer.Option(min=8, help="Pairs to load from each.")] = 400,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load; 0 loads in this one.")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Load training pairs as training does; print images per second, and per second of one core."""
     check_outputs(json_file)
     with needs_extra("maskanim-bench data", "train"):
-        from maskanim.benchmarks.data import measure_loading
+        from maskanim.benchmarks.training import measure_loading
     rates = []
     for folder in folders:
-        rate = measure_loading(folder, pairs, workers)
-        rates.append(rate.as_dict())
+        rates.append(rate := measure_loading(folder, pairs, workers))
         typer.echo(
             f"{folder}: {rate.summary}\n"
             f"  {rate.images} images: {rate.images_per_second:.0f} a second by the clock (--workers {workers}), "
             f"{rate.images_per_core_second:.0f} per second of one core; {rate.damaged} damaged clips passed over"
         )
-    write_json(json_file, {"data": rates})
+    write_json(json_file, {"data": [asdict(rate) for rate in rates]})
 
 
 @app.command()
@@ -263,7 +262,7 @@ def train(
         int | None, typer.Option(min=2, help="Pairs of a timed step, where the settings' batch does not fit.")
     ] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Time training steps of all four networks, and P_train with its threshold, on drawn puppets."""
     from maskanim.train.settings import load_settings, parse_changes
@@ -303,7 +302,7 @@ def curve(
 
 
 def _batches(text: str) -> tuple[int, ...]:
-    sizes = [part.strip() for part in text.split(",")]
+    sizes = text.replace(" ", "").split(",")
     if not all(size.isdecimal() and int(size) for size in sizes):
         raise MaskanimError(f"--batch {text}", "not a list of batch sizes", "positive numbers such as 1 or 1,8")
     return tuple(map(int, sizes))

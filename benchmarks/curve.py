@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -18,13 +18,7 @@ INK = "#222222"
 
 
 class Point(NamedTuple):
-    """The mean of a figure over some steps.
-
-    Attributes:
-        step: the last of them.
-        name: of the figure, as in log.csv.
-        value: the mean over those of the steps that have it.
-    """
+    """The mean of a figure, named as in log.csv, over those steps up to `step` that have it."""
 
     step: int
     name: str
@@ -67,7 +61,7 @@ def write_curve(path: Path, points: Iterable[Point]) -> None:
         rows.writerows((point.step, point.name, f"{point.value:.6g}") for point in points)
 
 
-def draw_curve(path: Path, points: Iterable[Point], title: str) -> None:
+def draw_curve(path: Path, points: Sequence[Point], title: str) -> None:
     """Draw the losses, on a logarithmic axis, and below them the learning rate.
 
     Raises:
@@ -75,27 +69,20 @@ def draw_curve(path: Path, points: Iterable[Point], title: str) -> None:
     """
     with needs_extra("--plot", "bench"):
         from matplotlib.figure import Figure
-    lines: dict[str, dict[int, float]] = defaultdict(dict)
-    for point in points:
-        lines[point.name][point.step] = point.value
-    steps = sorted({step for line in lines.values() for step in line})
+    steps = sorted({point.step for point in points})
     figure: Any = Figure(figsize=(9, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    for name in LOSSES:
-        _draw_line(above, name, steps, lines[name], COLOURS[name])
+    for name in (*LOSSES, "learning_rate"):
+        values = {point.step: point.value for point in points if point.name == name}
+        axes, colour = (above, COLOURS[name]) if name in COLOURS else (below, INK)
+        if values:  # with a gap where its network rests, and its name at its right end
+            axes.plot(steps, [values.get(step, nan) for step in steps], color=colour, linewidth=1.2)
+            last = max(values)
+            axes.annotate(name, (last, values[last]), (4, 0), textcoords="offset points", color=colour)
     above.set(yscale="log", ylabel="weighted loss")
-    _draw_line(below, "learning_rate", steps, lines["learning_rate"], INK)
     below.set(yscale="log", ylabel="learning rate", xlabel="step")
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     figure.suptitle(title, x=0.01, ha="left", color=INK)
     figure.savefig(path, dpi=120)
-
-
-def _draw_line(axes: Any, name: str, steps: list[int], values: dict[int, float], colour: str) -> None:
-    """A line with its name at its right end, and a gap where its network rests."""
-    if values:
-        axes.plot(steps, [values.get(step, nan) for step in steps], color=colour, linewidth=1.2)
-        last = max(values)
-        axes.annotate(name, (last, values[last]), (4, 0), textcoords="offset points", color=colour)

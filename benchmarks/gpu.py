@@ -25,7 +25,6 @@ from maskanim import atomic
 from maskanim.benchmarks.gpu_stages import kernel_times, network_times
 from maskanim.benchmarks.latency.conditions import conditions
 from maskanim.benchmarks.latency.measure import Plan, measure
-from maskanim.benchmarks.latency.records import LatencyReport
 from maskanim.benchmarks.tables import Table
 from maskanim.bundle import Bundle
 from maskanim.runtime.backends import BACKENDS
@@ -37,6 +36,7 @@ MARGIN = 5.0  # seconds kept for writing the summary
 LOG_TAIL = 4000  # characters
 EAGER = ("torch-eager", "torch-fp32", "torch-fp16")
 GRAPHS = ("torch-graph-plain", "torch-graph", "torch-no-graph")
+QUANTILES = ("p50", "p90", "p95", "p99")
 COMPILED = ("torch-compile", "torch-graph-compile")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -61,7 +61,8 @@ class Setup(NamedTuple):
 
 
 REAL = Setup(False, {"full": ModelSpec(widths=FULL), "lite": ModelSpec(widths=LITE)}, (1, 8), 200)
-DRY = Setup(True, {"tiny": ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))}, (1, 2), 4)
+DRY = Setup(True, {"tiny": ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))}, (1, 2), 1)
+DRY_ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}  # compiling takes minutes
 
 
 class Record:
@@ -70,7 +71,7 @@ class Record:
     def __init__(self, path: Path, dry: bool) -> None:
         self.path, self.began = path, monotonic()
         self.values: dict[str, Any] = {"step": path.stem, "format_version": 2, "dry": dry, "finished": False}
-        self.set(errors=[], times=[])
+        self.set(errors=[], reports=[])
 
     def set(self, **findings: Any) -> None:
         """Keep findings."""
@@ -94,27 +95,9 @@ class Record:
         plan = Plan(tuple(subjects), (batch,), setup.calls * batch, repeats=0, lenient=True)
         with self.isolating(f"{name}, batch {batch}"):
             report = measure(model, plan)
-            self.add("reports", report.model_dump(mode="json"))
-            for row in _rows(name, report):
-                self.add("times", row)
+            self.add("reports", {"networks": name} | report.model_dump(mode="json"))
             for subject, why in report.left_out.items():
                 self.add("errors", {"what": f"{name}, {subject}", "error": why})
-
-
-def _rows(name: str, report: LatencyReport) -> Iterator[dict[str, Any]]:
-    for each in report.measured:
-        timing = each.model_only
-        quantiles = {"p50": timing.p50, "p90": timing.p90, "p95": timing.p95, "p99": timing.p99}
-        yield {
-            "networks": name,
-            "batch": each.batch,
-            "what": each.engine,
-            "detail": each.detail,
-            "ms_per_frame": {q: round(ms / each.batch, 4) for q, ms in quantiles.items()},
-            "frames_per_second_in_flight": timing.streamed_frames_per_second,
-            "calls": sum(map(len, timing.rounds)),
-            "sm_mhz": each.sm_mhz,
-        }
 
 
 def read_machine(record: Record, setup: Setup) -> None:
@@ -171,11 +154,11 @@ def measure_stages(record: Record, setup: Setup) -> None:
 
 def measure_engines(record: Record, setup: Setup) -> None:
     """Every engine of the runtime on the embedded demo, and those on a GPU that work on random networks, too."""
-    from maskanim.benchmarks.random_bundle import random_bundle
+    from maskanim.benchmarks.torch_networks import random_bundle
     from maskanim.models import demo_bundle
 
     record.measure("demo", demo_bundle(), setup, tuple(BACKENDS), 1)
-    worked = {row["what"] for row in record.values["times"]}
+    worked = {each["engine"] for report in record.values["reports"] for each in report["measured"]}
     wanted = [name for name, backend in BACKENDS.items() if name in worked and (setup.dry or backend.gpu)]
     with tempfile.TemporaryDirectory() as folder:
         for name, spec in setup.models.items() if wanted else ():
@@ -194,21 +177,14 @@ def measure_compiled(record: Record, setup: Setup) -> None:
                 record.measure(name, spec, setup, ("torch-graph", subject), batch)
 
 
-class Step(NamedTuple):
-    """One part of the benchmark and how many seconds it may take."""
-
-    seconds: float
-    run: Callable[[Record, Setup], None]
-
-
-# In the order in which they run: what is least sure to end comes last.
-STEPS: dict[str, Step] = {
-    "machine": Step(60, read_machine),
-    "tests": Step(150, run_tests),
-    "latency": Step(150, measure_latency),
-    "stages": Step(60, measure_stages),
-    "engines": Step(90, measure_engines),
-    "compile": Step(300, measure_compiled),
+# The steps and how many seconds each may take, in the order in which they run: what is least sure to end comes last.
+STEPS: dict[str, tuple[float, Callable[[Record, Setup], None]]] = {
+    "machine": (60, read_machine),
+    "tests": (150, run_tests),
+    "latency": (150, measure_latency),
+    "stages": (60, measure_stages),
+    "engines": (90, measure_engines),
+    "compile": (300, measure_compiled),
 }
 
 
@@ -236,7 +212,7 @@ def run_step(name: str, folder: Path, setup: Setup) -> None:
     """Run one step in this process; its file tells what it found, also when it raises."""
     record = Record(folder / f"{name}.json", setup.dry)
     record.set(conditions=conditions().model_dump(mode="json"))
-    STEPS[name].run(record, setup)
+    STEPS[name][1](record, setup)
     record.set(finished=True)
 
 
@@ -244,20 +220,20 @@ def run_all(folder: Path, budget: float, options: list[str]) -> dict[str, Any]:
     """Run every step within a time, and sum them up.
 
     Returns:
-        What summary.json holds: per step its status, seconds and last words, and all measured times.
+        What summary.json holds: per step its status, seconds and last words, and the reports of all that was timed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     end = monotonic() + budget
-    summary: dict[str, Any] = {"steps": {}, "times": []}
-    for name, step in STEPS.items():
+    summary: dict[str, Any] = {"steps": {}, "reports": []}
+    for name, (most, _) in STEPS.items():
         typer.echo(f"{name} ...", err=True)
         file = folder / f"{name}.json"
         file.unlink(missing_ok=True)
-        result = _run_apart(name, folder, options, min(step.seconds, end - monotonic() - MARGIN))
+        result = _run_apart(name, folder, options, min(most, end - monotonic() - MARGIN))
         found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
         summary["steps"][name] = result | {"errors": found.get("errors", [])}
         summary["conditions"] = found.get("conditions") or summary.get("conditions")
-        summary["times"] += found.get("times", [])
+        summary["reports"] += found.get("reports", [])
         atomic.write_text(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
         typer.echo(f"{name}: {result['status']} after {result['seconds']} s", err=True)
     return summary
@@ -290,16 +266,17 @@ def _run_apart(name: str, folder: Path, options: list[str], seconds: float) -> d
 
 def shown(summary: dict[str, Any]) -> tuple[Table, list[str]]:
     """The measured times, in milliseconds a frame, and what failed."""
-    rows = [
-        (row["what"], row["networks"], str(row["batch"]), *(f"{ms:.3f}" for ms in row["ms_per_frame"].values()))
-        for row in summary["times"]
-    ]
+    rows = []
+    for report in summary["reports"]:
+        for each in report["measured"]:
+            times = (f"{each['model_only'][quantile] / each['batch']:.3f}" for quantile in QUANTILES)
+            rows.append((each["engine"], report["networks"], str(each["batch"]), *times))
     lines = []
     for name, result in summary["steps"].items():
         if result["status"] != "finished":
             lines.append(f"{name}: {result['status']}: {' '.join(result['log'].split()[-40:])}")
         lines += [f"{name}: {error['what']}: {error['error']}" for error in result["errors"]]
-    return Table("ms a frame", ("", "networks", "batch", "p50", "p90", "p95", "p99"), rows), lines
+    return Table("ms a frame", ("", "networks", "batch", *QUANTILES), rows), lines
 
 
 if __name__ == "__main__":

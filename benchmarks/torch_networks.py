@@ -1,4 +1,7 @@
-"""The networks in PyTorch, as sessions of the pipeline on a GPU: where no TensorRT is installed they take its place."""
+"""Networks with random weights, which take as long as any others: in PyTorch, as a bundle, and as sessions on a GPU.
+
+In the pipeline on a GPU PyTorch takes the place of TensorRT where that is not installed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import copy
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.export.lowering import lower
 from maskanim.networks import Networks
 from maskanim.runtime.cuda.arrays import DeviceArray
@@ -51,6 +56,22 @@ def lowered_networks(networks: Networks) -> dict[NetworkName, nn.Module]:
 def plain_networks(networks: Networks) -> dict[NetworkName, nn.Module]:
     """A copy of each network as it was trained."""
     return {name: copy.deepcopy(getattr(networks, name)) for name in NETWORK_NAMES}
+
+
+def random_bundle(path: Path, spec: ModelSpec) -> Bundle:
+    """Export random networks, lowered, without comparing them with anything.
+
+    Args:
+        path: the folder to write.
+    """
+    from maskanim.export.onnx_export import OPSET, to_onnx
+
+    networks = random_networks(spec)
+    lowered = {name: lower(getattr(networks, name), name) for name in NETWORKS}
+    contents = {name: to_onnx(lowered[name].network, NETWORKS[name]).SerializeToString() for name in NETWORKS}
+    files = {name: network_file(name, content, lowered[name].rewrites) for name, content in contents.items()}
+    manifest = Manifest(name=f"random {spec.size_name}", model=spec, opset=OPSET, networks=files)
+    return write_bundle(path, manifest, contents)
 
 
 class TorchNetwork(DeviceNetwork):

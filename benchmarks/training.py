@@ -1,11 +1,14 @@
-"""What a training step costs, and P_train's share in it: on the released code's way through NumPy, its bottleneck."""
+"""What training costs: loading pairs, a step, and P_train's share in it, the released code's bottleneck."""
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -13,8 +16,66 @@ from maskanim.spec import MASK_SIZE
 from maskanim.train.data import SYNTHETIC, batches, open_data
 from maskanim.train.launch import open_fabric
 from maskanim.train.perturb import perturb_train
-from maskanim.train.settings import TrainSettings
+from maskanim.train.settings import DataSettings, TrainSettings
 from maskanim.train.trainer import Trainer
+
+LOADED = 8  # pairs of a loaded batch
+PERTURBED = 20  # timed runs of P_train
+
+
+@dataclass(frozen=True)
+class LoadingRate:
+    """What loading cost.
+
+    Attributes:
+        data, summary: what was loaded.
+        workers: processes that loaded; 0 stands for this one.
+        images: how many frames of 256x256 came.
+        seconds: from the first batch to the last.
+        cpu_seconds: processor time of all processes for `images` and those of the first batch.
+        damaged: clips passed over.
+        images_per_second: by the clock, of all workers.
+        images_per_core_second: by processor time: what a core can do that has nothing else to do.
+    """
+
+    data: str
+    summary: str
+    workers: int
+    images: int
+    seconds: float
+    cpu_seconds: float
+    damaged: int
+    images_per_second: float
+    images_per_core_second: float
+
+
+def measure_loading(data: str | Path, pairs: int, workers: int, settings: DataSettings | None = None) -> LoadingRate:
+    """Load pairs as training does.
+
+    Args:
+        data: ``synthetic`` or a folder of clips.
+        pairs: how many, after a first batch that starts the workers.
+        workers: processes that load; 0 loads in this one.
+        settings: how pairs are drawn.
+
+    Raises:
+        MaskanimError: no such data, or too much of it is damaged.
+    """
+    found = open_data(data, TrainSettings(data=settings or DataSettings()))
+    cpu = _cpu_seconds()
+    stream = batches(found, 0, -(-pairs // LOADED) + 1, LOADED, workers)
+    next(stream)
+    began = time.perf_counter()
+    images = sum(2 * len(batch.source) for batch in stream)
+    seconds = time.perf_counter() - began
+    spent = _cpu_seconds() - cpu  # the stream's end has ended the workers, which is when their time is known
+    rates = images / seconds, (images + 2 * LOADED) / spent
+    return LoadingRate(str(data), found.summary, workers, images, seconds, spent, len(found.damaged), *rates)
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 @dataclass(frozen=True)
@@ -25,7 +86,6 @@ class StepTimes:
         device, threads: where.
         batch, step_batch: pairs of P_train, and of the timed steps.
         step, perturb: of one step of `step_batch` pairs, and of P_train on the masks of `batch` drivers.
-        share: P_train's part of a step of `batch` pairs, whose time is taken to be that of `step_batch` in proportion.
         steps: the times of the single steps.
     """
 
@@ -39,6 +99,7 @@ class StepTimes:
 
     @property
     def share(self) -> float:
+        """P_train's part of a step of `batch` pairs, whose time is that of `step_batch` in proportion."""
         return self.perturb / (self.step * self.batch / self.step_batch)
 
     @property
@@ -66,31 +127,20 @@ def measure_training(settings: TrainSettings, device: str, steps: int, step_batc
     place = trainer.fabric.device
     times = _times(lambda: trainer.train_step(batch), steps, place)
     masks = torch.rand(settings.batch, 1, MASK_SIZE, MASK_SIZE, device=place)
-
-    def perturb() -> None:
-        perturb_train(
-            masks, settings.model.perturbation, strips=settings.strips, zoom=settings.zoom, noise=settings.noise
-        )
-
-    perturbations = statistics.median(_times(perturb, 20, place))
-    middle = statistics.median(times)
-    return StepTimes(
-        str(place), torch.get_num_threads(), settings.batch, used.batch, middle, perturbations, tuple(times)
-    )
+    perturb = partial(perturb_train, strips=settings.strips, zoom=settings.zoom, noise=settings.noise)
+    perturbations = _times(lambda: perturb(masks, settings.model.perturbation), PERTURBED, place)
+    medians = statistics.median(times), statistics.median(perturbations)
+    return StepTimes(str(place), torch.get_num_threads(), settings.batch, used.batch, *medians, tuple(times))
 
 
 def _times(work: Callable[[], object], count: int, device: torch.device) -> list[float]:
     """Seconds of each of `count` runs, after one that does not count."""
+    wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     times = []
     for _ in range(count + 1):
-        _wait(device)
+        wait()
         began = time.perf_counter()
         work()
-        _wait(device)
+        wait()
         times.append(time.perf_counter() - began)
     return times[1:]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskanim.benchmarks.judges.features import Feature, Observed
-from maskanim.benchmarks.judges.running import Runs
+from maskanim.benchmarks.judges.networks import Runs
 from maskanim.spec import IMAGE_SIZE
 
 # The score from which MoveNet's own tutorial trusts a key-point (MIN_CROP_KEYPOINT_SCORE).

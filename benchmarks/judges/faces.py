@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from maskanim.benchmarks.judges.face_api import EXTRACTOR_SIDE, RECOGNITION_SIDE
 from maskanim.benchmarks.judges.features import Feature, Flags, Observed
-from maskanim.benchmarks.judges.running import Runs
+from maskanim.benchmarks.judges.networks import Runs
 from maskanim.ops import Array, Frame
 from maskanim.spec import IMAGE_SIZE
 

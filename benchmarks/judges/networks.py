@@ -21,13 +21,15 @@ from collections.abc import Sequence
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from maskanim.benchmarks.judges import face_api
 from maskanim.errors import MaskanimError, needs_extra
-from maskanim.spec import Record
-
-if TYPE_CHECKING:
-    from maskanim.benchmarks.judges.running import Runs
+from maskanim.ops import Array
+from maskanim.spec import IMAGE_SIZE, Record
 
 VARIABLE = "MASKANIM_NETS"
 SUBJECT = "the evaluation networks"
@@ -35,6 +37,46 @@ SUBJECT = "the evaluation networks"
 ANY_PYTHON = ("--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux2014_x86_64")
 
 logger = logging.getLogger(__name__)
+
+
+class Runs(Protocol):
+    """A network: (N, ...) in the layout and range of its own, to its outputs by name, each (N, ...) float32."""
+
+    def __call__(self, batch: NDArray[Any], /) -> dict[str, Array]: ...
+
+
+class OpenVinoNet:
+    """One compiled network.
+
+    Several of these networks have a batch of one written into their graph. So a batch is a queue of pictures, which
+    as many streams work off as the processor runs best.
+
+    Args:
+        model: an openvino.Model of one input, whose first axis is a batch of one.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import openvino
+
+        from maskanim.runtime.sessions.openvino import CORE, DEVICE
+
+        # Without the hint, processors with BF16 would round the scores to three digits.
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        self._compiled = CORE.compile_model(model, DEVICE, settings)
+        self._queue = openvino.AsyncInferQueue(self._compiled)
+        self._names = [output.any_name for output in self._compiled.outputs]
+
+    def __call__(self, batch: NDArray[Any]) -> dict[str, Array]:
+        found: list[list[Array]] = [[] for _ in batch]
+
+        def keep(request: Any, i: int) -> None:
+            found[i] = [tensor.data.copy() for tensor in request.output_tensors]
+
+        self._queue.set_callback(keep)
+        for i, picture in enumerate(batch):
+            self._queue.start_async({0: picture[None]}, i)
+        self._queue.wait_all()
+        return {name: np.concatenate([each[k] for each in found]) for k, name in enumerate(self._names)}
 
 
 class Form(Record):
@@ -148,8 +190,6 @@ class Nets:
             MaskanimError: it is not here, or not the one that is known, or what runs it is not installed.
         """
         if name not in self._opened:
-            from maskanim.benchmarks.judges.running import open_network
-
             place, why = self.find(name), self.missing(name)
             if place is None or why:
                 raise MaskanimError(f"network {name}", why, "its files, and what runs them")
@@ -191,8 +231,8 @@ class Nets:
             path.replace(self.folder / path.name)
 
     def _find(self, form: Form) -> Place | None:
-        files = [_installed(form.folder, name) if form.installed else self._files.get(name) for name in form.files]
-        return Place(form, tuple(file for file in files if file)) if all(files) else None
+        here = _installed(form.folder) if form.installed else self._files
+        return Place(form, tuple(here[name] for name in form.files)) if {*form.files} <= {*here} else None
 
     @property
     def _files(self) -> dict[str, Path]:
@@ -249,11 +289,10 @@ def _download(package: str, output: str, _: object) -> None:
         shutil.move(archives[0], output)
 
 
-def _installed(folder: str, name: str) -> Path | None:
+def _installed(folder: str) -> dict[str, Path]:
     module, _, below = folder.partition("/")
     spec = find_spec(module)
-    path = Path(spec.origin).parent / below / name if spec and spec.origin else None
-    return path if path and path.is_file() else None
+    return {path.name: path for path in (Path(spec.origin).parent / below).glob("*")} if spec and spec.origin else {}
 
 
 def _check(network: Network, place: Place) -> None:
@@ -269,3 +308,37 @@ def _check(network: Network, place: Place) -> None:
                 str(path), f"sha256 {received[:12]}...", f"{expected[:12]}..., that of {network.signature}",
                 "Remove it and fetch it anew: maskanim-bench quality nets --fetch",
             )  # fmt: skip
+
+
+def open_network(name: str, files: Sequence[Path]) -> OpenVinoNet:
+    """Open a network.
+
+    Args:
+        name: in NETWORKS.
+        files: of one of its forms, in that form's order.
+
+    Raises:
+        MissingPackageError: what runs it is not installed.
+    """
+    with needs_extra(SUBJECT, "bench"):
+        from maskanim.runtime.sessions.openvino import CORE
+    if name in face_api.GRAPHS:
+        return OpenVinoNet(face_api.GRAPHS[name](face_api.read_weights(*files)))
+    if name == "efficientnet-lite0":
+        return OpenVinoNet(_efficientnet(files[0]))
+    return OpenVinoNet(CORE.read_model(os.fspath(files[0])))  # ONNX or TFLite
+
+
+def _efficientnet(weights: Path) -> object:
+    """The features before the classifier, averaged over the picture: (1, 3, 256, 256) to (1, 1280)."""
+    with needs_extra("network efficientnet-lite0", "train"):
+        import openvino
+        import torch
+        from efficientnet_lite_pytorch import EfficientNet
+    net = EfficientNet.from_name("efficientnet-lite0").eval().requires_grad_(False)
+    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    net.forward = lambda image: net.extract_features(image).mean((2, 3))
+    shape = [1, 3, IMAGE_SIZE, IMAGE_SIZE]
+    model = openvino.convert_model(net, example_input=torch.zeros(shape), input=shape)
+    model.output(0).get_tensor().set_names({"features"})
+    return model

@@ -70,7 +70,7 @@ def start(bundle: Bundle, engine: str, options: RunOptions, material: Material, 
 
 
 def _started(task: Task, ended: subprocess.CompletedProcess[str]) -> Started:
-    from maskanim.benchmarks.latency.records import Start, rounded
+    from maskanim.benchmarks.latency.records import DECIMALS, Start
     from maskanim.errors import MaskanimError
 
     if ended.returncode or not task.result.is_file():
@@ -80,8 +80,9 @@ def _started(task: Task, ended: subprocess.CompletedProcess[str]) -> Started:
     values = json.loads(task.result.read_text("utf-8"))
     if "error" in values:
         raise MaskanimError(*values["error"])
-    parts = {name: value if name == "built" else rounded(value) for name, value in values["start"].items()}
-    return Started(Start.model_validate(parts), values.get("peak_memory"), values.get("device_memory"))
+    parts = {name: round(value, DECIMALS) for name, value in values["start"].items()}
+    start = Start.model_validate(parts | {"built": values["built"]})
+    return Started(start, values.get("peak_memory"), values.get("device_memory"))
 
 
 def cold_start(started: Sequence[Started]) -> ColdStart:
@@ -126,7 +127,7 @@ def _start(task: Task) -> dict[str, Any]:
     }
     memory = _memory_after_clip(bundle, runner, task, free) if task.clip else {}
     runner.close()
-    return {"start": seconds | {"built": bool(built.lines)}, **memory}
+    return {"start": seconds, "built": bool(built.lines), **memory}
 
 
 class _Lines(logging.Handler):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskanim.benchmarks.latency.records import Gpu, LatencyReport, Measured
+from maskanim.benchmarks.latency.figures import Figure, figures
+from maskanim.benchmarks.latency.records import LatencyReport, Measured
 
 Verdict = Literal["slower", "faster", "more", "less", "within the noise", "too few rounds to tell", "same"]
 
@@ -17,24 +18,6 @@ RESAMPLES = 2000
 # between two runs alarm in 1 to 3 of 100; rounds of which each takes half of its deviation from the one before, in 12.
 CONFIDENCE = 99.0
 FEWEST = 5  # rounds or repeats; with three, chance alone parts the runs cleanly in one of ten comparisons
-
-
-class Figure(NamedTuple):
-    """Something that was measured.
-
-    Attributes:
-        name, unit: for people.
-        value: as it is shown.
-        rounds: what it was computed from: rows of milliseconds or seconds, each row taken at one time. None where
-            there is one value, whose noise nobody knows.
-        percentile: the figure is this one of all the values in the rows; a rate comes from the median.
-    """
-
-    name: str
-    unit: str
-    value: float
-    rounds: NDArray[np.float64] | None
-    percentile: float = 50.0
 
 
 class Change(NamedTuple):
@@ -91,35 +74,11 @@ def compare(before: LatencyReport, after: LatencyReport, seed: int = 0) -> Compa
     return Comparison(tuple(changes), (*_differences(before, after), *_unmatched(first, second)))
 
 
-def figures(measured: Measured) -> Iterator[Figure]:
-    """What is compared, in the order in which it is shown."""
-    timing, clips, cold = measured.model_only, measured.end_to_end, measured.cold
-    calls = np.array(timing.rounds)
-    yield Figure("p50", "ms", timing.p50, calls)
-    yield Figure("p95", "ms", timing.p95, calls, 95.0)
-    if timing.streamed_frames_per_second:
-        yield Figure("streamed", "frames/s", timing.streamed_frames_per_second, _column(timing.streamed_rounds))
-    if clips:
-        yield Figure("end to end", "frames/s", clips.frames_per_second, _column(clips.seconds))
-    if cold:
-        yield Figure("start to first frame", "s", cold.seconds, _column([start.total for start in cold.usual]))
-    yield Figure("source", "ms", float(np.median(measured.source_ms)), _column(measured.source_ms))
-    if measured.stages:
-        for stage, times in measured.stages.rounds.items():
-            yield Figure(stage, "ms", measured.stages.medians[stage], _column(times))
-    sizes = {"peak memory": cold.peak_memory, "device memory": cold.device_memory} if cold else {}
-    yield from (Figure(name, "MB", size / 1e6, None) for name, size in sizes.items() if size)
-
-
-def _column(values: Sequence[float]) -> NDArray[np.float64]:
-    return np.array(values)[:, None]
-
-
 def _changes(before: Measured, after: Measured, rng: np.random.Generator) -> Iterator[Change]:
-    now = {figure.name: figure for figure in figures(after)}
+    now = {figure.compared: figure for figure in figures(after) if figure.compared}
     for figure in figures(before):
-        if figure.name in now:
-            yield _change(before.label, figure, now[figure.name], rng)
+        if figure.compared in now:
+            yield _change(before.label, figure, now[figure.compared], rng)
 
 
 def _change(label: str, before: Figure, after: Figure, rng: np.random.Generator) -> Change:
@@ -128,7 +87,7 @@ def _change(label: str, before: Figure, after: Figure, rng: np.random.Generator)
     noise = _noise(before, after, rng)
     return Change(
         label=label,
-        name=before.name,
+        name=before.compared,
         unit=before.unit,
         before=before.value,
         after=after.value,
@@ -168,31 +127,30 @@ def _resampled(figure: Figure, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _differences(before: LatencyReport, after: LatencyReport) -> Iterator[str]:
     """Conditions under which figures cannot be expected to agree."""
-    for name, first, second in (
-        ("model", before.model.name, after.model.name),
-        ("size of the networks", before.model.size, after.model.size),
-        ("processor", before.conditions.processor, after.conditions.processor),
-        ("cores", before.conditions.cores, after.conditions.cores),
-        ("GPU", _gpu(before.conditions.gpu), _gpu(after.conditions.gpu)),
-        ("system", before.conditions.system, after.conditions.system),
-        ("Python", before.conditions.python, after.conditions.python),
-        ("precision on a GPU", before.settings.precision, after.settings.precision),
-        ("clip", before.settings.clip, after.settings.clip),
-    ):
-        if first != second:
-            yield f"another {name}: {first}, then {second}"
+    first, second = _circumstances(before), _circumstances(after)
+    for name in dict.fromkeys((*first, *second)):
+        one, other = first.get(name, "none"), second.get(name, "none")
+        if one != other:
+            yield f"another {name}: {one}, then {other}"
     if before.model.name == after.model.name and before.model.sha256 != after.model.sha256:
         changed = [name for name, sha256 in before.model.sha256.items() if after.model.sha256[name] != sha256]
         yield f"other networks in {before.model.name}: {', '.join(changed)} changed"
-    libraries = before.conditions.libraries, after.conditions.libraries
-    for name in sorted({*libraries[0], *libraries[1]}):
-        first, second = (versions.get(name, "none") for versions in libraries)
-        if first != second:
-            yield f"another version of {name}: {first}, then {second}"
 
 
-def _gpu(gpu: Gpu | None) -> str:
-    return f"{gpu.name}, driver {gpu.driver}" if gpu else "none"
+def _circumstances(report: LatencyReport) -> dict[str, object]:
+    conditions, gpu = report.conditions, report.conditions.gpu
+    versions = {f"version of {name}": number for name, number in sorted(conditions.libraries.items())}
+    return {
+        "model": report.model.name,
+        "size of the networks": report.model.size,
+        "processor": conditions.processor,
+        "cores": conditions.cores,
+        "GPU": f"{gpu.name}, driver {gpu.driver}" if gpu else "none",
+        "system": conditions.system,
+        "Python": conditions.python,
+        "precision on a GPU": report.settings.precision,
+        "clip": report.settings.clip,
+    } | versions
 
 
 def _unmatched(first: dict[tuple[str, int], Measured], second: dict[tuple[str, int], Measured]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,6 @@ from maskanim.benchmarks.latency.records import (
     Model,
     Settings,
     Stages,
-    median,
     rounded,
     timing,
 )
@@ -129,8 +128,8 @@ class Subject:
         self.rounds.append([_milliseconds(self.call) for _ in range(calls)])
         if streams:
             self.streamed.append(_milliseconds(lambda: self.call(calls)) / calls)
-        if stages := stage_times(self.runner, self.source, material.driving[: self.key.batch]):
-            self.stages.append(dict(stages))
+        if times := stage_times(self.runner, self.source, material.driving[: self.key.batch]):
+            self.stages.append({stage: times[stage] for stage in STAGES if stage in times})
         self.sources.append(_milliseconds(lambda: self.runner.encode_source(material.source)))
         self.clocks += filter(None, [sm_clock()])
 
@@ -143,9 +142,9 @@ class Subject:
             detail=self.detail,
             cold=cold_start(self.starts) if self.starts else None,
             model_only=timing(self.rounds, batch, self.streamed),
-            end_to_end=_end_to_end(self.clips, material.frames) if self.clips else None,
-            stages=_stages(self.stages),
-            source_ms=_rounded(self.sources),
+            end_to_end=EndToEnd.of(self.clips, material.frames) if self.clips else None,
+            stages=Stages.of(self.stages) if self.stages else None,
+            source_ms=rounded(self.sources),
             sm_mhz=(min(self.clocks), max(self.clocks)) if self.clocks else None,
         )
 
@@ -273,21 +272,6 @@ def _milliseconds(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return 1000 * (perf_counter() - began)
-
-
-def _end_to_end(seconds: Sequence[float], frames: int) -> EndToEnd:
-    return EndToEnd(frames=frames, seconds=_rounded(seconds), frames_per_second=rounded(frames / median(seconds)))
-
-
-def _stages(turns: Sequence[dict[str, float]]) -> Stages | None:
-    if not turns:
-        return None
-    rounds = {stage: _rounded(turn[stage] for turn in turns) for stage in STAGES if stage in turns[0]}
-    return Stages(rounds=rounds, medians={stage: median(values) for stage, values in rounds.items()})
-
-
-def _rounded(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(map(rounded, values))
 
 
 def _model(model: Bundle | ModelSpec) -> Model:

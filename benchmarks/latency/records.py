@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,15 +22,7 @@ Rounds = tuple[tuple[float, ...], ...]
 
 
 class Gpu(Record):
-    """The GPU, its driver and its state at the start.
-
-    Attributes:
-        compute_capability: e.g. ``9.0``.
-        memory: its size in bytes.
-        driver: NVIDIA's version of it.
-        cuda: the newest CUDA version that the driver supports.
-        clocks_mhz: ``sm``, ``sm_max``, ``memory`` and ``memory_max``, where the driver tells them.
-    """
+    """The GPU, its driver and its state at the start: memory in bytes, clocks by name where the driver tells them."""
 
     name: str
     compute_capability: str
@@ -210,6 +202,11 @@ class EndToEnd(Record):
     seconds: tuple[float, ...] = Field(min_length=1)
     frames_per_second: float
 
+    @classmethod
+    def of(cls, seconds: Sequence[float], frames: int) -> EndToEnd:
+        rate = round(frames / median(seconds), DECIMALS)
+        return cls(frames=frames, seconds=rounded(seconds), frames_per_second=rate)
+
 
 class Stages(Record):
     """Where the time of a call goes, measured with a clock around each stage of `pipeline.animate_frame`.
@@ -221,6 +218,11 @@ class Stages(Record):
 
     rounds: dict[str, tuple[float, ...]]
     medians: dict[str, float]
+
+    @classmethod
+    def of(cls, turns: Sequence[Mapping[str, float]]) -> Stages:
+        rounds = {stage: rounded([turn[stage] for turn in turns]) for stage in turns[0]}
+        return cls(rounds=rounds, medians={stage: median(values) for stage, values in rounds.items()})
 
 
 class Measured(Record):
@@ -277,23 +279,22 @@ def timing(rounds: Sequence[Sequence[float]], batch: int, streamed: Sequence[flo
         streamed: milliseconds per call of each streamed turn.
     """
     times = np.concatenate([np.asarray(calls) for calls in rounds])
-    percentiles = {f"p{q}": rounded(float(np.percentile(times, q))) for q in (50, 90, 95, 99)}
+    p50, p90, p95, p99 = rounded(np.percentile(times, (50, 90, 95, 99)).tolist())
+    mean, rate = rounded([float(times.mean()), 1000 * batch / float(times.mean())])
     return Timing(
-        rounds=tuple(tuple(map(rounded, calls)) for calls in rounds),
-        **percentiles,
-        mean=rounded(float(times.mean())),
-        frames_per_second=rounded(1000 * batch / float(times.mean())),
-        streamed_rounds=tuple(map(rounded, streamed)),
-        streamed_frames_per_second=rounded(1000 * batch / float(np.mean(streamed))) if len(streamed) else None,
-    )
+        rounds=tuple(map(rounded, rounds)), p50=p50, p90=p90, p95=p95, p99=p99, mean=mean, frames_per_second=rate,
+        streamed_rounds=rounded(streamed),
+        streamed_frames_per_second=round(1000 * batch / float(np.mean(streamed)), DECIMALS) if len(streamed) else None,
+    )  # fmt: skip
 
 
-def rounded(value: float) -> float:
-    return round(value, DECIMALS)
+def rounded(values: Sequence[float]) -> tuple[float, ...]:
+    """To the digits that are kept."""
+    return tuple(round(value, DECIMALS) for value in values)
 
 
 def median(values: Sequence[float]) -> float:
-    return rounded(float(np.median(values)))
+    return round(float(np.median(values)), DECIMALS)
 
 
 def schema() -> dict[str, Any]:

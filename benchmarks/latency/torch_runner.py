@@ -19,7 +19,7 @@ from maskanim.errors import MaskanimError
 from maskanim.networks import TorchOps
 from maskanim.ops import Array, Frame
 from maskanim.runtime.backends import RunOptions
-from maskanim.runtime.runner import Animation, FrameResult, Mode, Runner, Source, Steps, in_batches, require_mode
+from maskanim.runtime.runner import FrameResult, Mode, Runner, Source, in_batches, require_mode
 from maskanim.runtime.sessions.session import refusal
 from maskanim.spec import IMAGE_SIZE, ModelSpec
 
@@ -140,31 +140,25 @@ class TorchRunner(Runner):
     def run(
         self, source: pipeline.Source[Tensor], inputs: Iterable[Tensor], mode: Mode = "frame"
     ) -> Iterator[FrameResult]:
-        require_mode(self, mode, "frame", "steps")
+        require_mode(self, mode, "frame")
         for batch in in_batches(inputs, self.batch):
             with self._running():
-                driving = self._image(torch.cat(batch))
-                animation = self._animate(source, driving)
-                frames = _pixels(animation.frame)
-            arrays = {name: _download(value) for name, value in vars(animation).items()} if mode == "steps" else {}
-            for i, frame in enumerate(frames.cpu().numpy()):
-                each = Animation(**{name: value[i : i + 1] for name, value in arrays.items()}) if arrays else None
-                steps = None if each is None else Steps(_download(driving[i : i + 1]), each)
-                yield FrameResult(partial(np.asarray, frame), None, steps)
+                frames = _pixels(self._animate(source, self._image(torch.cat(batch))).frame).cpu().numpy()
+            yield from (FrameResult(partial(np.asarray, frame)) for frame in frames)
 
     def stage_times(self, source: pipeline.Source[Tensor], frames: Sequence[Frame]) -> Mapping[str, float]:
-        """See `stages.StagedRunner`; waits for the device after each stage."""
+        """See `stages.stage_times`; waits for the device after each stage."""
         on_gpu = self.device.type == "cuda"
         watch = Stopwatch(torch.cuda.synchronize if on_gpu else lambda: None)
         squares = torch.cat([self.prepare(frame) for frame in frames])
         with self._running():
             if on_gpu:
-                squares = watch.around("copy in", lambda: squares.to(self.device))()
-            driving = watch.around("preprocess", self._image)(squares)
+                squares = watch.time("copy in", squares.to, self.device)
+            driving = watch.time("preprocess", self._image, squares)
             animation = watch.animate(self.nets, self.ops, _repeated(source, len(driving)), driving)
-            pixels = watch.around("postprocess", _pixels)(animation.frame)
+            pixels = watch.time("postprocess", _pixels, animation.frame)
             if on_gpu:
-                watch.around("copy out", pixels.cpu)()
+                watch.time("copy out", pixels.cpu)
         return watch.milliseconds
 
     def close(self) -> None:

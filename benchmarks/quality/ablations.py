@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from maskanim import pipeline
-from maskanim.ablations import TEST_TIME, TRAINING_TIME, AblatedNets, AblatedOps, Ablation
+from maskanim.ablations import FULL, TEST_TIME, TRAINING_TIME, AblatedNets, AblatedOps, Ablation
 from maskanim.benchmarks.quality.puppets import Animates, Figures, reconstruct_each, transfer_each
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess, preprocess
@@ -54,54 +54,49 @@ class AblatedAnimator:
         return postprocess(pipeline.animate_frame(self.nets, self.ops, source, preprocess(frame)).frame)
 
 
-class Variants:
-    """The models of a table, opened; a context manager.
+@contextmanager
+def open_models(model: str | None, also: Mapping[str, str], engine: str = AUTO) -> Iterator[dict[str, Animator]]:
+    """The models of a table by the names of their rows; the model itself under FULL.
 
     Args:
         model: as `Animator.open` takes it; the test-time variants are made of it.
         also: models that were trained otherwise, by name.
         engine: one of HOST_ENGINES, or `auto` for the first of them that works.
     """
+    with ExitStack() as opened:
+        paths = {FULL: model} | {**also}
+        yield {name: opened.enter_context(open_on_processor(path, engine)) for name, path in paths.items()}
 
-    def __init__(self, model: str | None, also: Mapping[str, str], engine: str = AUTO) -> None:
-        with ExitStack() as opened:
-            self.animator = opened.enter_context(open_on_processor(model, engine))
-            self.also = {name: opened.enter_context(open_on_processor(path, engine)) for name, path in also.items()}
-            self._opened = opened.pop_all()
 
-    def __enter__(self) -> Variants:
-        return self
+def measure_ablations(
+    models: Mapping[str, Animator],
+    identities: int,
+    frames: int,
+    driving: int,
+    track: Callable[[str, range], Iterable[int]] = lambda name, numbers: numbers,
+) -> tuple[list[Row], dict[str, Figures]]:
+    """The rows, and the references of `transfer_each`.
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def measure(
-        self, identities: int, frames: int, driving: int, track: Callable[[str, range], Iterable[int]]
-    ) -> tuple[list[Row], dict[str, Figures]]:
-        """The rows, and the references of `transfer_each`.
-
-        Args:
-            identities: how many.
-            frames: of each clip that is rebuilt.
-            driving: frames of each driver.
-            track: shows progress: given a name and numbers, it gives the numbers back.
-        """
-        runner = self.animator.runner
-        assert isinstance(runner, HostRunner)  # of every engine in HOST_ENGINES
-        animators: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
-        animators |= self.also
-        rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
-        moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
-        meanings = {name: each.told for name, each in TEST_TIME.items()} | TRAINING_TIME
-        rows = [
-            Row(name, meanings.get(name, "another model"), self._model(name), rebuilt.get(name), moved.get(name))
-            for name in dict.fromkeys((*TEST_TIME, *TRAINING_TIME, *self.also))
-        ]
-        return rows, {name: figures for name, figures in moved.items() if name not in animators}
-
-    def _model(self, name: str) -> str | None:
-        animator = self.also.get(name, self.animator if name in TEST_TIME else None)
-        return animator.model.manifest.name if animator else None
+    Args:
+        models: from `open_models`.
+        identities: how many.
+        frames: of each clip that is rebuilt.
+        driving: frames of each driver.
+        track: shows progress: given a name and numbers, it gives the numbers back.
+    """
+    runner = models[FULL].runner
+    assert isinstance(runner, HostRunner)  # of every engine in HOST_ENGINES
+    variants: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
+    animators = {**models, **variants}
+    rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
+    moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
+    meanings = {name: each.told for name, each in TEST_TIME.items()} | TRAINING_TIME
+    rows = []
+    for name in dict.fromkeys((*meanings, *models)):
+        used = models.get(name, models[FULL] if name in TEST_TIME else None)
+        told, of = meanings.get(name, "another model"), used.model.manifest.name if used else None
+        rows.append(Row(name, told, of, rebuilt.get(name), moved.get(name)))
+    return rows, {name: figures for name, figures in moved.items() if name not in animators}
 
 
 def open_on_processor(model: str | None, engine: str) -> Animator:

@@ -118,7 +118,7 @@ def reconstruct(
         if found:
             cases = videos.reconstruction(animator, name, found, options.every, clips)
         else:
-            cases = videos.puppet_reconstruction(animator, name, range(clips or PUPPETS), frames)
+            cases = videos.puppets(animator, name, range(clips or PUPPETS), frames, rebuilt=True)
         about = {"protocol": "reconstruction", "data": data, "every": options.every, "engine": animator.engine.detail}
         options.score(cases, (name,), judge, about)
 
@@ -148,18 +148,14 @@ def animate(
     if data == SYNTHETIC and pairs:
         raise MaskanimError(f"--pairs {pairs}", "drawn puppets", "a folder of clips as --data")
     judge = options.perceive(data)
-    chosen: list[videos.Pairing] = []
-    failures: dict[str, str] = {}
-    if data != SYNTHETIC:
-        found = videos.test_clips(Path(data))
-        if pairs:
-            chosen, failures = videos.listed_pairs(pairs, found)
-        else:
-            chosen = videos.drawn_pairs(found, clips or 100, seed)
+    found = None if data == SYNTHETIC else videos.test_clips(Path(data))
+    chosen, failures = videos.listed_pairs(pairs, found) if pairs and found else ([], {})
+    if found and not pairs:
+        chosen = videos.drawn_pairs(found, clips or 100, seed)
     with open_model(model, engine) as animator:
         name = animator.model.manifest.name
         if data == SYNTHETIC:
-            cases = videos.puppet_animation(animator, name, range(clips or PUPPETS), frames)
+            cases = videos.puppets(animator, name, range(clips or PUPPETS), frames, rebuilt=False)
         else:
             cases = videos.animation(animator, name, chosen[:clips], options.every)
         drawn = {"pairs": str(pairs)} if pairs else {"seed": seed}

@@ -216,12 +216,10 @@ def _judged(metric: Metric, made: Observed, other: Observed | None) -> PerFrame:
     if metric.against == "source":
         return metric.judge(mine, others)
     common = min(len(made), len(other))
-    judged = metric.judge(_first(mine, common), _first(others, common))
+    judged = metric.judge(
+        *(each.first(common) if isinstance(each, Feature) else each[:common] for each in (mine, others))
+    )
     return PerFrame.joined([judged, PerFrame.unjudged(len(made) - common)])
-
-
-def _first(feature: Feature | Sequence[Frame], count: int) -> Feature | Sequence[Frame]:
-    return feature.first(count) if isinstance(feature, Feature) else feature[:count]
 
 
 def score_all(

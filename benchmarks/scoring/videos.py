@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice, tee
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -18,7 +18,6 @@ from maskanim.benchmarks.scoring.engine import Case, Streams
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Array, Frame, perturb, postprocess, preprocess
 from maskanim.spec import IMAGE_SIZE, MASK_SIZE, Perturbation
-from maskanim.train.puppets import Puppet, PuppetFrame
 from maskanim.video import open_clip
 
 if TYPE_CHECKING:
@@ -69,14 +68,6 @@ def _first_of(frames: Iterable[T], path: Path) -> T:
     raise MaskanimError(str(path), "no frame in it", "at least one")
 
 
-class Pairing(NamedTuple):
-    """A source's clip, whose first frame counts, and the driving clip; with their names below the data's folder."""
-
-    source: Path
-    driving: Path
-    name: str
-
-
 def test_clips(data: Path) -> ClipList:
     """The clips of the test split, or of a folder without splits.
 
@@ -112,25 +103,25 @@ def reconstruction(
     return [Case(clip.name, (method,), partial(opened_on, clip.path)) for clip in chosen]
 
 
-def animation(model: Animates, method: str, pairings: Sequence[Pairing], every: int = 1) -> list[Case]:
+def animation(model: Animates, method: str, pairs: Sequence[tuple[ClipFile, ClipFile]], every: int = 1) -> list[Case]:
     """Section 4.2: the first frame of one clip animated by all frames of another; nobody knows the target.
 
     Args:
         model: what animates them.
         method: its name.
-        pairings: from `listed_pairs` or `drawn_pairs`.
+        pairs: of source and driver, from `listed_pairs` or `drawn_pairs`.
         every: 12 takes the driving frames 0, 12, 24, ...
     """
 
-    def opened_on(pairing: Pairing, stack: ExitStack) -> Streams:
-        source = first_square(pairing.source)
-        driving, copy = (open_squares(pairing.driving, stack, every) for _ in range(2))
+    def opened_on(pair: tuple[ClipFile, ClipFile], stack: ExitStack) -> Streams:
+        source = first_square(pair[0].path)
+        driving, copy = (open_squares(pair[1].path, stack, every) for _ in range(2))
         return Streams(driving, {method: _animated(model, source, copy)}, None, source)
 
-    return [Case(pairing.name, (method,), partial(opened_on, pairing)) for pairing in pairings]
+    return [Case(f"{pair[0].name} by {pair[1].name}", (method,), partial(opened_on, pair)) for pair in pairs]
 
 
-def listed_pairs(path: Path, clips: ClipList) -> tuple[list[Pairing], dict[str, str]]:
+def listed_pairs(path: Path, clips: ClipList) -> tuple[list[tuple[ClipFile, ClipFile]], dict[str, str]]:
     """The pairs of a CSV file with the columns source and driving, and the rows whose clips are not there.
 
     Raises:
@@ -139,25 +130,19 @@ def listed_pairs(path: Path, clips: ClipList) -> tuple[list[Pairing], dict[str, 
     from maskanim.train.data.pair_list import read_pair_list
 
     found = read_pair_list(path, clips)
-    return [_pairing(pair.source, pair.driving) for pair in found.pairs], dict.fromkeys(found.missing, "left out")
+    return [(pair.source, pair.driving) for pair in found.pairs], dict.fromkeys(found.missing, "left out")
 
 
-def drawn_pairs(clips: ClipList, count: int, seed: int) -> list[Pairing]:
+def drawn_pairs(clips: ClipList, count: int, seed: int) -> list[tuple[ClipFile, ClipFile]]:
     """Distinct pairs of clips of different identities, as section 4.2 draws 100 of each test set.
 
     Raises:
         MaskanimError: there are not two identities.
     """
-    every = clips.clips
-    possible = [(a, b) for a in every for b in every if a.identity != b.identity]
+    possible = [(a, b) for a in clips.clips for b in clips.clips if a.identity != b.identity]
     if not possible:
         raise MaskanimError(str(clips.folder), "clips of a single identity", "two identities at least")
-    order = np.random.default_rng(seed).permutation(len(possible))[:count]
-    return [_pairing(*possible[i]) for i in order]
-
-
-def _pairing(source: ClipFile, driving: ClipFile) -> Pairing:
-    return Pairing(source.path, driving.path, f"{source.name} by {driving.name}")
+    return [possible[i] for i in np.random.default_rng(seed).permutation(len(possible))[:count]]
 
 
 def _animated(model: Animates, source: Frame, driving: Iterator[Frame]) -> Iterator[Frame]:
@@ -168,40 +153,32 @@ def _animated(model: Animates, source: Frame, driving: Iterator[Frame]) -> Itera
             yield model.animate(encoded, frame)
 
 
-def puppet_reconstruction(model: Animates, method: str, identities: Iterable[int], frames: int) -> list[Case]:
-    """Section 4.1 on drawn puppets: clips of so many frames, the source included, rebuilt from their first."""
+def puppets(model: Animates, method: str, identities: Iterable[int], frames: int, *, rebuilt: bool) -> list[Case]:
+    """Drawn puppets of the test split, whose key-points and figures are known exactly.
 
-    def opened_on(number: int, _: ExitStack) -> Streams:
-        puppet = Puppet(number, "test")
-        source, *driving = puppet.clip(frames, CLIP_FPS)
-        return _puppet_streams(model, method, puppet, source, driving, is_target=True)
-
-    return [Case(f"puppet {number}", (method,), partial(opened_on, number)) for number in identities]
-
-
-def puppet_animation(model: Animates, method: str, identities: Iterable[int], frames: int) -> list[Case]:
-    """Section 4.2 on drawn puppets: each source with a driver of its own, as `quality.puppets.pairs` has them."""
+    Args:
+        model: what animates them.
+        method: its name.
+        identities: numbers of the puppets.
+        frames: of each clip.
+        rebuilt: from the first frame (section 4.1), or animated by a driver of its own (section 4.2, `pairs`).
+    """
 
     def opened_on(number: int, _: ExitStack) -> Streams:
         (pair,) = pairs([number], frames)
-        return _puppet_streams(model, method, pair.source, pair.picture, pair.driving, is_target=False)
+        source, *driving = pair.source.clip(frames, CLIP_FPS) if rebuilt else (pair.picture, *pair.driving)
+        images = [frame.image for frame in driving]
+        return Streams(
+            driving=iter(images),
+            generated={method: _animated(model, source.image, iter(images))},
+            target="driving" if rebuilt else None,
+            source=source.image,
+            known=lambda first, end: known(driving[first:end]),
+            source_known=known([source]),
+            observers={"people": PuppetPeople(pair.source.background)},
+        )
 
     return [Case(f"puppet {number}", (method,), partial(opened_on, number)) for number in identities]
-
-
-def _puppet_streams(
-    model: Animates, method: str, puppet: Puppet, source: PuppetFrame, driving: Sequence[PuppetFrame], is_target: bool
-) -> Streams:
-    images = [frame.image for frame in driving]
-    return Streams(
-        driving=iter(images),
-        generated={method: _animated(model, source.image, iter(images))},
-        target="driving" if is_target else None,
-        source=source.image,
-        known=lambda first, end: known(driving[first:end]),
-        source_known=known([source]),
-        observers={"people": PuppetPeople(puppet.background)},
-    )
 
 
 def finished(

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from maskanim.benchmarks.cli import app
-from maskanim.benchmarks.data import measure_loading
+from maskanim.benchmarks.training import measure_loading
 from maskanim.video import write_picture
 
 

@@ -17,10 +17,15 @@ import torch
 
 from maskanim import ops, pipeline
 from maskanim.benchmarks import gpu, gpu_stages
-from maskanim.benchmarks.gpu import DRY, STEPS, Record, Setup, Step, run_all, run_step, shown
+from maskanim.benchmarks.gpu import DRY, STEPS, Record, Setup, run_all, run_step, shown
 from maskanim.benchmarks.latency import measure, torch_runner
-from maskanim.benchmarks.random_bundle import random_bundle
-from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks, torch_networks
+from maskanim.benchmarks.torch_networks import (
+    lowered_networks,
+    plain_networks,
+    random_bundle,
+    random_networks,
+    torch_networks,
+)
 from maskanim.networks import TorchOps
 from maskanim.ops import Frame
 from maskanim.runtime.cuda import device
@@ -117,22 +122,23 @@ def test_latency_step(on_host: Setup, tmp_path: Path) -> None:
     assert [error["what"] for error in found["errors"]] == (
         [] if torch.cuda.is_available() else [f"tiny, {fp16}, batch 2"]
     )
-    rows = {row["what"]: row for row in found["times"]}
+    (report,) = found["reports"]
+    rows = {each["engine"]: each for each in report["measured"]}
     assert list(rows) == ["torch-eager", "torch-fp32", "torch-graph-plain", "torch-graph", "torch-no-graph"]
     for row in rows.values():
-        assert (row["networks"], row["batch"], row["calls"]) == ("tiny", 2, 2)
-        assert 0 < row["ms_per_frame"]["p50"] <= row["ms_per_frame"]["p95"] <= row["ms_per_frame"]["p99"]
-    assert rows["torch-graph"]["frames_per_second_in_flight"] > 0
-    assert rows["torch-eager"]["frames_per_second_in_flight"] is None
-    (report,) = found["reports"]
-    stages = {each["engine"]: list(each["stages"]["medians"]) for each in report["measured"]}
-    assert stages["torch-graph"] == [*measure.STAGES]
+        assert (report["networks"], row["batch"], len(row["model_only"]["rounds"])) == ("tiny", 2, 2)
+        assert 0 < row["model_only"]["p50"] <= row["model_only"]["p95"] <= row["model_only"]["p99"]
+    assert rows["torch-graph"]["model_only"]["streamed_frames_per_second"] > 0
+    assert rows["torch-eager"]["model_only"]["streamed_frames_per_second"] is None
+    assert list(rows["torch-graph"]["stages"]["medians"]) == [*measure.STAGES]
+    table, lines = shown({"reports": found["reports"], "steps": {}})
+    assert [row[:3] for row in table.rows] == [(name, "tiny", "2") for name in rows] and not lines
 
 
 def test_compile_step(on_host: Setup, tmp_path: Path) -> None:
     found = run("compile", tmp_path, on_host._replace(batches=(1,)))
     assert not found["errors"]
-    whats = [row["what"] for row in found["times"]]
+    whats = [each["engine"] for report in found["reports"] for each in report["measured"]]
     assert whats == ["torch-graph", "torch-compile", "torch-graph", "torch-graph-compile"]
 
 
@@ -152,7 +158,7 @@ def test_engines_step(tmp_path: Path) -> None:
     found = run("engines", tmp_path, FEW._replace(models={}))
     failed = {error["what"] for error in found["errors"]}
     assert "demo, trt" in failed and "demo, ort" not in failed
-    assert {"openvino", "ort"} <= {row["what"] for row in found["times"]}
+    assert {"openvino", "ort"} <= {each["engine"] for each in found["reports"][0]["measured"]}
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,12 +181,16 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: py
     record.measure("tiny", TINY, FEW, ("torch-bf16", "torch-eager"), 2)
     found = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert found["errors"] == [{"what": "tiny, torch-bf16, batch 2", "error": "RuntimeError: no such library"}]
-    assert [row["what"] for row in found["times"]] == ["torch-eager"] and closed == ["closed"] and not found["finished"]
+    assert (
+        [each["engine"] for each in found["reports"][0]["measured"]] == ["torch-eager"]
+        and closed == ["closed"]
+        and not found["finished"]
+    )
 
 
 def test_a_step_that_hangs_and_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes know nothing of these steps: one fails for that, the other is stopped before it can."""
-    steps = {"unknown": Step(60, STEPS["machine"].run), "slow": Step(0.05, STEPS["machine"].run)}
+    steps = {"unknown": (60, STEPS["machine"][1]), "slow": (0.05, STEPS["machine"][1])}
     monkeypatch.setattr(gpu, "STEPS", steps)
     summary = run_all(tmp_path, 120, ["--dry"])
     assert summary["steps"]["unknown"]["status"] == "failed with exit code 1"

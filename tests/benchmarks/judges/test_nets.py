@@ -14,9 +14,8 @@ import pytest
 
 from maskanim.benchmarks.judges import networks
 from maskanim.benchmarks.judges.face_api import _Graph, read_weights
-from maskanim.benchmarks.judges.networks import NETWORKS, Form, Nets, Network
+from maskanim.benchmarks.judges.networks import NETWORKS, Form, Nets, Network, OpenVinoNet
 from maskanim.benchmarks.judges.perception import perceive
-from maskanim.benchmarks.judges.running import OpenVinoNet
 from maskanim.errors import MaskanimError
 
 CONTENT = b"weights"

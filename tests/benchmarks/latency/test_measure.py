@@ -16,8 +16,8 @@ from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material
 from maskanim.benchmarks.latency.measure import Key, Plan, Subject, in_turns, measure, render_clip
-from maskanim.benchmarks.latency.records import LatencyReport, read_report, schema, write_report
-from maskanim.benchmarks.latency.stages import STAGES, StagedRunner, stage_times
+from maskanim.benchmarks.latency.records import LatencyReport, Start, read_report, schema, write_report
+from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.benchmarks.latency.tables import print_report
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
@@ -87,13 +87,26 @@ def test_the_table_names_every_figure(ran: Ran) -> None:
         "p95",
         "of model only",
         "load",
-        "building",
         "memory MB",
-        "VRAM MB",
         *HOST_STAGES,
         "ort, batch 2",
     ):
         assert heading in ran.stdout
+
+
+def test_building_and_memory_of_a_gpu_are_shown_where_there_are(
+    make_report: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = make_report()
+    (measured,) = report.measured
+    built = Start(interpreter=0.1, imports=0.3, load=61.5, first_frame=0.1, built=True)
+    starts = (built, *(start.model_copy(update={"load": 1.5}) for start in measured.cold.starts))
+    cold = measured.cold.model_copy(update={"starts": starts, "device_memory": 512_000_000})
+    print_report(report.model_copy(update={"measured": (measured.model_copy(update={"cold": cold}),)}))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for heading, value in (("VRAM", "512"), ("building", "60.00")):
+        at = next(i for i, line in enumerate(lines) if heading in line and line[0] != "cold")
+        assert value in lines[at + 1], heading
 
 
 def test_the_plot_shows_the_networks(ran: Ran) -> None:
@@ -146,7 +159,7 @@ def test_a_runner_that_takes_frames_before_is_known(tiny_bundle: Bundle) -> None
 def test_a_runner_may_time_its_own_stages() -> None:
     runner: Any = _Queue()
     times = stage_times(runner, None, [np.zeros((256, 256, 3), np.uint8)] * 2)
-    assert isinstance(runner, StagedRunner) and times == {"copy in": 0.25, "h": 2.0} and set(STAGES) >= {"copy in", "h"}
+    assert times == {"copy in": 0.25, "h": 2.0} and set(STAGES) >= {"copy in", "h"}
 
 
 def test_the_clip_is_h264_of_the_asked_length(tmp_path: Path) -> None:

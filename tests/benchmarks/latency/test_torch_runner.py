@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskanim.benchmarks.latency.stages import StagedRunner
+from maskanim.benchmarks.latency.stages import stage_times
 from maskanim.benchmarks.latency.subjects import BASELINES, open_subject, usual_subjects
 from maskanim.benchmarks.latency.torch_runner import TorchRunner, Variant
 from maskanim.bundle import Bundle
@@ -31,17 +31,13 @@ def _animated(runner: TorchRunner) -> list[Frame]:
     return [result.finish() for result in runner.run(source, map(runner.prepare, DRIVING))]
 
 
-def test_batches_and_steps_give_the_same_frames() -> None:
+def test_batches_give_the_same_frames() -> None:
     single, batched = _runner(EAGER), _runner(EAGER, batch=2)
     frames = _animated(single)
     assert [frame.shape for frame in frames] == [(256, 256, 3)] * 3
     for one, other in zip(frames, _animated(batched), strict=True):
         # Another batch size may choose another convolution; a rounding to eight bits may then fall the other way.
         assert np.abs(one.astype(int) - other).max() <= 1
-    source = single.encode_source(Puppet(0, "test").frame(0).image)
-    results = list(single.run(source, map(single.prepare, DRIVING), "steps"))
-    steps = [result.steps.animation.frame for result in results if result.steps]
-    assert np.abs(np.rint(255 * steps[2][0].transpose(1, 2, 0)) - frames[2]).max() == 0
 
 
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 60), (torch.bfloat16, 30)])
@@ -53,9 +49,12 @@ def test_a_tuned_variant_animates_alike(dtype: torch.dtype, least: float) -> Non
 
 def test_stages_are_timed_by_the_runner_itself() -> None:
     runner = _runner(EAGER)
-    assert isinstance(runner, StagedRunner)
-    times = runner.stage_times(runner.encode_source(DRIVING[0]), DRIVING[:1])
-    assert set(times) >= {"preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"} and min(times.values()) > 0
+    times = stage_times(runner, runner.encode_source(DRIVING[0]), DRIVING[:1])
+    assert (
+        times is not None
+        and set(times) >= {"preprocess", "m", "P_test", "r", "l", "U", "h", "postprocess"}
+        and min(times.values()) > 0
+    )
 
 
 def test_baselines_open_by_name(tiny_bundle: Bundle) -> None:

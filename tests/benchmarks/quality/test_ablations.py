@@ -12,7 +12,14 @@ from typer.testing import CliRunner
 from maskanim.ablations import TEST_TIME, TRAINING_TIME
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.quality import reconstruct, table, transfer
-from maskanim.benchmarks.quality.ablations import AblatedAnimator, Row, Variants, named_bundles, open_on_processor
+from maskanim.benchmarks.quality.ablations import (
+    AblatedAnimator,
+    Row,
+    measure_ablations,
+    named_bundles,
+    open_models,
+    open_on_processor,
+)
 from maskanim.benchmarks.quality.puppets import REFERENCES
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
@@ -26,8 +33,8 @@ from maskanim.train.puppets import Puppet
 @pytest.fixture(scope="module")
 def rows(tiny_bundle: Bundle) -> dict[str, Row]:
     path = str(tiny_bundle.path)
-    with Variants(path, {"h_update_l": path, "longer": path}, "ort") as variants:
-        found, references = variants.measure(2, 2, 1, lambda name, numbers: numbers)
+    with open_models(path, {"h_update_l": path, "longer": path}, "ort") as models:
+        found, references = measure_ablations(models, 2, 2, 1)
     assert set(references) == set(REFERENCES)
     return {row.name: row for row in found}
 

@@ -61,11 +61,12 @@ def test_animation_of_drawn_pairs(data: Path, see_spot: Perception) -> None:
     """Identities differ, pairs are distinct, and the seed decides."""
     clips = models.test_clips(data)
     pairs = models.drawn_pairs(clips, 100, seed=3)
-    assert len({pair.name for pair in pairs}) == len(pairs) == 4
-    assert all(pair.name.count("ann") == 1 for pair in pairs)
+    assert len(set(pairs)) == len(pairs) == 4
+    assert all(source.identity != driving.identity for source, driving in pairs)
     assert models.drawn_pairs(clips, 2, seed=3) == pairs[:2] != models.drawn_pairs(clips, 2, seed=4)
     once = Known(lambda source, driving: driving)
     videos, _ = score_all(models.animation(once, "x", pairs[:1]), see_spot)
+    assert videos[0].video == " by ".join(clip.name for clip in pairs[0])
     assert once.sources == 1 and videos[0].frames == 5 and videos[0].figure("AKD") == 0
     assert videos[0].figure("L1") is None and videos[0].difficulty is not None
 
@@ -74,7 +75,7 @@ def test_animation_of_listed_pairs(data: Path, see_spot: Perception, tmp_path: P
     listed = tmp_path / "pairs.csv"
     listed.write_text("source,driving\nann#1.mp4,bob#1.mp4\nann#1.mp4,nobody.mp4\n", "utf-8")
     pairs, missing = models.listed_pairs(listed, models.test_clips(data))
-    assert [pair.name for pair in pairs] == ["ann#1.mp4 by bob#1.mp4"]
+    assert [[clip.name for clip in pair] for pair in pairs] == [["ann#1.mp4", "bob#1.mp4"]]
     assert len(missing) == 1 and "nobody.mp4" in next(iter(missing))
     (found,), _ = score_all(models.animation(still, "still", pairs), see_spot)
     assert found.figure("CSIM") == pytest.approx(1) and found.figure("AKD") == pytest.approx(
@@ -104,7 +105,7 @@ def puppet(tmp_path: Path) -> Perception:
 
 def test_a_perfect_reconstruction_of_puppets(puppet: Perception) -> None:
     """The driver's side is exact; what is left is the detectors' own error on true frames."""
-    videos, failures = score_all(models.puppet_reconstruction(perfect, "perfect", range(2), 5), puppet)
+    videos, failures = score_all(models.puppets(perfect, "perfect", range(2), 5, rebuilt=True), puppet)
     scored = Scored(puppet, ("perfect",), videos, failures)
     found = {metric.name: scored.estimate("perfect", metric.name) for metric in scored.shown()}
     values = {name: each.value for name, each in found.items() if each}
@@ -116,7 +117,7 @@ def test_a_perfect_reconstruction_of_puppets(puppet: Perception) -> None:
 
 def test_a_puppet_that_stands_still_or_is_gone(puppet: Perception) -> None:
     (videos, _), (gone, _) = (
-        score_all(models.puppet_animation(each, "x", range(1), 4), puppet)
+        score_all(models.puppets(each, "x", range(1), 4, rebuilt=False), puppet)
         for each in (still, Known(lambda source, driving: Puppet(0, "test").background))
     )
     assert videos[0].figure("AKD") == pytest.approx(25, abs=15) and (videos[0].figure("IOU") or 0) < 0.8
