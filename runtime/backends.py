@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 PRECISIONS = ("fp16", "fp32")
-# Per CUDA binding: the import that it needs. Either gives a GPU's memory, streams and launches.
-CUDA_BINDINGS = {"cuda-core": "cuda.core", "pycuda": "pycuda"}
 MIN_CAPABILITY = (7, 5)  # of the kernels and of TensorRT 10.12 and later
 # What TensorRT-RTX 1.x builds for; data centre GPUs such as sm_90 and sm_100 are not among them.
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
@@ -51,6 +49,26 @@ class Backend(NamedTuple):
     provider: str | None = None
     capabilities: tuple[tuple[int, int], ...] | None = None
 
+
+class CudaBinding(NamedTuple):
+    """What drives a GPU: memory, streams, launches.
+
+    Attributes:
+        package: the import that it needs.
+        extra: the extra of maskanim that installs it.
+        module, device: the class here that opens a GPU by its number.
+    """
+
+    package: str
+    extra: str
+    module: str
+    device: str
+
+
+CUDA_BINDINGS = {
+    "cuda-core": CudaBinding("cuda.core", "gpu", "maskanim.runtime.cuda.cuda_core", "CudaCoreDevice"),
+    "pycuda": CudaBinding("pycuda", "pycuda", "maskanim.runtime.cuda.pycuda", "PyCudaDevice"),
+}
 
 # In the order in which `auto` tries them: the best first.
 BACKENDS: dict[str, Backend] = {

@@ -59,7 +59,7 @@ def build_engine(
     """
     if library.is_lean:
         wanted = "all of TensorRT, or engines that were built with --version-compatible elsewhere"
-        raise MaskanimError(f"--engine {library.known.name}", f"{library.told}, which builds no engines", wanted)
+        raise MaskanimError(f"--engine {library.known.name}", f"{library.full_name}, which builds no engines", wanted)
     library.logger.clear()
     build = _Build(library, name, progress)
     build.parse(content)
@@ -81,7 +81,7 @@ class _Build:
         try:
             self.builder = module.Builder(library.logger)
         except TypeError:  # what the bindings make of the null that the library returns, e.g. without a GPU
-            raise self._refused(f"{library.told} does not start", "Run maskanim-doctor") from None
+            raise self._refused(f"{library.full_name} does not start", "Run maskanim-doctor") from None
         flags = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         self.network = self.builder.create_network(flags)
         self.parser = module.OnnxParser(self.network, library.logger)
@@ -143,7 +143,7 @@ class _Build:
         if self.phases.failure is not None:
             raise self.phases.failure
         if plan is None:
-            raise self._refused(f"{self.loaded.told} cannot build it", "")
+            raise self._refused(f"{self.loaded.full_name} cannot build it", "")
         return bytes(plan)
 
     def _timing_cache(self, config: Any, path: Path | None) -> Any:
@@ -174,7 +174,7 @@ class _Build:
         return EngineTensor(name=tensor.name, dtype=dtype, minimum=minimum, optimum=optimum, maximum=maximum)
 
     def _unparsed(self) -> MaskanimError:
-        subject, wanted = f"network {self.name}", f"an ONNX graph that {self.loaded.told} takes"
+        subject, wanted = f"network {self.name}", f"an ONNX graph that {self.loaded.full_name} takes"
         if not self.parser.num_errors:
             return MaskanimError(subject, "not an ONNX graph", wanted, "Export the model again")
         error = self.parser.get_error(0)

@@ -68,7 +68,7 @@ class LoadedLibrary:
     is_lean: bool = False
 
     @property
-    def told(self) -> str:
+    def full_name(self) -> str:
         """Name and version, e.g. ``TensorRT 10.16.1.11``."""
         return f"{self.known.title}{' lean' if self.is_lean else ''} {self.version}"
 

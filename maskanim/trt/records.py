@@ -127,7 +127,7 @@ def parse_targets(text: str, library: LoadedLibrary) -> tuple[str, ...]:
     unknown = sorted(targets.difference(valid))
     if unknown:
         received = ", ".join(name or "an empty name" for name in unknown)
-        raise MaskanimError("--targets", received, f"some of {', '.join(valid)}, the targets of {library.told}")
+        raise MaskanimError("--targets", received, f"some of {', '.join(valid)}, the targets of {library.full_name}")
     return tuple(name for name in valid if name in targets)
 
 
@@ -150,7 +150,7 @@ def own_targets(library: LoadedLibrary, gpu: Target) -> tuple[str, ...]:
         return (gpu.architecture,)
     if gpu.capability > _capability(valid[-1]):
         return ()  # newer than the library: the portable engine promises to run there
-    received = f"{gpu.name}, {gpu.architecture}, on which {library.told} does not run"
+    received = f"{gpu.name}, {gpu.architecture}, on which {library.full_name} does not run"
     raise MaskanimError("--engine rtx", received, f"a GPU of {', '.join(valid)} or newer", "Use --engine trt")
 
 

@@ -242,7 +242,7 @@ def _built(
 ) -> EngineFile:
     """Build one engine into a folder."""
     options, began = key.options, perf_counter()
-    LOG.info("building %s.plan: %s, %s, batch %s", name, library.told, options.precision, options.batch)
+    LOG.info("building %s.plan: %s, %s, batch %s", name, library.full_name, options.precision, options.batch)
     content = bundle.network(name).read_bytes()
     if options.precision == "fp16":
         content = to_half(content, name, extra=key.library)

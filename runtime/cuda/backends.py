@@ -63,7 +63,7 @@ def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Ope
         networks = tensorrt.open_networks(engines.contents, library, built, weights)
         runner = _runner(resources, device, networks, bundle, options)
         runner.kept_in = engines.folder
-        return runner, _detail(library.told, gpu, device, options)
+        return runner, _detail(library.full_name, gpu, device, options)
 
 
 def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> StoredEngines:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, needs_extra
+from maskanim.runtime.backends import CUDA_BINDINGS
 from maskanim.runtime.cuda.kernels import Kernel, compile_cubin
 
 R = TypeVar("R", bound="Resource")
@@ -42,12 +43,6 @@ NEXT_STEPS = {
     "CUDA_ERROR_MISALIGNED_ADDRESS": LOST,
     "CUDA_ERROR_ECC_UNCORRECTABLE": LOST,
     "CUDA_ERROR_UNKNOWN": LOST,
-}
-
-# Per name of a binding: the module here, its class, and the extra that installs it.
-BINDINGS = {
-    "cuda-core": ("maskanim.runtime.cuda.cuda_core", "CudaCoreDevice", "gpu"),
-    "pycuda": ("maskanim.runtime.cuda.pycuda", "PyCudaDevice", "pycuda"),
 }
 
 
@@ -167,7 +162,7 @@ class Device(ABC):
     """A GPU whose primary context is current in this thread; a context manager.
 
     Attributes:
-        binding: its name in BINDINGS.
+        binding: its name in `backends.CUDA_BINDINGS`.
         can_capture: whether `capture` works.
         index, name: of the GPU, as CUDA numbers and calls it.
         compute_capability: major and minor.
@@ -328,20 +323,20 @@ def open_device(binding: str = "cuda-core", index: int = 0) -> Device:
     """Open a GPU and make its primary context current in this thread.
 
     Args:
-        binding: a name in BINDINGS.
+        binding: a name in `backends.CUDA_BINDINGS`.
         index: CUDA's number of the GPU.
 
     Raises:
         MissingPackageError: the binding is not installed.
         MaskanimError: there is no such binding, driver or GPU.
     """
-    if binding not in BINDINGS:
-        raise MaskanimError(f"CUDA binding {binding}", "no such binding", f"one of {', '.join(BINDINGS)}")
+    if binding not in CUDA_BINDINGS:
+        raise MaskanimError(f"CUDA binding {binding}", "no such binding", f"one of {', '.join(CUDA_BINDINGS)}")
     driver = read_driver()
     if index >= len(driver.gpus):
         found = driver.trouble or f"the driver finds {len(driver.gpus)}"
         raise MaskanimError(f"GPU {index}", found, "an NVIDIA GPU with its driver")
-    module, name, extra = BINDINGS[binding]
-    with needs_extra(f"CUDA binding {binding}", extra):
-        opener: Callable[[int], Device] = getattr(import_module(module), name)
+    row = CUDA_BINDINGS[binding]
+    with needs_extra(f"CUDA binding {binding}", row.extra):
+        opener: Callable[[int], Device] = getattr(import_module(row.module), row.device)
     return opener(index)

@@ -74,7 +74,7 @@ class TensorRTNetwork(DeviceNetwork):
             yield
         except RuntimeError as error:
             told = next(iter(log.errors), str(error) or "it does not say why")
-            raise MaskanimError(doing, f"{self.library.told} refuses: {told}", "no error") from error
+            raise MaskanimError(doing, f"{self.library.full_name} refuses: {told}", "no error") from error
 
     def _session(self, batch: int, stream: Stream) -> DeviceSession:
         with self.telling(f"preparing network {self.spec.name} for batch {batch}"):
@@ -95,7 +95,7 @@ class TensorRTNetwork(DeviceNetwork):
     def _refit(self, engine: Any, weights: bytes) -> None:
         if self.library.is_lean:
             wanted = "all of TensorRT, or engines with weights"
-            raise MaskanimError("engines without weights", f"{self.library.told}, which puts none in", wanted)
+            raise MaskanimError("engines without weights", f"{self.library.full_name}, which puts none in", wanted)
         module = self.library.module
         refitter = module.Refitter(engine, self.library.logger)
         parser = module.OnnxParserRefitter(refitter, self.library.logger)

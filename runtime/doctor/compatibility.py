@@ -44,7 +44,7 @@ def _package_obstacles(need: Backend, package: Package) -> Iterator[Obstacle]:
 
 
 def _binding_obstacles(packages: Mapping[str, Package]) -> Iterator[Obstacle]:
-    bindings = [packages[name] for name in CUDA_BINDINGS.values()]
+    bindings = [packages[binding.package] for binding in CUDA_BINDINGS.values()]
     if not any(binding.installed for binding in bindings):
         yield Obstacle("missing", "neither cuda-core nor pycuda is installed")
     elif not any(binding.installed and binding.loads is not False for binding in bindings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from maskanim.export.frames import read_pairs
 from maskanim.export.parity import onnx_function
 from maskanim.golden import unpack
 from maskanim.networks import Networks
+from maskanim.runtime.backends import open_runner
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, NetworkSpec
 
 WriteCheckpoint = Callable[..., Path]
@@ -41,6 +43,18 @@ def test_float32_bundle(float32_bundle: Bundle, nets: Networks) -> None:
     golden = unpack((float32_bundle.path / manifest.golden.file).read_bytes())
     assert len(golden) == 2 and golden[0].source.any() and not np.array_equal(golden[0].frame, golden[1].frame)
     assert set(manifest.provenance["exported"]) == {"maskanim", "torch", "onnx"}
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+def test_a_bundle_carries_golden_pairs_that_its_networks_give(
+    float32_bundle: Bundle, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path))
+    assert float32_bundle.manifest.golden is not None
+    assert len(unpack((float32_bundle.path / "golden.png").read_bytes())) == 2
+    open_runner(float32_bundle, engine)[0].close()  # which is refused where they differ
+    (kept,) = (tmp_path / "verified").iterdir()
+    assert json.loads(kept.read_bytes())["psnr"]["h"] > 50
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)

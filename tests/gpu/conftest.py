@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from maskanim.errors import MaskanimError
-from maskanim.runtime.cuda.device import BINDINGS, Device, open_device
+from maskanim.runtime.backends import CUDA_BINDINGS
+from maskanim.runtime.cuda.device import Device, open_device
 
 NEEDS_GPU = "MASKANIM_NEEDS_GPU"
 
@@ -29,7 +30,7 @@ def absent(reason: str) -> None:
     pytest.fail(reason) if os.environ.get(NEEDS_GPU) == "1" else pytest.skip(reason)
 
 
-@pytest.fixture(scope="session", params=list(BINDINGS))
+@pytest.fixture(scope="session", params=list(CUDA_BINDINGS))
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """The first GPU, through each CUDA binding that is installed."""
     try:

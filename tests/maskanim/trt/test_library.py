@@ -55,7 +55,7 @@ def test_the_lean_runtime_where_only_that_is_there(packages: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     write(packages, tensorrt_lean=f"__version__ = '11.4.0.106'\n{logger}")
     library = load_anew("trt")
-    assert library.is_lean and library.told == "TensorRT lean 11.4.0.106" and library.known == LIBRARIES["trt"]
+    assert library.is_lean and library.full_name == "TensorRT lean 11.4.0.106" and library.known == LIBRARIES["trt"]
     monkeypatch.delitem(sys.modules, "tensorrt")
     write(packages, tensorrt=f"__version__ = '11.4.0.106'\n{logger}")
     assert not load_anew("trt").is_lean
@@ -90,7 +90,7 @@ def test_too_old(name: LibraryName, version: str, packages: Path) -> None:
 
 
 def test_rtx_loads_once_and_keeps_its_messages(rtx: LoadedLibrary, capfd: pytest.CaptureFixture[str]) -> None:
-    assert rtx.version == rtx.module.__version__ and rtx.told == f"TensorRT-RTX {rtx.version}"
+    assert rtx.version == rtx.module.__version__ and rtx.full_name == f"TensorRT-RTX {rtx.version}"
     assert load_library("rtx") is rtx
     rtx.logger.clear()
     severity = rtx.module.ILogger.Severity

@@ -410,5 +410,5 @@ def test_the_real_library_refuses_what_is_no_plan() -> None:
     with pytest.raises(MaskanimError) as error:
         TensorRTNetwork(NETWORKS["m"], b"no plan at all", library)
     message = str(error.value)
-    assert message.startswith(f"loading network m: {library.told} refuses: ") and "\n" not in message
+    assert message.startswith(f"loading network m: {library.full_name} refuses: ") and "\n" not in message
     assert "it does not say why" not in message
