@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import cuda.core as core
@@ -71,16 +72,27 @@ class CudaCoreDevice(Device):
             finally:
                 builder.close()
             graph.upload(cast(_Stream, stream).core)  # or the first launch would
-            return _Graph(self, graph)
+            return Graph(self, lambda stream: graph.launch(cast(_Stream, stream).core), graph.close)
 
     def _allocate(self, size: int) -> Memory:
-        return _Memory(self, size)
+        # Not from a pool, which would keep the memory for itself when it is freed, out of other libraries' reach.
+        address = int(_call(driver.cuMemAlloc, size)[0])
+        return Memory(self, address, size, partial(_call, driver.cuMemFree, address))
 
     def _pinned(self, size: int) -> PinnedMemory:
-        return _PinnedMemory(self, size)
+        address = int(_call(driver.cuMemAllocHost, size)[0])
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        return PinnedMemory(self, array, partial(_call, driver.cuMemFreeHost, address))
 
     def _load(self, cubin: bytes) -> Module:
-        return _Module(self, cubin)
+        code = core.ObjectCode.from_cubin(cubin)
+        kernels = {name: code.get_kernel(name) for name in KERNELS}
+
+        def launch(kernel: Kernel, batch: int, stream: Stream, arguments: Sequence[np.generic]) -> None:
+            config = core.LaunchConfig(grid=kernel.grid(batch), block=kernel.block)
+            core.launch(cast(_Stream, stream).core, config, kernels[kernel.name], *arguments)
+
+        return Module(self, launch, kernels.clear)  # the code is cuda-core's, which keeps it
 
     def _memory(self) -> tuple[int, int]:
         free, total = _call(driver.cuMemGetInfo)
@@ -90,33 +102,10 @@ class CudaCoreDevice(Device):
         """The primary context belongs to the process: other libraries may be using it."""
 
 
-class _Memory(Memory):
-    """Not from a pool, which would keep the memory for itself when it is freed, out of other libraries' reach."""
-
-    def __init__(self, device: CudaCoreDevice, size: int) -> None:
-        self.size, self.address = size, int(_call(driver.cuMemAlloc, size)[0])
-        super().__init__(device)
-
-    def _free(self) -> None:
-        with self.device.telling("freeing memory"):
-            _call(driver.cuMemFree, self.address)
-
-
-class _PinnedMemory(PinnedMemory):
-    def __init__(self, device: CudaCoreDevice, size: int) -> None:
-        self._address = int(_call(driver.cuMemAllocHost, size)[0])
-        self.array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._address))
-        super().__init__(device)
-
-    def _free(self) -> None:
-        with self.device.telling("freeing page-locked memory"):
-            _call(driver.cuMemFreeHost, self._address)
-
-
 class _Stream(Stream):
     def __init__(self, device: CudaCoreDevice, stream: core.Stream) -> None:
         self.core, self.handle = stream, int(stream.handle)
-        super().__init__(device)
+        super().__init__(device, stream.close)
 
     def wait(self, event: Event) -> None:
         with self.device.telling("waiting for an event"):
@@ -130,15 +119,11 @@ class _Stream(Stream):
         with self.device.telling("waiting for its work"):
             self.core.sync()
 
-    def _free(self) -> None:
-        with self.device.telling("closing a stream"):
-            self.core.close()
-
 
 class _Event(Event):
     def __init__(self, device: CudaCoreDevice, event: core.Event) -> None:
         self.core = event
-        super().__init__(device)
+        super().__init__(device, event.close)
 
     def record(self, stream: Stream) -> None:
         with self.device.telling("recording an event"):
@@ -147,40 +132,6 @@ class _Event(Event):
     def synchronize(self) -> None:
         with self.device.telling("waiting for its work"):
             self.core.sync()
-
-    def _free(self) -> None:
-        with self.device.telling("closing an event"):
-            self.core.close()
-
-
-class _Graph(Graph):
-    def __init__(self, device: CudaCoreDevice, graph: Any) -> None:
-        self._graph = graph
-        super().__init__(device)
-
-    def launch(self, stream: Stream) -> None:
-        with self.device.telling("launching a graph"):
-            self._graph.launch(cast(_Stream, stream).core)
-
-    def _free(self) -> None:
-        with self.device.telling("closing a graph"):
-            self._graph.close()
-
-
-class _Module(Module):
-    def __init__(self, device: CudaCoreDevice, cubin: bytes) -> None:
-        code = core.ObjectCode.from_cubin(cubin)
-        self._kernels = {name: code.get_kernel(name) for name in KERNELS}
-        super().__init__(device)
-
-    def launch(self, kernel: Kernel, batch: int, stream: Stream, *values: float) -> None:
-        with self.device.telling(f"launching {kernel.name}"):
-            config = core.LaunchConfig(grid=kernel.grid(batch), block=kernel.block)
-            queue, loaded = cast(_Stream, stream).core, self._kernels[kernel.name]
-            core.launch(queue, config, loaded, *kernel.arguments(*values))
-
-    def _free(self) -> None:
-        self._kernels.clear()  # the code is cuda-core's, which keeps it
 
 
 def _call(function: Callable[..., tuple[Any, ...]], *arguments: object) -> tuple[Any, ...]:

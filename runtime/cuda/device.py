@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
@@ -46,15 +46,18 @@ NEXT_STEPS = {
 }
 
 
-class Resource(ABC):
+class Resource:
     """Something that a device gave out; a context manager that closes it.
+
+    Args:
+        free: gives it back to the driver; called once.
 
     Attributes:
         is_open: until it is closed, by itself or with its device.
     """
 
-    def __init__(self, device: Device) -> None:
-        self.device, self.is_open = device, True
+    def __init__(self, device: Device, free: Callable[[], object]) -> None:
+        self.device, self.is_open, self._free = device, True, free
         device.given_out[id(self)] = self
 
     def close(self) -> None:
@@ -63,12 +66,8 @@ class Resource(ABC):
             self.is_open = False
             self.device.given_out.pop(id(self), None)
             # Freeing fails when the context is lost, and its memory with it; every other call tells that.
-            with suppress(MaskanimError):
+            with suppress(MaskanimError), self.device.telling("freeing what it gave out"):
                 self._free()
-
-    @abstractmethod
-    def _free(self) -> None:
-        """Give it back to the driver; called once."""
 
     def __enter__(self: R) -> R:
         return self
@@ -85,8 +84,9 @@ class Memory(Resource):
         size: in bytes.
     """
 
-    address: int
-    size: int
+    def __init__(self, device: Device, address: int, size: int, free: Callable[[], object]) -> None:
+        self.address, self.size = address, size
+        super().__init__(device, free)
 
 
 class PinnedMemory(Resource):
@@ -96,10 +96,12 @@ class PinnedMemory(Resource):
         array: all of it, uint8; not to be touched after ``close``.
     """
 
-    array: NDArray[np.uint8]
+    def __init__(self, device: Device, array: NDArray[np.uint8], free: Callable[[], object]) -> None:
+        self.array = array
+        super().__init__(device, free)
 
 
-class Stream(Resource):
+class Stream(Resource, ABC):
     """A queue of work that runs in order.
 
     Attributes:
@@ -125,7 +127,7 @@ class Stream(Resource):
         """Wait on the host for all that is queued."""
 
 
-class Event(Resource):
+class Event(Resource, ABC):
     """A mark in a stream's queue."""
 
     @abstractmethod
@@ -140,15 +142,32 @@ class Event(Resource):
 class Graph(Resource):
     """Captured work, launched as one."""
 
-    @abstractmethod
+    def __init__(self, device: Device, launch: Callable[[Stream], object], free: Callable[[], object]) -> None:
+        self._launch = launch
+        super().__init__(device, free)
+
     def launch(self, stream: Stream) -> None:
         """Queue it. Each node reads and writes the addresses with which it was captured."""
+        with self.device.telling("launching a graph"):
+            self._launch(stream)
 
 
 class Module(Resource):
-    """The project's kernels, compiled for a device and loaded."""
+    """The project's kernels, compiled for a device and loaded.
 
-    @abstractmethod
+    Args:
+        launch: queues a kernel for a batch on a stream, with its arguments as of `Kernel.arguments`.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        launch: Callable[[Kernel, int, Stream, Sequence[np.generic]], object],
+        free: Callable[[], object],
+    ) -> None:
+        self._launch = launch
+        super().__init__(device, free)
+
     def launch(self, kernel: Kernel, batch: int, stream: Stream, *values: float) -> None:
         """Queue a kernel.
 
@@ -156,6 +175,8 @@ class Module(Resource):
             batch: how many images or masks.
             values: the kernel's arguments, in the order of its parameters; memory is given by its address.
         """
+        with self.device.telling(f"launching {kernel.name}"):
+            self._launch(kernel, batch, stream, kernel.arguments(*values))
 
 
 class Device(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -59,13 +60,22 @@ class PyCudaDevice(Device):
         """It waits by itself: no stream of this device is a non-blocking one."""
 
     def _allocate(self, size: int) -> Memory:
-        return _Memory(self, size)
+        allocation = cuda.mem_alloc(size)
+        return Memory(self, int(allocation), size, allocation.free)
 
     def _pinned(self, size: int) -> PinnedMemory:
-        return _PinnedMemory(self, size)
+        array = cuda.pagelocked_empty(size, np.uint8)
+        return PinnedMemory(self, array, cast(Any, array.base).free)
 
     def _load(self, cubin: bytes) -> Module:
-        return _Module(self, cubin)
+        module = cuda.module_from_buffer(cubin)
+        functions = {name: module.get_function(name) for name in KERNELS}  # they keep the module
+
+        def launch(kernel: Kernel, batch: int, stream: Stream, arguments: Sequence[np.generic]) -> None:
+            queue, run = cast(_Stream, stream).pycuda, functions[kernel.name]
+            run(*arguments, grid=kernel.grid(batch), block=kernel.block, stream=queue)
+
+        return Module(self, launch, functions.clear)
 
     def _memory(self) -> tuple[int, int]:
         free, total = cuda.mem_get_info()
@@ -81,33 +91,12 @@ class PyCudaDevice(Device):
         self._context.detach()
 
 
-class _Memory(Memory):
-    def __init__(self, device: PyCudaDevice, size: int) -> None:
-        self._allocation = cuda.mem_alloc(size)
-        self.size, self.address = size, int(self._allocation)
-        super().__init__(device)
-
-    def _free(self) -> None:
-        with self.device.telling("freeing memory"):
-            self._allocation.free()
-
-
-class _PinnedMemory(PinnedMemory):
-    def __init__(self, device: PyCudaDevice, size: int) -> None:
-        self.array = cuda.pagelocked_empty(size, np.uint8)
-        super().__init__(device)
-
-    def _free(self) -> None:
-        with self.device.telling("freeing page-locked memory"):
-            cast(Any, self.array.base).free()
-
-
 class _Stream(Stream):
     def __init__(self, device: PyCudaDevice) -> None:
         # One that waits for the default stream, where PyCUDA fills its arrays without saying so in their interface.
         self.pycuda = cuda.Stream()
         self.handle = int(self.pycuda.handle)
-        super().__init__(device)
+        super().__init__(device, lambda: self.__dict__.pop("pycuda"))  # destroyed with the last reference to it
 
     def wait(self, event: Event) -> None:
         with self.device.telling("waiting for an event"):
@@ -120,15 +109,11 @@ class _Stream(Stream):
         with self.device.telling("waiting for its work"):
             self.pycuda.synchronize()
 
-    def _free(self) -> None:
-        """PyCUDA destroys a stream with the last reference to it."""
-        del self.pycuda
-
 
 class _Event(Event):
     def __init__(self, device: PyCudaDevice) -> None:
         self.pycuda = cuda.Event(cuda.event_flags.DISABLE_TIMING)
-        super().__init__(device)
+        super().__init__(device, lambda: self.__dict__.pop("pycuda"))  # likewise
 
     def record(self, stream: Stream) -> None:
         with self.device.telling("recording an event"):
@@ -137,24 +122,3 @@ class _Event(Event):
     def synchronize(self) -> None:
         with self.device.telling("waiting for its work"):
             self.pycuda.synchronize()
-
-    def _free(self) -> None:
-        """PyCUDA destroys an event with the last reference to it."""
-        del self.pycuda
-
-
-class _Module(Module):
-    def __init__(self, device: PyCudaDevice, cubin: bytes) -> None:
-        self._module = cuda.module_from_buffer(cubin)
-        self._functions = {name: self._module.get_function(name) for name in KERNELS}
-        super().__init__(device)
-
-    def launch(self, kernel: Kernel, batch: int, stream: Stream, *values: float) -> None:
-        with self.device.telling(f"launching {kernel.name}"):
-            queue, launch = cast(_Stream, stream).pycuda, self._functions[kernel.name]
-            launch(*kernel.arguments(*values), grid=kernel.grid(batch), block=kernel.block, stream=queue)
-
-    def _free(self) -> None:
-        """PyCUDA unloads a module with the last reference to it."""
-        self._functions.clear()
-        del self._module

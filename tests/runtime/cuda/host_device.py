@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -286,24 +286,18 @@ class _Guarded:
 class HostMemory(_Guarded, Memory):
     def __init__(self, device: HostDevice, size: int) -> None:
         _Guarded.__init__(self, device, size)
-        Memory.__init__(self, device)
-
-    def _free(self) -> None:
-        self.check_and_forget()
+        Memory.__init__(self, device, self.address, size, self.check_and_forget)
 
 
 class HostPinned(_Guarded, PinnedMemory):
     def __init__(self, device: HostDevice, size: int) -> None:
         _Guarded.__init__(self, device, size)
-        PinnedMemory.__init__(self, device)
-
-    def _free(self) -> None:
-        self.check_and_forget()
+        PinnedMemory.__init__(self, device, self.array, self.check_and_forget)
 
 
 class HostStream(Stream):
     def __init__(self, device: HostDevice, handle: int | None = None) -> None:
-        super().__init__(device)
+        super().__init__(device, self._check)
         self.host, self.handle = device, 1000 + len(device.streams) if handle is None else handle
         device.streams[self.handle] = self
         self.last: list[Node] = []
@@ -348,13 +342,13 @@ class HostStream(Stream):
             assert self.host.recording is None, "the host waits during a capture"
             self.host.run_until(self.last)
 
-    def _free(self) -> None:
+    def _check(self) -> None:
         assert self.host.lost or all(node.done for node in self.last), "a stream is closed under its work"
 
 
 class HostEvent(Event):
     def __init__(self, device: HostDevice) -> None:
-        super().__init__(device)
+        super().__init__(device, self._forget)
         self.host = device
         self.marked: list[Node] = []
         self.captured: Recording | None = None
@@ -372,49 +366,40 @@ class HostEvent(Event):
             assert self.host.recording is None, "the host waits during a capture"
             self.host.run_until(self.marked)
 
-    def _free(self) -> None:
+    def _forget(self) -> None:
         self.marked, self.captured = [], None
 
 
 class HostGraph(Graph):
     def __init__(self, device: HostDevice, nodes: list[Node]) -> None:
-        super().__init__(device)
+        super().__init__(device, self._queue, nodes.clear)
         self.host, self.nodes = device, nodes
 
-    def launch(self, stream: Stream) -> None:
-        with self.host.telling("launching a graph"):
-            self.host.called()
-            self.host.launches += 1
-            queue = cast(HostStream, stream)
-            copies: dict[int, Node] = {}
-            for node in self.nodes:
-                for address in node.touches:
-                    self.host.check(address, 1)
-                needs = [copies[id(need)] for need in node.needs] or list(queue.last)
-                copies[id(node)] = Node(node.work, needs, node.touches)
-            self.host.pending.extend(copies.values())
-            queue.last = list(copies.values())
-
-    def _free(self) -> None:
-        self.nodes = []
+    def _queue(self, stream: Stream) -> None:
+        self.host.called()
+        self.host.launches += 1
+        queue = cast(HostStream, stream)
+        copies: dict[int, Node] = {}
+        for node in self.nodes:
+            for address in node.touches:
+                self.host.check(address, 1)
+            needs = [copies[id(need)] for need in node.needs] or list(queue.last)
+            copies[id(node)] = Node(node.work, needs, node.touches)
+        self.host.pending.extend(copies.values())
+        queue.last = list(copies.values())
 
 
 class HostModule(Module):
     def __init__(self, device: HostDevice) -> None:
-        super().__init__(device)
+        super().__init__(device, self._queue, lambda: None)
         self.host = device
 
-    def launch(self, kernel: Kernel, batch: int, stream: Stream, *values: float) -> None:
-        with self.host.telling(f"launching {kernel.name}"):
-            self.host.called()
-            arguments = kernel.arguments(*values)
-            run = self.host.host_kernels.launch
-            addresses = [int(value) for value in arguments if isinstance(value, ADDRESS)]
-            work = partial(run, kernel.name, kernel.grid(batch), kernel.block, *arguments)
-            cast(HostStream, stream).put(work, *addresses)
-
-    def _free(self) -> None:
-        pass
+    def _queue(self, kernel: Kernel, batch: int, stream: Stream, arguments: Sequence[np.generic]) -> None:
+        self.host.called()
+        run = self.host.host_kernels.launch
+        addresses = [int(value) for value in arguments if isinstance(value, ADDRESS)]
+        work = partial(run, kernel.name, kernel.grid(batch), kernel.block, *arguments)
+        cast(HostStream, stream).put(work, *addresses)
 
 
 class QueuedNetwork(DeviceNetwork):
