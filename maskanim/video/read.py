@@ -85,10 +85,11 @@ def open_clip(
         whole: refuse a video of which not everything can be read, once that shows, instead of keeping what can be.
 
     Returns:
-        The clip; its frames are upright as the rotation recorded by a phone says. Timestamps are the file's own; a
-        frame without one, or with one that does not come after the frame before, directly follows that frame. A
-        camera's begin at zero. Of a video that is damaged or cut short, every frame that can be decoded is shown, and
-        `Clip.warning` says afterwards what is missing.
+        The clip; its frames are what a player shows: turned and mirrored as the file says, with square pixels, HDR and
+        BT.2020 as BT.709, interlaced ones deinterlaced, all of the first one's size; what is done of that is logged.
+        Timestamps are the file's own; a frame without one, or with one that does not come after the frame before,
+        directly follows that frame. A camera's begin at zero. Of a video that is damaged or cut short, every frame
+        that can be decoded is shown, and `Clip.warning` says afterwards what is missing.
 
     Raises:
         MaskanimError: there is no such file, it is none of these, nothing of it can be read, it is smaller than 64x64,
@@ -96,6 +97,8 @@ def open_clip(
     """
     source = _frame_source(path, Fraction(stills_rate), track, whole)
     try:
+        if track is not None and not isinstance(source, VideoFile):
+            raise MaskanimError(str(source.path), "pictures", "a video, to choose a track of it")
         return arrange_clip(source, start=start, end=end, fps=fps, loop=loop, duration=duration, audio=audio)
     except BaseException:
         source.close()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import av
 import cv2
 import numpy as np
+from av.filter import Graph
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -317,6 +318,122 @@ def strip(folder: Path) -> Path:
     return folder / "strip.png"
 
 
+def pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """SMPTE ST 2084's code values of cd/m2."""
+    power = (light / 10000) ** 0.1593017578125
+    return np.asarray(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
+
+
+def hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """BT.2100's code values of the scene's light in [0, 1]."""
+    bright = 0.17883277 * np.log(np.maximum(12 * light - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(light <= 1 / 12, np.sqrt(3 * light), bright)
+
+
+def coloured(path: Path, code: NDArray[np.float64], tags: tuple[int, int, int], height: int = 64) -> Path:
+    """A clip of columns, each of the R'G'B' values in [0, 1] of a row of `code`; in ten bits."""
+    red, blue = (0.2627, 0.0593) if tags[2] == 9 else (0.2126, 0.0722)
+    luma = red * code[:, 0] + (1 - red - blue) * code[:, 1] + blue * code[:, 2]
+    planes = (
+        (64 + 876 * luma, 32),
+        (512 + 896 * (code[:, 2] - luma) / (2 * (1 - blue)), 16),
+        (512 + 896 * (code[:, 0] - luma) / (2 * (1 - red)), 16),
+    )
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32 * len(code), height, "yuv420p10le"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = (*tags, 1)
+        frame = av.VideoFrame(stream.width, stream.height, "yuv420p10le")
+        for plane, (levels, width) in zip(frame.planes, planes, strict=True):
+            rows = np.zeros((height * width // 32, plane.line_size // 2), np.uint16)
+            rows[:, : width * len(code)] = np.repeat(np.rint(levels), width)
+            plane.update(rows.tobytes())
+        frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = (*tags, 1)
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def moving_bar(i: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, 10 + 6 * i : 40 + 6 * i] = 220
+    return image
+
+
+def interlaced(path: Path, codec: str, first: str, times: list[int]) -> Path:
+    """Each frame holds, in its two fields, a bar at two moments."""
+    with av.open(str(path), "w") as output:
+        flags = {"libx264": {"x264-params": "tff=1"}, "mpeg2video": {"flags": "+ildct+ilme"}}.get(codec, {})
+        stream = output.add_stream(codec, rate=25, options={**flags, "qmin": "1", "qmax": "2", "g": "6"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.max_b_frames = 0
+        graph = Graph()
+        begin = graph.add_buffer(width=128, height=96, format="yuv420p", time_base=Fraction(1, 25))
+        graph.link_nodes(begin, graph.add("setfield", first), graph.add("buffersink")).configure()
+        for i, time in enumerate(times):
+            woven, later = moving_bar(2 * i), 1 if first == "tff" else 0
+            woven[later::2] = moving_bar(2 * i + 1)[later::2]
+            frame = av.VideoFrame.from_ndarray(woven, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            graph.vpush(frame)
+            output.mux(stream.encode(graph.vpull()))
+        output.mux(stream.encode(None))
+    return path
+
+
+def grown(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    """A VP8 recording whose size changes midway, as WebRTC's do."""
+    with av.open(str(path), "w") as output:
+        stream, count = None, 0
+        for height, width in sizes:
+            encoder = av.CodecContext.create("libvpx", "w")
+            encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = (
+                height,
+                width,
+                "yuv420p",
+                Fraction(1, 25),
+            )
+            encoder.options = {"deadline": "realtime", "crf": "4", "b": "2000000"}
+            if stream is None:
+                stream = output.add_stream("libvpx", rate=25)
+                stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            for i in range(6):
+                frame = av.VideoFrame.from_ndarray(quarters(height, width), "rgb24")
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                for packet in encoder.encode(frame if i < 5 else None):
+                    packet.stream, packet.time_base = stream, Fraction(1, 25)
+                    packet.pts = packet.dts = count
+                    count += 1
+                    output.mux(packet)
+    return path
+
+
+def tracks(path: Path, *wanted: tuple[int, int, int, int]) -> Path:
+    """Video tracks, each with its frames, height, width, and whether it is the default."""
+    with av.open(str(path), "w") as output:
+        streams = []
+        for _, height, width, default in wanted:
+            stream = output.add_stream("mjpeg", rate=25)
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuvj420p"
+            stream.disposition = av.stream.Disposition.default if default else av.stream.Disposition(0)
+            streams.append(stream)
+        for stream, (count, height, width, _) in zip(streams, wanted, strict=True):
+            for i in range(count):
+                frame = av.VideoFrame.from_ndarray(quarters(height, width), "rgb24")
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    return path
+
+
+def mirrored(data: bytes) -> bytes:
+    """Record in an mp4 that its frames are to be turned and mirrored: rows become columns."""
+    plain = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    at = data.index(plain, data.index(b"tkhd"))
+    return data[:at] + struct.pack(">9i", 0, 1 << 16, 0, 1 << 16, 0, 0, 0, 0, 1 << 30) + data[at + len(plain) :]
+
+
 MOVED = (0, 0.2, 0.28, 1.0)  # a rate that varies, in seconds
 MOVED_TICKS = (0, 200, 280, 1000)
 
@@ -417,6 +534,29 @@ DRIVING = {
     "animated PNG": Case(animation("a.png"), Moving((0, 0.04, 0.12))),
     "rate that varies": Case(video("a.mkv", times=MOVED_TICKS, ticks=1000), Moving(MOVED)),
     "portrait turned by a phone": Case(video("a.mp4", change=turned_by_a_phone), Moving(12, height=128, width=96)),
+    "portrait that is mirrored": Case(video("a.mp4", change=mirrored), Moving(12, height=128, width=96)),
+    "pixels that are not square": Case(video("a.mp4", options={"x264-params": "sar=2/1"}), Moving(12, width=256)),
+    "PQ": Case(
+        lambda folder: coloured(folder / "a.mkv", np.full((4, 3), 0.5), (9, 16, 9)), Moving(1, height=64, width=128)
+    ),
+    "HLG": Case(
+        lambda folder: coloured(folder / "a.mkv", np.full((4, 3), 0.5), (9, 18, 9)), Moving(1, height=64, width=128)
+    ),
+    "interlaced": Case(lambda folder: interlaced(folder / "a.mkv", "ffv1", "tff", list(range(12))), Moving(12)),
+    "size that changes": Case(
+        lambda folder: grown(folder / "a.webm", [(96, 128), (192, 256)]), Moving(tuple(0.04 * i for i in range(10)))
+    ),
+    "cover before the video": Case(
+        lambda folder: tracks(folder / "a.mp4", (1, 192, 256, 0), (12, 96, 128, 1)), Moving(12)
+    ),
+    "cover that is asked for": Case(
+        lambda folder: tracks(folder / "a.mp4", (1, 192, 256, 0), (12, 96, 128, 1)),
+        Moving(1, height=192, width=256),
+        {"track": 1},
+    ),
+    "video track that is not there": Case(
+        video("a.mp4"), "no video track 2; expected one of its 1 video", {"track": 2}
+    ),
     "odd sizes": Case(video("a.mkv", "ffv1", size=(97, 65)), Moving(12, height=97, width=65)),
     "several audio tracks": Case(video("a.mkv", sounds=("aac", "aac")), Moving(12), {"audio": 2}),
     "audio track that is not there": Case(

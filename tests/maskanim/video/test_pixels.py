@@ -12,9 +12,21 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.filter import Graph
-from numpy.typing import NDArray
-from odd_inputs import BLUE, COLOURS, GREEN, RED, SAND, quarters, video
+from odd_inputs import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    RED,
+    SAND,
+    coloured,
+    grown,
+    hlg,
+    interlaced,
+    picture,
+    pq,
+    tracks,
+    video,
+)
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
@@ -77,43 +89,6 @@ def test_a_video_that_is_too_narrow_when_its_pixels_are_square(tmp_path: Path) -
     path = video("a.mp4", options={"x264-params": "sar=1/4"})(tmp_path)
     with pytest.raises(MaskanimError, match="32x96 pixels; expected at least 64x64"):
         open_clip(path)
-
-
-def pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SMPTE ST 2084's code values of cd/m2."""
-    power = (light / 10000) ** 0.1593017578125
-    return np.asarray(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
-
-
-def hlg(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """BT.2100's code values of the scene's light in [0, 1]."""
-    bright = 0.17883277 * np.log(np.maximum(12 * light - 0.28466892, 1e-9)) + 0.55991073
-    return np.where(light <= 1 / 12, np.sqrt(3 * light), bright)
-
-
-def coloured(path: Path, code: NDArray[np.float64], tags: tuple[int, int, int], height: int = 64) -> Path:
-    """A clip of columns, each of the R'G'B' values in [0, 1] of a row of `code`; in ten bits."""
-    red, blue = (0.2627, 0.0593) if tags[2] == 9 else (0.2126, 0.0722)
-    luma = red * code[:, 0] + (1 - red - blue) * code[:, 1] + blue * code[:, 2]
-    planes = (
-        (64 + 876 * luma, 32),
-        (512 + 896 * (code[:, 2] - luma) / (2 * (1 - blue)), 16),
-        (512 + 896 * (code[:, 0] - luma) / (2 * (1 - red)), 16),
-    )
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32 * len(code), height, "yuv420p10le"
-        context = stream.codec_context
-        context.color_primaries, context.color_trc, context.colorspace, context.color_range = (*tags, 1)
-        frame = av.VideoFrame(stream.width, stream.height, "yuv420p10le")
-        for plane, (levels, width) in zip(frame.planes, planes, strict=True):
-            rows = np.zeros((height * width // 32, plane.line_size // 2), np.uint16)
-            rows[:, : width * len(code)] = np.repeat(np.rint(levels), width)
-            plane.update(rows.tobytes())
-        frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = (*tags, 1)
-        output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
 
 
 def columns(image: Frame) -> list[list[int]]:
@@ -182,33 +157,6 @@ def test_untagged_sd_is_bt601(tmp_path: Path) -> None:
     assert np.abs(np.array(columns(image)) - 255 * COLOURFUL).max() > 20
 
 
-def moving_bar(i: int, height: int = 96, width: int = 128) -> Frame:
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, 10 + 6 * i : 40 + 6 * i] = 220
-    return image
-
-
-def interlaced(path: Path, codec: str, first: str, times: list[int]) -> Path:
-    """Each frame holds, in its two fields, a bar at two moments."""
-    with av.open(str(path), "w") as output:
-        flags = {"flags": "+ildct+ilme"} if codec == "mpeg2video" else {}
-        stream = output.add_stream(codec, rate=25, options={**flags, "qmin": "1", "qmax": "2", "g": "6"})
-        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        stream.codec_context.max_b_frames = 0
-        graph = Graph()
-        begin = graph.add_buffer(width=128, height=96, format="yuv420p", time_base=Fraction(1, 25))
-        graph.link_nodes(begin, graph.add("setfield", first), graph.add("buffersink")).configure()
-        for i, time in enumerate(times):
-            woven, later = moving_bar(2 * i), 1 if first == "tff" else 0
-            woven[later::2] = moving_bar(2 * i + 1)[later::2]
-            frame = av.VideoFrame.from_ndarray(woven, "rgb24").reformat(format="yuv420p")
-            frame.pts, frame.time_base = time, Fraction(1, 25)
-            graph.vpush(frame)
-            output.mux(stream.encode(graph.vpull()))
-        output.mux(stream.encode(None))
-    return path
-
-
 def combing(image: Frame) -> float:
     """How much neighbouring rows differ beside what rows two apart do."""
     grey = image[..., 1].astype(int)
@@ -234,6 +182,16 @@ def test_interlaced_frames_are_made_whole(
     assert [record.message for record in caplog.records] == [f"{path}: interlaced; shown deinterlaced"]
 
 
+def test_a_render_of_interlaced_frames_goes_on_the_same(tmp_path: Path) -> None:
+    path = interlaced(tmp_path / "a.mkv", "libx264", "tff", list(range(16)))
+    with open_clip(path) as clip:
+        whole = [image for image, _ in clip]
+    for done in (1, 5, 6, 7, 12):
+        with open_clip(path) as clip:
+            clip.skip_past(40 * (done - 1))
+            np.testing.assert_array_equal([image for image, _ in clip], whole[done:])
+
+
 def test_variable_times_of_interlaced_frames(tmp_path: Path) -> None:
     path = interlaced(tmp_path / "a.mkv", "ffv1", "tff", [0, 1, 4, 5, 9])
     with open_clip(path) as clip:
@@ -245,33 +203,6 @@ def test_progressive_frames_are_not_touched(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         for frame, image in zip(container.decode(video=0), frames_of(path), strict=True):
             np.testing.assert_array_equal(frame.to_ndarray(format="rgb24"), image)
-
-
-def grown(path: Path, sizes: list[tuple[int, int]]) -> Path:
-    """A VP8 recording whose size changes midway, as WebRTC's do."""
-    with av.open(str(path), "w") as output:
-        stream, count = None, 0
-        for height, width in sizes:
-            encoder = av.CodecContext.create("libvpx", "w")
-            encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = (
-                height,
-                width,
-                "yuv420p",
-                Fraction(1, 25),
-            )
-            encoder.options = {"deadline": "realtime", "crf": "4", "b": "2000000"}
-            if stream is None:
-                stream = output.add_stream("libvpx", rate=25)
-                stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            for i in range(6):
-                frame = av.VideoFrame.from_ndarray(quarters(height, width), "rgb24")
-                frame.pts, frame.time_base = i, Fraction(1, 25)
-                for packet in encoder.encode(frame if i < 5 else None):
-                    packet.stream, packet.time_base = stream, Fraction(1, 25)
-                    packet.pts = packet.dts = count
-                    count += 1
-                    output.mux(packet)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -324,24 +255,6 @@ def test_a_transport_stream_with_a_hole_is_damaged(tmp_path: Path) -> None:
         assert clip.warning and "damaged" in clip.warning
 
 
-def tracks(path: Path, *wanted: tuple[int, int, int, int]) -> Path:
-    """Video tracks, each with its frames, height, width, and whether it is the default."""
-    with av.open(str(path), "w") as output:
-        streams = []
-        for _, height, width, default in wanted:
-            stream = output.add_stream("mjpeg", rate=25)
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuvj420p"
-            stream.disposition = av.stream.Disposition.default if default else av.stream.Disposition(0)
-            streams.append(stream)
-        for stream, (count, height, width, _) in zip(streams, wanted, strict=True):
-            for i in range(count):
-                frame = av.VideoFrame.from_ndarray(quarters(height, width), "rgb24")
-                frame.pts, frame.time_base = i, Fraction(1, 25)
-                output.mux(stream.encode(frame))
-            output.mux(stream.encode(None))
-    return path
-
-
 @pytest.mark.parametrize(
     ("wanted", "size"),
     [
@@ -359,6 +272,8 @@ def test_which_video_track_is_taken(tmp_path: Path, name: str, wanted: Any, size
     for number, (count, height, width, _) in enumerate(wanted, 1):
         found = frames_of(path, track=number)
         assert len(found) == count and found[0].shape[:2] == (height, width)
+    with pytest.raises(MaskanimError, match="pictures; expected a video, to choose a track of it"):
+        open_clip(picture("a.png")(tmp_path), track=1)
     with pytest.raises(MaskanimError, match=f"no video track {len(wanted) + 1}; expected one of its {len(wanted)}"):
         open_clip(path, track=len(wanted) + 1)
 

@@ -14,7 +14,10 @@ from maskanim.bundle import Bundle
 from maskanim.runtime.cli import app
 from maskanim.video import open_clip
 
-FLAGS = {"audio": "--audio-track"}  # the others are called like the options of `open_clip` and `read_source`
+FLAGS = {
+    "audio": "--audio-track",
+    "track": "--video-track",
+}  # the others are called like the options of `open_clip` and `read_source`
 # As a path of its own it is a folder of pictures, which the command takes for many sources: it holds none.
 AS_MANY = {"folder": "a folder without pictures"}
 
