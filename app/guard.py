@@ -43,9 +43,9 @@ HEADERS = (
 class Refusal(Exception):  # noqa: N818 - it is an answer, not an error
     """An answer without asking the page: a status and a sentence."""
 
-    def __init__(self, status: int, told: str) -> None:
-        super().__init__(told)
-        self.status, self.told = status, told
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
 
 
 class Guard:
@@ -79,8 +79,8 @@ class Guard:
 
     def _check(self, scope: Scope) -> int:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if told := refusal(self._host, (scope.get("client") or ("",))[0], headers):
-            raise Refusal(403, told)
+        if reason := refusal(self._host, (scope.get("client") or ("",))[0], headers):
+            raise Refusal(403, reason)
         method, path = scope["method"], scope["path"]
         if method in ("GET", "HEAD"):
             if path.startswith(FILE):
@@ -165,7 +165,7 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _answer(send: Send, refused: Refusal) -> None:
-    body = f"{refused.told}\n".encode()
+    body = f"{refused.reason}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *HEADERS]
     # What was not read of the request must not be taken for the next one.
     headers.append((b"connection", b"close"))

@@ -25,7 +25,7 @@ def still(frame: Frame | None) -> str:
     return f'<img class="still" alt="The animated picture" src="data:image/jpeg;base64,{encoded}">'
 
 
-def told(*lines: str, wrong: bool = False) -> str:
+def message(*lines: str, wrong: bool = False) -> str:
     """A line, or several, under the buttons."""
     kind = "told wrong" if wrong else "told"
     role = "alert" if wrong else "status"

@@ -17,7 +17,7 @@ import gradio as gr
 from maskanim.app.animation import Animated, CancelledError, Request, animate
 from maskanim.app.camera import BusyError, animate_camera
 from maskanim.app.context import AppContext
-from maskanim.app.html import progress, still, summary, told, without_folders
+from maskanim.app.html import message, progress, still, summary, without_folders
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.runtime.backends import AUTO
@@ -93,7 +93,7 @@ def _clip_inputs() -> ClipInputs:
         begin = gr.Button("Animate", variant="primary", elem_id="animate", scale=3, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
         demo = gr.Button("Demo", elem_id="demo", scale=1, min_width=70)
-    status = gr.HTML(told("Press Animate, or drop a picture and a clip of your own first."), elem_id="status")
+    status = gr.HTML(message("Press Animate, or drop a picture and a clip of your own first."), elem_id="status")
     return ClipInputs(driving, begin, stop, demo, status)
 
 
@@ -118,7 +118,7 @@ def _clip_results(context: AppContext, chosen: Chosen, given: ClipInputs) -> Non
         api_visibility="private",
     )
     given.stop.click(
-        lambda: told("Stopped."), None, given.status, cancels=[running], queue=False, api_visibility="private"
+        lambda: message("Stopped."), None, given.status, cancels=[running], queue=False, api_visibility="private"
     )
     given.demo.click(
         lambda: (str(DEMO / "source.png"), str(DEMO / "driving.mp4")),
@@ -145,11 +145,11 @@ def animated(context: AppContext, picture: Any, clip: Any, model: Any, engine: A
             yield (*unchanged, line)
         done = future.result()
         shown = str(done.result), str(done.masks), gr.update(value=str(done.result), interactive=True)
-        yield (*shown, told(summary(done), *request.notes))
+        yield (*shown, message(summary(done), *request.notes))
     except (CancelledError, NeverBegun):
-        yield (*unchanged, told("Stopped."))
+        yield (*unchanged, message("Stopped."))
     except MaskanimError as error:
-        yield (*unchanged, told(without_folders(error), wrong=True))
+        yield (*unchanged, message(without_folders(error), wrong=True))
 
 
 def _followed(request: Request, future: Future[Animated]) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _camera_input() -> gr.Image:
 
 def _camera_results(context: AppContext, chosen: Chosen, camera: gr.Image) -> None:
     seen = gr.HTML(still(None), elem_id="seen")
-    status = gr.HTML(told("The camera starts when you press its button."), elem_id="camera-status")
+    status = gr.HTML(message("The camera starts when you press its button."), elem_id="camera-status")
 
     camera.stream(
         partial(from_camera, context),
@@ -201,10 +201,10 @@ def from_camera(context: AppContext, *values: Any) -> tuple[Any, str]:
     try:
         seen = animate_camera(context, *values)
     except MaskanimError as error:
-        return gr.skip(), told(without_folders(error), wrong=True)
+        return gr.skip(), message(without_folders(error), wrong=True)
     except (BusyError, NeverBegun):
-        return gr.skip(), told("The model is at work for someone else; the camera waits.")
-    return still(seen.frame), told(f"{1000 * seen.seconds:.0f} ms from its arrival here to the picture")
+        return gr.skip(), message("The model is at work for someone else; the camera waits.")
+    return still(seen.frame), message(f"{1000 * seen.seconds:.0f} ms from its arrival here to the picture")
 
 
 def _text(name: str) -> str:

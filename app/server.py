@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from typing import Any
 
-from maskanim.app.cleanup import cleanup
 from maskanim.app.context import AppContext
 from maskanim.app.guard import Asgi, Guard
 from maskanim.app.limits import Limits
@@ -21,6 +22,8 @@ from maskanim.errors import MaskanimError, needs_extra
 from maskanim.runtime.live.hosts import in_url
 
 SUBJECT = "maskanim-app"
+SECONDS_KEPT = 3600.0
+LOOKS_PER_STAY = 10
 # Gradio reads these when it is imported: no word home, and uploads where they are removed.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 # A client that Gradio makes when it is imported refuses some values of these, and the page asks nothing of any server.
@@ -82,6 +85,42 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def cleanup(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
+    """Delete what is older in a folder, again and again while the block runs; what is there before it stays.
+
+    Gradio's own cleanup passes over some of the files that a page shows.
+
+    Args:
+        folder: all below it.
+        seconds: how long a file is kept after its last change, give or take a tenth.
+    """
+    ended, kept = Event(), set(folder.rglob("*"))
+
+    def remove_often() -> None:
+        while not ended.wait(seconds / LOOKS_PER_STAY):
+            remove_old(folder, time.time() - seconds, kept)
+
+    thread = Thread(target=remove_often, name="maskanim-cleanup", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def remove_old(folder: Path, before: float, kept: set[Path]) -> None:
+    """Delete the files, and the empty folders, that were last changed before a time.
+
+    A folder changes when a file in it is deleted: so it goes a stay later than its last file.
+    """
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+        with suppress(OSError):  # someone else was faster, or the folder is not empty
+            if path not in kept and path.stat().st_mtime < before:
+                path.rmdir() if path.is_dir() else path.unlink()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -62,12 +62,12 @@ def report(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _driver(driver: Driver) -> str:
-    told = [driver.version or "version unknown"] if driver.version or driver.cuda else []
+    parts = [driver.version or "version unknown"] if driver.version or driver.cuda else []
     if driver.cuda:
-        told.append("up to CUDA {}.{}".format(*driver.cuda))
+        parts.append("up to CUDA {}.{}".format(*driver.cuda))
     if driver.trouble:
-        told.append(driver.trouble)
-    return "; ".join(told)
+        parts.append(driver.trouble)
+    return "; ".join(parts)
 
 
 def _gpu(gpu: Gpu) -> str:
@@ -97,8 +97,8 @@ def _verdict(verdict: Verdict, driver: Driver) -> str:
     if not verdict.runs:
         # The driver's trouble has its own line above, and is the same for every engine.
         texts = [obstacle.text for obstacle in verdict.obstacles]
-        told = ("no GPU (see driver)" if text == driver.trouble else text for text in texts)
-        return "no: " + "; ".join(text.rstrip(".") for text in told)
+        reasons = ("no GPU (see driver)" if text == driver.trouble else text for text in texts)
+        return "no: " + "; ".join(text.rstrip(".") for text in reasons)
     if not verdict.tried:
         return "should run; not tried"
     return f"runs: {verdict.detail}; opened in {verdict.seconds} s"

@@ -48,8 +48,8 @@ def _binding_obstacles(packages: Mapping[str, Package]) -> Iterator[Obstacle]:
     if not any(binding.installed for binding in bindings):
         yield Obstacle("missing", "neither cuda-core nor pycuda is installed")
     elif not any(binding.installed and binding.loads is not False for binding in bindings):
-        told = "; ".join(f"{binding.module}: {binding.problem}" for binding in bindings if binding.installed)
-        yield Obstacle("broken", f"no CUDA binding loads ({told})")
+        problems = "; ".join(f"{binding.module}: {binding.problem}" for binding in bindings if binding.installed)
+        yield Obstacle("broken", f"no CUDA binding loads ({problems})")
 
 
 def _driver_obstacles(package: Package, driver: Driver) -> Iterator[Obstacle]:

@@ -72,8 +72,8 @@ def _end(child: subprocess.Popen[bytes]) -> bytes:
 
 def _read(output: bytes, errors: bytes, code: int, seconds: float) -> Answer:
     try:
-        told = json.loads(output)
-        return Answer(told["values"], told["problem"], seconds)
+        answer = json.loads(output)
+        return Answer(answer["values"], answer["problem"], seconds)
     except (ValueError, LookupError, TypeError):
         return Answer({}, f"its process ended by {ended_by(code)}{_last_words(errors)}", seconds)
 
@@ -131,13 +131,13 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no part of the answer
     question, *arguments = sys.argv[2:]
-    told: dict[str, Any]
+    answer: dict[str, Any]
     try:
-        told = {"values": QUESTIONS[question](*arguments), "problem": None}
+        answer = {"values": QUESTIONS[question](*arguments), "problem": None}
     except (Exception, SystemExit) as error:
-        told = {"values": {}, "problem": _one_line(error)}
+        answer = {"values": {}, "problem": _one_line(error)}
     with answers:
-        json.dump(told, answers)
+        json.dump(answer, answers)
     os._exit(0)  # with the answer given, a library's crash or hang on the way out means nothing
 
 

@@ -3,26 +3,100 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from statistics import quantiles
+from threading import Condition, Thread
 from time import monotonic
 from typing import Any, NamedTuple
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.progress import Progress
-from maskanim.runtime.live.freshest import SECONDS_OF_SILENCE, Freshest, freshest
 from maskanim.runtime.live.outputs import Output
 from maskanim.runtime.live.sources import Captured, LiveSource
 from maskanim.runtime.loop import SILENT
 from maskanim.runtime.runner import FrameResult, Runner
 
 SECONDS_PER_REPORT = 0.25
+SECONDS_OF_SILENCE = 10.0  # a camera may take a few to start, and one that is gone may never say so
+SECONDS_TO_END = 2.0
 SECONDS_SHOWN = 5.0  # latency is that of the last seconds, as a person sees it
 MOST_KEPT = 2000  # more frames than this in the seconds shown are no longer all kept
 
 Draw = Callable[[FrameResult, Frame], Frame]
+
+
+class Freshest:
+    """The one frame that matters live: the newest of a source that is read in a thread of its own.
+
+    A frame that is replaced before it was taken is dropped, and counted.
+
+    Attributes:
+        captured: how many frames the source has given.
+        dropped: how many of them were replaced before they were taken.
+    """
+
+    def __init__(self, source: LiveSource, silence: float = SECONDS_OF_SILENCE) -> None:
+        self.source, self.captured, self.dropped = source, 0, 0
+        self._silence = silence
+        self._frame: Captured | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+        self._changed = Condition()
+
+    def read(self) -> None:
+        """Take the source's frames until it ends or fails; the work of the thread."""
+        error: BaseException | None = None
+        try:
+            for frame in self.source:
+                self._put(frame)
+        except OSError as failure:
+            error = MaskanimError(self.source.name, f"it failed ({failure})", "a camera that delivers")
+        except BaseException as failure:
+            error = failure
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def _put(self, frame: Captured) -> None:
+        with self._changed:
+            self.captured += 1
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Captured]:
+        return self
+
+    def __next__(self) -> Captured:
+        """The newest frame, waiting for one that was not taken yet.
+
+        Raises:
+            MaskanimError: the source failed, or has been silent for too long.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._ended or self._frame is not None, self._silence):
+                received = f"no frame for {self._silence:g} s"
+                raise MaskanimError(self.source.name, received, "a camera that delivers", "Check its cable")
+            if self._frame is not None:
+                frame, self._frame = self._frame, None
+                return frame
+            raise self._error or StopIteration
+
+
+@contextmanager
+def freshest(source: LiveSource, silence: float = SECONDS_OF_SILENCE) -> Iterator[Freshest]:
+    """Read a source in a thread of its own, and give its newest frame; the source is closed on leaving the block."""
+    frames = Freshest(source, silence)
+    thread = Thread(target=frames.read, name="maskanim-capture", daemon=True)
+    thread.start()
+    try:
+        yield frames
+    finally:
+        source.close()
+        # A camera that is stuck in its driver would never let go: its thread ends with the process.
+        thread.join(max(SECONDS_TO_END, 2 * source.interval))
 
 
 class Latency(NamedTuple):
@@ -113,7 +187,7 @@ class _Live:
         with suppress(KeyboardInterrupt):  # the usual way to end it
             while (captured := self._next()) is not None:
                 self._show(captured)
-                self._tell()
+                self._show_status()
         return self._report()
 
     def _next(self) -> Captured | None:
@@ -134,7 +208,7 @@ class _Live:
         for output in self.outputs:
             output.show(frame, captured.at)
 
-    def _tell(self) -> None:
+    def _show_status(self) -> None:
         if monotonic() - self.reported >= SECONDS_PER_REPORT:
             self.reported, report = monotonic(), str(self._report())
             for output in self.outputs:

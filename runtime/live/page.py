@@ -66,7 +66,7 @@ class Page(Output):
 
 
 class Newest:
-    """The newest picture, encoded once however many look at it, and not at all where nobody does.
+    """The newest picture. It is encoded once for all viewers, and not at all without any.
 
     Attributes:
         line: how the run stands.
@@ -92,7 +92,11 @@ class Newest:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, bytes] | None:
-        """The newest picture behind this number and its own number, as a JPEG; None if none comes within a second."""
+        """The newest picture, if it is newer than the one with this number.
+
+        Returns:
+            Its number and the picture as a JPEG; None if no newer one comes within a second.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self.closed or self._number > number, SECONDS_PER_LOOK):
                 return None
@@ -127,8 +131,8 @@ class _Viewer(BaseHTTPRequestHandler):
     timeout = SECONDS_PER_WRITE
 
     def do_GET(self) -> None:
-        if told := refusal(self.server.listens_on, str(self.client_address[0]), self.headers):
-            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"{told}\n".encode())
+        if reason := refusal(self.server.listens_on, str(self.client_address[0]), self.headers):
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"{reason}\n".encode())
         elif self.path == "/":
             page = files("maskanim.runtime.live").joinpath("page.html").read_bytes()
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)

@@ -120,7 +120,10 @@ class SessionNets:
 
 @contextmanager
 def refusal(subject: str, library: str, expected: str) -> Iterator[None]:
-    """Turn what a library raises, and there is no common type, into a MaskanimError with the last line of its words."""
+    """Turn whatever a library raises into a MaskanimError that holds the last line of its message.
+
+    Libraries raise errors of no common type.
+    """
     try:
         yield
     except MaskanimError:
@@ -146,8 +149,8 @@ def check_names(network: NetworkSpec, inputs: Sequence[str], outputs: Sequence[s
     found = (sorted(inputs), list(outputs))
     wanted = (sorted(tensor.name for tensor in network.inputs), [network.output.name])
     if found != wanted:
-        told, meant = (f"inputs {', '.join(i)} and output {', '.join(o)}" for i, o in (found, wanted))
-        raise MaskanimError(f"network {network.name}", told, meant, "Export the model again")
+        received, expected = (f"inputs {', '.join(i)} and output {', '.join(o)}" for i, o in (found, wanted))
+        raise MaskanimError(f"network {network.name}", received, expected, "Export the model again")
 
 
 def processors() -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from maskanim.app.camera import BusyError, animate_camera, camera_frame
 from maskanim.app.context import AppContext
-from maskanim.app.html import progress, still, told, without_folders
+from maskanim.app.html import message, progress, still, without_folders
 from maskanim.app.limits import Limits
 from maskanim.app.worker import ModelWorker
 from maskanim.errors import MaskanimError
@@ -104,6 +104,6 @@ def test_only_what_is_offered_can_be_chosen(context: AppContext) -> None:
 def test_what_is_said_shows_no_folder_and_no_markup() -> None:
     error = MaskanimError("/tmp/uploads/<b>.png", "not a picture", "one")
     assert without_folders(error) == "<b>.png: not a picture; expected one."
-    assert "&lt;b&gt;.png" in told(without_folders(error), wrong=True) and 'role="alert"' in told("x", wrong=True)
+    assert "&lt;b&gt;.png" in message(without_folders(error), wrong=True) and 'role="alert"' in message("x", wrong=True)
     assert 'max="10" value="4"' in progress(4, 10) and 'max="1" value="0"' in progress(0, None)
     assert "data:image/jpeg;base64," in still(np.zeros((256, 256, 3), np.uint8)) and "empty" in still(None)

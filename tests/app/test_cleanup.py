@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from maskanim.app.cleanup import cleanup, remove_old
+from maskanim.app.server import cleanup, remove_old
 
 
 def test_what_is_old_goes_with_its_folder(tmp_path: Path) -> None:

@@ -133,6 +133,13 @@ def small_picture(place: Path) -> Path:
     return place
 
 
+def named_pipe(place: Path) -> Path:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(place)
+    return place
+
+
 def written(place: Path, content: bytes = b"") -> Path:
     place.write_bytes(content)
     return place
@@ -172,6 +179,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
         "a colour such as",
     ),
     "a preview that is no picture": (lambda t, b, c: {"preview": t / "sheet.txt"}, "a name ending in '.txt'"),
+    "a named pipe as source": (lambda t, b, c: {"source": named_pipe(t / "pipe.png")}, "a pipe or a device"),
     "several into a file": (lambda t, b, c: {"driving": two(t), "output": t / "o.mp4"}, "a folder, for several pairs"),
 }
 
