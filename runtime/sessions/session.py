@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,22 +12,24 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Array
 from maskanim.spec import NetworkName, NetworkSpec, TensorSpec
 
+Infer = Callable[[Sequence[Array]], Array]
 
-class Session(ABC):
-    """A loaded network. A backend says how to run it and how to let go of it; arguments are checked here, once.
+
+class Session:
+    """A loaded network, whose arguments are checked here, once for all libraries.
 
     One session runs in one thread at a time; different sessions may run at the same time.
 
-    Attributes:
-        backend: the library that loaded it, as a person knows it.
+    Args:
         spec: the network's inputs and output, from `spec.NETWORKS`.
+        library: what loaded it, as a person knows it.
+        infer: runs it: checked, contiguous inputs of one batch size to an array that the caller may keep. It holds
+            what the library has loaded, and is forgotten by `close`.
     """
 
-    backend: ClassVar[str]
-
-    def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self._closed = False
+    def __init__(self, spec: NetworkSpec, library: str, infer: Infer) -> None:
+        self.spec, self.library = spec, library
+        self._infer: Infer | None = infer
 
     def run(self, *inputs: Array) -> Array:
         """Run the network.
@@ -46,25 +45,15 @@ class Session(ABC):
             MaskanimError: an argument is missing or of another dtype or shape, the session is closed, or the library
                 failed.
         """
-        if self._closed:
+        if self._infer is None:
             raise MaskanimError(self._subject, "its session is closed", "an open one", "Open the model again")
         batch = self._check(inputs)
-        with refusal(f"running {self._subject}", self.backend, "a run without errors"):
-            return self._run([_broadcast(value, batch) for value in inputs])
+        with refusal(f"running {self._subject}", self.library, "a run without errors"):
+            return np.asarray(self._infer([_broadcast(value, batch) for value in inputs]), np.float32)
 
     def close(self) -> None:
         """Release the library's memory; closing again does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    @abstractmethod
-    def _run(self, inputs: Sequence[Array]) -> Array:
-        """Checked, contiguous inputs of one batch size to an array that the caller may keep."""
-
-    @abstractmethod
-    def _close(self) -> None:
-        """Release what the library holds; called once."""
+        self._infer = None
 
     @property
     def _subject(self) -> str:
@@ -131,13 +120,6 @@ def refusal(subject: str, library: str, expected: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise MaskanimError(subject, f"{library} failed ({lines[-1].strip()})", expected) from error
-
-
-@contextmanager
-def loading(network: NetworkSpec, file: Path, library: str) -> Iterator[None]:
-    """Name network, file and library if it cannot be loaded."""
-    with refusal(f"network {network.name} in {file}", library, "a network that it loads"):
-        yield
 
 
 def check_names(network: NetworkSpec, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.ops import Array
 from maskanim.runtime.backends import BACKENDS, Backend, BackendInUse, RunOptions, open_runner
-from maskanim.spec import NETWORKS, NetworkName
+from maskanim.runtime.sessions.session import Infer, Session
+from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,6 +36,20 @@ def with_network(bundle: Bundle, place: Path, name: NetworkName, content: bytes)
     contents = {n: content if n == name else bundle.network(n).read_bytes() for n in NETWORKS}
     networks = {n: network_file(n, c) for n, c in contents.items()}
     return write_bundle(place / "other", bundle.manifest.model_copy(update={"networks": networks}), contents)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, network: NetworkName, message: str) -> None:
+    """OpenVINO loads a network, and cannot run it."""
+    from maskanim.runtime.sessions import openvino
+
+    class Failing(Session):
+        def __init__(self, spec: NetworkSpec, library: str, infer: Infer) -> None:
+            def refuse(values: Sequence[Array]) -> Array:
+                raise RuntimeError(message)
+
+            super().__init__(spec, library, refuse if spec.name == network else infer)
+
+    monkeypatch.setattr(openvino, "Session", Failing)
 
 
 @contextmanager
@@ -67,13 +82,7 @@ def test_auto_passes_over_a_missing_package(tiny_bundle: Bundle, monkeypatch: py
 def test_auto_passes_over_an_engine_that_opens_and_does_not_run(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskanim.runtime.sessions import openvino
-
-    class Broken(openvino.OpenVinoSession):
-        def _run(self, inputs: object) -> Array:
-            raise RuntimeError("no such\ninstruction")
-
-    monkeypatch.setattr(openvino, "OpenVinoSession", Broken)
+    failing(monkeypatch, "m", "no such\ninstruction")
     with opened(tiny_bundle) as used:
         assert used.name == "ort"
         assert "running network m: OpenVINO failed (instruction)" in used.passed_over["openvino"]
@@ -166,16 +175,7 @@ def test_auto_passes_over_a_backend_whose_last_network_fails(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A whole frame is the proof: m alone would pass."""
-    from maskanim.runtime.sessions import openvino
-
-    run = openvino.OpenVinoSession._run
-
-    def failing(self: openvino.OpenVinoSession, inputs: Sequence[Array]) -> Array:
-        if self.spec.name == "h":
-            raise RuntimeError("out of memory")
-        return run(self, inputs)
-
-    monkeypatch.setattr(openvino.OpenVinoSession, "_run", failing)
+    failing(monkeypatch, "h", "out of memory")
     with opened(tiny_bundle) as used:
         assert used.name == "ort" and "running network h: OpenVINO failed" in used.passed_over["openvino"]
 
