@@ -251,7 +251,7 @@ def _live(
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
         if not is_loopback(host) and any(name.startswith("page") for name in to):
             typer.echo(f"warning: everyone who reaches {host} can watch")
-        with Interrupts().heard(), ProgressBar("frame") as bar:
+        with Interrupts(recording=inputs.driving.clip).heard(), ProgressBar("frame") as bar:
             report = animate_live(animator, inputs, settings, outputs, bar)
     typer.echo(f"live: ended; {report}")
     if report.lost:

@@ -22,15 +22,16 @@ class Interrupts:
 
     Args:
         several: whether there are several renders.
+        recording: the clip that comes from a camera or a pipe, or is animated live.
 
     Attributes:
         asked: whether no other render is to be begun.
-        recording: the clip that comes from a camera or a pipe, while it is rendered.
+        recording: as the argument; set while it is rendered.
     """
 
-    def __init__(self, several: bool = False) -> None:
+    def __init__(self, several: bool = False, recording: Clip | None = None) -> None:
         self.asked = False
-        self.recording: Clip | None = None
+        self.recording = recording
         self._several = several
 
     def __call__(self, number: int, frame: FrameType | None) -> None:

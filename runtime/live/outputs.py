@@ -119,8 +119,9 @@ class FileOutput(Output):
     def show(self, frame: Frame, captured: float) -> None:
         if self._pts < 0:
             self._first = captured
-        self._pts = max(self._pts + 1, round((captured - self._first) * TICKS_PER_SECOND))
-        self._record((frame, self._pts))
+        pts = max(self._pts + 1, round((captured - self._first) * TICKS_PER_SECOND))
+        self._record((frame, pts))
+        self._pts = pts
 
     def close(self, error: BaseException | None) -> None:
         if error is None and self._pts < 0:
