@@ -104,14 +104,19 @@ def people(
     with needs_extra("maskanim-bench quality people", "bench"):
         import skimage  # noqa: F401 - judges of the last frames would miss it only after minutes
     with needs_extra("maskanim-bench quality people", "people"):
-        from maskanim.benchmarks.quality.people import as_dict, measure_people, people_table
+        from maskanim.benchmarks.quality.people import as_dict, measure_people, open_judges, people_table
+        from maskanim.train.people.assets import read_pack
+        from maskanim.train.people.clip import Studio
+
+        face = open_judges(Nets(nets))
+        studio = Studio(read_pack(assets))
     with open_on_processor(model, engine) as animator, ProgressBar("identity") as bar:
         print_model(animator)
         assert isinstance(animator.runner, HostRunner)  # of every engine on the processor
-        rows = measure_people(animator.runner, assets, Nets(nets), identities, frames, bar)
+        rows = measure_people(animator.runner, studio, face, identities, frames, bar)
     people_table(rows, identities, frames).show()
     ran = {"model": animator.model.manifest.name, "engine": animator.engine.detail}
-    write_json(json_file, ran | {"identities": identities, "frames": frames, "rows": as_dict(rows)})
+    write_json(json_file, ran | as_dict(rows, studio, face, identities, frames))
 
 
 # The commands of `maskanim-bench quality`, in the order of its --help. To add one, write it as a function with typer's

@@ -11,7 +11,6 @@ err, too: the row `the true answer` says how far what they see in it is from wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,11 +29,11 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.progress import Progress
 from maskanim.runtime.sessions.host import HostRunner
-from maskanim.train.people.assets import read_pack
 from maskanim.train.people.clip import PersonFrame, Studio
 from maskanim.train.people.dataset import STEP_SECONDS, Order, draw_clip
 
 REPEATED, ANSWER = "the source, repeated", "the true answer"
+JUDGES = ("head", "identity")  # features of the subject face
 FEWEST = 3  # frames that a correlation is worth computing of
 STILL = 1e-9  # a sum of squares below it is rounding
 
@@ -83,26 +82,21 @@ def draw_trio(studio: Studio, number: int, frames: int) -> Trio:
 
 
 def measure_people(
-    runner: HostRunner, assets: Path, nets: Nets, identities: int, frames: int, progress: Progress
+    runner: HostRunner, studio: Studio, face: Perception, identities: int, frames: int, progress: Progress
 ) -> dict[str, dict[str, Estimate | None]]:
     """The figures of a model, of its ablations at test time, and of the references.
 
     Args:
         runner: the model's.
-        assets: MakeHuman's data folder.
-        nets: the judges.
+        studio: draws the people.
+        face: the judges, see `open_judges`.
         identities: how many.
         frames: of each clip, the source included.
         progress: shown how many identities are done.
 
     Returns:
         By row and figure; None where there was nothing to judge.
-
-    Raises:
-        MaskanimError: no assets, no OpenGL, or a judge's network is not here.
     """
-    face = open_judges(nets)
-    studio = Studio(read_pack(assets))
     makers: dict[str, Make] = {name: _animated(AblatedAnimator(runner, each)) for name, each in TEST_TIME.items()}
     makers[REPEATED] = lambda source, driving: [source.image] * len(driving)
     sums: dict[str, list[Sums]] = {name: [] for name in (*makers, ANSWER)}
@@ -120,7 +114,7 @@ def open_judges(nets: Nets) -> Perception:
         MaskanimError: one that is needed is not here.
     """
     face = perceive("face", nets)
-    for feature in ("head", "identity"):
+    for feature in JUDGES:
         if why := face.missing.get(feature):
             next_step = "Name their folder with --nets, or: maskanim-bench quality nets --fetch"
             raise MaskanimError("the judges of people", why, "their networks", next_step)
@@ -285,6 +279,11 @@ def people_table(rows: Mapping[str, Mapping[str, Estimate | None]], identities: 
     return Table(title, ("", *("the model" if name == FULL else name for name in rows)), lines)
 
 
-def as_dict(rows: Mapping[str, Mapping[str, Estimate | None]]) -> dict[str, Any]:
-    """Values and intervals by row and figure."""
-    return {row: {name: each and each._asdict() for name, each in figures.items()} for row, figures in rows.items()}
+def as_dict(
+    rows: Mapping[str, Mapping[str, Estimate | None]], studio: Studio, face: Perception, identities: int, frames: int
+) -> dict[str, Any]:
+    """What was measured, by whom, and values and intervals by row and figure."""
+    judges = {feature: face.networks[feature] for feature in JUDGES}
+    about = {"identities": identities, "frames": frames, "step_seconds": STEP_SECONDS}
+    figures = {row: {name: each and each._asdict() for name, each in found.items()} for row, found in rows.items()}
+    return about | {"assets": studio.pack.fingerprint, "judges": judges, "rows": figures}
