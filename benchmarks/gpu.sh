@@ -2,8 +2,8 @@
 # Tests and measures maskanim on a GPU, in less than ten minutes: benchmarks/gpu.sh DIR [--dry] [--budget S]
 #
 # DIR gets one JSON file for each step and summary.json. S: seconds for all of it. Nothing has to be installed but Python
-# with PyTorch, NumPy, OpenCV, pydantic, typer and pytest; what is missing there may lie as wheels in the folder wheels/
-# of the checkout.
+# with PyTorch, NumPy, OpenCV, pydantic, platformdirs, typer and pytest; what is missing there may lie as wheels in the
+# folder wheels/ of the checkout.
 # --dry runs every step with tiny networks on the processor. PYTHON names the interpreter.
 set -euo pipefail
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,17 +106,11 @@ class _Library:
         Raises:
             _RefusedError: there is none of that name, or it answered with an error.
         """
-        code = self.answer(function, *arguments)
-        if code:
+        entry = getattr(self._functions, function, None)
+        if entry is None:
+            raise _RefusedError(f"{self.name} is not NVIDIA's: it has no {function}")
+        if code := int(entry(*arguments)):
             raise _RefusedError(f"{function} answered {self._error_name(code)}: {_meaning(code)}")
-
-    def answer(self, function: str, *arguments: object) -> int:
-        """Call a function and return its code."""
-        try:
-            entry = getattr(self._functions, function)
-        except AttributeError:
-            raise _RefusedError(f"{self.name} is not NVIDIA's: it has no {function}") from None
-        return int(entry(*arguments))
 
     def text(self, function: str, *arguments: object) -> str:
         """Call a function whose first two arguments are the buffer for the text it writes, and its length."""
@@ -132,11 +126,10 @@ class _Library:
 
     def _error_name(self, code: int) -> str:
         name = ctypes.c_char_p()
-        try:
-            failed = self.answer("cuGetErrorName", code, ctypes.byref(name))
-        except _RefusedError:
-            failed = 1
-        return f"error {code}" if failed or name.value is None else f"{name.value.decode()} ({code})"
+        with suppress(AttributeError):  # NVML has no such function
+            if not self._functions.cuGetErrorName(code, ctypes.byref(name)) and name.value:
+                return f"{name.value.decode()} ({code})"
+        return f"error {code}"
 
 
 def _meaning(code: int) -> str:

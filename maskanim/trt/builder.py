@@ -247,7 +247,7 @@ class Phases:
     def __init__(self, progress: Progress) -> None:
         self.progress, self.lock = progress, threading.Lock()
         self.phases: dict[str, _Phase] = {}
-        self.told = 0.0
+        self.reported = 0.0
         self.cancelled = False
         self.failure: BaseException | None = None
 
@@ -274,7 +274,7 @@ class Phases:
         with self.lock:
             outermost = (phase for phase, entry in self.phases.items() if entry.parent not in self.phases)
             # A finished inner phase is gone before its parent's step counts: what was told never falls back.
-            part = self.told = max([self.told, *map(self._part, outermost)])
+            part = self.reported = max([self.reported, *map(self._part, outermost)])
         try:
             self.progress.update(round(100 * part), 100, name)
         except BaseException as error:

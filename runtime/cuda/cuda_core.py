@@ -33,35 +33,35 @@ class CudaCoreDevice(Device):
             raise MaskanimError(f"GPU {index}", error_name(error), "a GPU that opens") from error
 
     def stream(self) -> Stream:
-        with self.telling("creating a stream"):
+        with self.driver_errors("creating a stream"):
             return _Stream(self, self._core.create_stream(options=core.StreamOptions(nonblocking=True)))
 
     def event(self) -> Event:
-        with self.telling("creating an event"):
+        with self.driver_errors("creating an event"):
             return _Event(self, self._core.create_event(core.EventOptions(timing_enabled=False)))
 
     def upload(self, address: int, source: NDArray[Any], stream: Stream) -> None:
-        with self.telling("copying to it"):
+        with self.driver_errors("copying to it"):
             _call(driver.cuMemcpyHtoDAsync, address, source.ctypes.data, source.nbytes, stream.handle)
 
     def download(self, destination: NDArray[Any], address: int, stream: Stream) -> None:
-        with self.telling("copying from it"):
+        with self.driver_errors("copying from it"):
             _call(driver.cuMemcpyDtoHAsync, destination.ctypes.data, address, destination.nbytes, stream.handle)
 
     def copy(self, destination: int, source: int, size: int, stream: Stream) -> None:
-        with self.telling("copying"):
+        with self.driver_errors("copying"):
             _call(driver.cuMemcpyDtoDAsync, destination, source, size, stream.handle)
 
     def synchronize(self) -> None:
-        with self.telling("waiting for its work"):
+        with self.driver_errors("waiting for its work"):
             _call(driver.cuCtxSynchronize)
 
     def hold_default_stream(self, event: Event) -> None:
-        with self.telling("ordering the default stream"):
+        with self.driver_errors("ordering the default stream"):
             core.LEGACY_DEFAULT_STREAM.wait(cast(_Event, event).core)
 
     def capture(self, stream: Stream, work: Callable[[], object]) -> Graph:
-        with self.telling("capturing a graph"):
+        with self.driver_errors("capturing a graph"):
             builder = cast(_Stream, stream).core.create_graph_builder()
             try:
                 # In this mode, what this thread may not do during a capture fails instead of spoiling the graph;
@@ -108,15 +108,15 @@ class _Stream(Stream):
         super().__init__(device, stream.close)
 
     def wait(self, event: Event) -> None:
-        with self.device.telling("waiting for an event"):
+        with self.device.driver_errors("waiting for an event"):
             self.core.wait(cast(_Event, event).core)
 
     def wait_handle(self, handle: int) -> None:
-        with self.device.telling("waiting for another library's stream"):
+        with self.device.driver_errors("waiting for another library's stream"):
             self.core.wait(core.Stream.from_handle(handle))
 
     def synchronize(self) -> None:
-        with self.device.telling("waiting for its work"):
+        with self.device.driver_errors("waiting for its work"):
             self.core.sync()
 
 
@@ -126,11 +126,11 @@ class _Event(Event):
         super().__init__(device, event.close)
 
     def record(self, stream: Stream) -> None:
-        with self.device.telling("recording an event"):
+        with self.device.driver_errors("recording an event"):
             cast(_Stream, stream).core.record(self.core)
 
     def synchronize(self) -> None:
-        with self.device.telling("waiting for its work"):
+        with self.device.driver_errors("waiting for its work"):
             self.core.sync()
 
 

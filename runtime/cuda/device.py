@@ -58,15 +58,15 @@ class Resource:
 
     def __init__(self, device: Device, free: Callable[[], object]) -> None:
         self.device, self.is_open, self._free = device, True, free
-        device.given_out[id(self)] = self
+        device.resources[id(self)] = self
 
     def close(self) -> None:
         """Free it; again does nothing."""
         if self.is_open:
             self.is_open = False
-            self.device.given_out.pop(id(self), None)
+            self.device.resources.pop(id(self), None)
             # Freeing fails when the context is lost, and its memory with it; every other call tells that.
-            with suppress(MaskanimError), self.device.telling("freeing what it gave out"):
+            with suppress(MaskanimError), self.device.driver_errors("freeing"):
                 self._free()
 
     def __enter__(self: R) -> R:
@@ -148,7 +148,7 @@ class Graph(Resource):
 
     def launch(self, stream: Stream) -> None:
         """Queue it. Each node reads and writes the addresses with which it was captured."""
-        with self.device.telling("launching a graph"):
+        with self.device.driver_errors("launching a graph"):
             self._launch(stream)
 
 
@@ -175,7 +175,7 @@ class Module(Resource):
             batch: how many images or masks.
             values: the kernel's arguments, in the order of its parameters; memory is given by its address.
         """
-        with self.device.telling(f"launching {kernel.name}"):
+        with self.device.driver_errors(f"launching {kernel.name}"):
             self._launch(kernel, batch, stream, kernel.arguments(*values))
 
 
@@ -188,7 +188,7 @@ class Device(ABC):
         index, name: of the GPU, as CUDA numbers and calls it.
         compute_capability: major and minor.
         total_memory: of the GPU, in bytes.
-        given_out: what has not been closed yet, oldest first.
+        resources: what has not been closed yet, oldest first.
     """
 
     binding: ClassVar[str]
@@ -197,7 +197,7 @@ class Device(ABC):
     def __init__(self, index: int, name: str, compute_capability: tuple[int, int], total_memory: int) -> None:
         self.index, self.name = index, name
         self.compute_capability, self.total_memory = compute_capability, total_memory
-        self.given_out: dict[int, Resource] = {}
+        self.resources: dict[int, Resource] = {}
         self._module: Module | None = None
         self._closed = False
 
@@ -218,12 +218,12 @@ class Device(ABC):
         Raises:
             MaskanimError: not enough is free; says how much was.
         """
-        with self.telling(f"allocating {size / MIB:.1f} MiB"):
+        with self.driver_errors(f"allocating {size / MIB:.1f} MiB"):
             return self._allocate(size)
 
     def pinned(self, size: int) -> PinnedMemory:
         """Page-locked host memory of `size` bytes; its content is not defined."""
-        with self.telling(f"page-locking {size / MIB:.1f} MiB of the host's memory"):
+        with self.driver_errors(f"page-locking {size / MIB:.1f} MiB of the host's memory"):
             return self._pinned(size)
 
     def kernels(self) -> Module:
@@ -234,7 +234,7 @@ class Device(ABC):
         """
         if self._module is None:
             cubin = compile_cubin("sm_{}{}".format(*self.compute_capability))
-            with self.telling("loading its kernels"):
+            with self.driver_errors("loading its kernels"):
                 self._module = self._load(cubin)
         return self._module
 
@@ -266,7 +266,7 @@ class Device(ABC):
         """
         from cuda.core.utils import StridedMemoryView
 
-        with self.telling("taking an array by DLPack"):
+        with self.driver_errors("taking an array by DLPack"):
             return StridedMemoryView.from_dlpack(array, stream_ptr=stream.handle)
 
     def capture(self, stream: Stream, work: Callable[[], object]) -> Graph:
@@ -284,7 +284,7 @@ class Device(ABC):
         """Free all that is still given out, newest first, and let go of the context; again does nothing."""
         if not self._closed:
             self._closed = True
-            for resource in list(self.given_out.values())[::-1]:
+            for resource in list(self.resources.values())[::-1]:
                 resource.close()
             self._module = None
             self._release()
@@ -296,7 +296,7 @@ class Device(ABC):
         self.close()
 
     @contextmanager
-    def telling(self, doing: str) -> Iterator[None]:
+    def driver_errors(self, doing: str) -> Iterator[None]:
         """Turn the binding's errors into a MaskanimError that says what was being done."""
         try:
             yield

@@ -33,27 +33,27 @@ class PyCudaDevice(Device):
         atexit.register(self.close)  # PyCUDA aborts a process that ends with a context still pushed
 
     def stream(self) -> Stream:
-        with self.telling("creating a stream"):
+        with self.driver_errors("creating a stream"):
             return _Stream(self)
 
     def event(self) -> Event:
-        with self.telling("creating an event"):
+        with self.driver_errors("creating an event"):
             return _Event(self)
 
     def upload(self, address: int, source: NDArray[Any], stream: Stream) -> None:
-        with self.telling("copying to it"):
+        with self.driver_errors("copying to it"):
             cuda.memcpy_htod_async(address, source, cast(_Stream, stream).pycuda)
 
     def download(self, destination: NDArray[Any], address: int, stream: Stream) -> None:
-        with self.telling("copying from it"):
+        with self.driver_errors("copying from it"):
             cuda.memcpy_dtoh_async(destination, address, cast(_Stream, stream).pycuda)
 
     def copy(self, destination: int, source: int, size: int, stream: Stream) -> None:
-        with self.telling("copying"):
+        with self.driver_errors("copying"):
             cuda.memcpy_dtod_async(destination, source, size, cast(_Stream, stream).pycuda)
 
     def synchronize(self) -> None:
-        with self.telling("waiting for its work"):
+        with self.driver_errors("waiting for its work"):
             cuda.Context.synchronize()
 
     def hold_default_stream(self, event: Event) -> None:
@@ -99,14 +99,14 @@ class _Stream(Stream):
         super().__init__(device, lambda: self.__dict__.pop("pycuda"))  # destroyed with the last reference to it
 
     def wait(self, event: Event) -> None:
-        with self.device.telling("waiting for an event"):
+        with self.device.driver_errors("waiting for an event"):
             self.pycuda.wait_for_event(cast(_Event, event).pycuda)
 
     def wait_handle(self, handle: int) -> None:
         self.device.synchronize()  # PyCUDA cannot take another library's stream
 
     def synchronize(self) -> None:
-        with self.device.telling("waiting for its work"):
+        with self.device.driver_errors("waiting for its work"):
             self.pycuda.synchronize()
 
 
@@ -116,9 +116,9 @@ class _Event(Event):
         super().__init__(device, lambda: self.__dict__.pop("pycuda"))  # likewise
 
     def record(self, stream: Stream) -> None:
-        with self.device.telling("recording an event"):
+        with self.device.driver_errors("recording an event"):
             self.pycuda.record(cast(_Stream, stream).pycuda)
 
     def synchronize(self) -> None:
-        with self.device.telling("waiting for its work"):
+        with self.device.driver_errors("waiting for its work"):
             self.pycuda.synchronize()

@@ -45,7 +45,7 @@ class TensorRTNetwork(DeviceNetwork):
         weights: bytes = b"",
     ) -> None:
         self.library, self.options = library, options
-        with self.telling(f"loading network {spec.name}"):
+        with self.library_errors(f"loading network {spec.name}"):
             self._runtime = library.module.Runtime(library.logger)
             if options.version_compatible:
                 self._runtime.engine_host_code_allowed = True  # it brings the lean runtime that it runs with
@@ -66,7 +66,7 @@ class TensorRTNetwork(DeviceNetwork):
         self.engine = self._runtime = None
 
     @contextmanager
-    def telling(self, doing: str) -> Iterator[None]:
+    def library_errors(self, doing: str) -> Iterator[None]:
         """Tell the library's first error, which it logs and does not raise, in one line."""
         log = self.library.logger
         log.clear()
@@ -77,7 +77,7 @@ class TensorRTNetwork(DeviceNetwork):
             raise MaskanimError(doing, f"{self.library.full_name} refuses: {told}", "no error") from error
 
     def _session(self, batch: int, stream: Stream) -> DeviceSession:
-        with self.telling(f"preparing network {self.spec.name} for batch {batch}"):
+        with self.library_errors(f"preparing network {self.spec.name} for batch {batch}"):
             return TensorRTSession(self, batch, stream)
 
     def _check(self, spec: NetworkSpec) -> None:
@@ -125,7 +125,7 @@ class TensorRTSession(DeviceSession):
 
     def __init__(self, network: TensorRTNetwork, batch: int, stream: Stream) -> None:
         super().__init__(network, batch, stream)
-        self._telling = network.telling
+        self._library_errors = network.library_errors
         with ExitStack() as owned:
             self._context: Any = _context(network)
             # A context that allocates for itself might do so in the middle of a capture.
@@ -150,7 +150,7 @@ class TensorRTSession(DeviceSession):
 
     def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None:
         spec = self.network.spec
-        with self._telling(f"running network {spec.name}"):
+        with self._library_errors(f"running network {spec.name}"):
             for name, array in (*inputs.items(), (spec.output.name, output)):
                 _agreed(self._context.set_tensor_address(name, array.address))
             _agreed(self._context.execute_async_v3(self.stream.handle))

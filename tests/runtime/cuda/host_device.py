@@ -92,48 +92,48 @@ class HostDevice(Device):
         self.recording: Recording | None = None
         self.released = False
         self.default_stream = HostStream(self, DEFAULT)
-        self.given_out.clear()  # that one is CUDA's
+        self.resources.clear()  # that one is CUDA's
 
     def kernels(self) -> Module:
         if self._module is None:
-            with self.telling("loading its kernels"):
+            with self.driver_errors("loading its kernels"):
                 self.called()
                 self._module = HostModule(self)
         return self._module
 
     def stream(self) -> Stream:
-        with self.telling("creating a stream"):
+        with self.driver_errors("creating a stream"):
             self.called()
             return HostStream(self)
 
     def event(self) -> Event:
-        with self.telling("creating an event"):
+        with self.driver_errors("creating an event"):
             self.called()
             return HostEvent(self)
 
     def upload(self, address: int, source: NDArray[Any], stream: Stream) -> None:
-        with self.telling("copying to it"):
+        with self.driver_errors("copying to it"):
             self.called()
             self.check(address, source.nbytes)
             move = partial(self.move, address, source, source.nbytes)
             cast(HostStream, stream).put(move, address, source.ctypes.data)
 
     def download(self, destination: NDArray[Any], address: int, stream: Stream) -> None:
-        with self.telling("copying from it"):
+        with self.driver_errors("copying from it"):
             self.called()
             self.check(address, destination.nbytes)
             move = partial(self.move, destination, address, destination.nbytes)
             cast(HostStream, stream).put(move, address, destination.ctypes.data)
 
     def copy(self, destination: int, source: int, size: int, stream: Stream) -> None:
-        with self.telling("copying"):
+        with self.driver_errors("copying"):
             self.called()
             self.check(destination, size)
             self.check(source, size)
             cast(HostStream, stream).put(partial(self.move, destination, source, size), destination, source)
 
     def synchronize(self) -> None:
-        with self.telling("waiting for its work"):
+        with self.driver_errors("waiting for its work"):
             self.called(order=True)
             assert self.recording is None, "the host waits during a capture"
             self.run_until(self.pending)
@@ -142,7 +142,7 @@ class HostDevice(Device):
         self.default_stream.wait(event)
 
     def capture(self, stream: Stream, work: Work) -> Graph:
-        with self.telling("capturing a graph"):
+        with self.driver_errors("capturing a graph"):
             self.called()
             self.calls_of_captures += 1
             assert self.recording is None
@@ -160,10 +160,10 @@ class HostDevice(Device):
             return HostGraph(self, recording.nodes)
 
     @contextmanager
-    def telling(self, doing: str) -> Iterator[None]:
+    def driver_errors(self, doing: str) -> Iterator[None]:
         """As every device's, but what this one asserts is no error of a GPU."""
         try:
-            with super().telling(doing):
+            with super().driver_errors(doing):
                 yield
         except MaskanimError as error:
             if isinstance(error.__cause__, AssertionError):
@@ -317,7 +317,7 @@ class HostStream(Stream):
         return node
 
     def wait(self, event: Event) -> None:
-        with self.host.telling("waiting for an event"):
+        with self.host.driver_errors("waiting for an event"):
             self.host.called()
             marked, captured = cast(HostEvent, event).marked, cast(HostEvent, event).captured
             recording = self.host.recording
@@ -331,13 +331,13 @@ class HostStream(Stream):
                 recording.frontiers[id(self)] = [*recording.frontiers.get(id(self), []), *marked]
 
     def wait_handle(self, handle: int) -> None:
-        with self.host.telling("waiting for another library's stream"):
+        with self.host.driver_errors("waiting for another library's stream"):
             self.host.called()
             assert self.host.recording is None
             self.last = [*self.last, *self.host.streams[handle].last]
 
     def synchronize(self) -> None:
-        with self.host.telling("waiting for its work"):
+        with self.host.driver_errors("waiting for its work"):
             self.host.called(order=True)
             assert self.host.recording is None, "the host waits during a capture"
             self.host.run_until(self.last)
@@ -354,14 +354,14 @@ class HostEvent(Event):
         self.captured: Recording | None = None
 
     def record(self, stream: Stream) -> None:
-        with self.host.telling("recording an event"):
+        with self.host.driver_errors("recording an event"):
             self.host.called(order=True)
             queue, recording = cast(HostStream, stream), self.host.recording
             self.captured = recording
             self.marked = list(queue.last if recording is None else recording.frontiers[id(queue)])
 
     def synchronize(self) -> None:
-        with self.host.telling("waiting for its work"):
+        with self.host.driver_errors("waiting for its work"):
             self.host.called(order=True)
             assert self.host.recording is None, "the host waits during a capture"
             self.host.run_until(self.marked)
@@ -418,7 +418,7 @@ class QueuedNetwork(DeviceNetwork):
 
     def _session(self, batch: int, stream: Stream) -> DeviceSession:
         host = cast(HostStream, stream).host
-        with host.telling("preparing a network"):
+        with host.driver_errors("preparing a network"):
             host.called()
         return QueuedSession(self, batch, stream)
 
@@ -449,7 +449,7 @@ class QueuedSession(DeviceSession):
 
     def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None:
         queue, arrays = cast(HostStream, self.stream), (*inputs.values(), output)
-        with queue.host.telling("running a network"):
+        with queue.host.driver_errors("running a network"):
             queue.host.called()
         assert self._session is not None
         assert self._nodes or queue.host.recording is None, "a network needs a run before it can be captured"

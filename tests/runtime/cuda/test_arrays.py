@@ -36,7 +36,7 @@ class Reader:
         assert stream is self
         return Device.take_dlpack(self, array, stream)  # type: ignore[arg-type]
 
-    def telling(self, doing: str) -> Any:
+    def driver_errors(self, doing: str) -> Any:
         return nullcontext()
 
 

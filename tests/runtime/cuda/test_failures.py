@@ -82,7 +82,7 @@ def test_whatever_call_fails_is_told_and_all_is_freed(host_kernels: Any, sticky:
             )
         assert not device.live, f"call {call}"
         assert not any(network.open_sessions for network in networks.values()), f"call {call}"
-        assert [type(left) for left in device.given_out.values()] in ([], [host_device.HostModule])
+        assert [type(left) for left in device.resources.values()] in ([], [host_device.HostModule])
         device.close()
     # A failing wait at the very end is no error of what was asked for; a capture that fails costs the graph alone.
     assert expected - 5 <= failed <= expected
