@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from importlib.util import find_spec
 from time import perf_counter
-from typing import Any
 
 from maskanim import __version__
-from maskanim.driver import Clocks, Driver, Gpu
+from maskanim.driver import Driver
 from maskanim.runtime.backends import BACKENDS
 from maskanim.runtime.doctor.compatibility import (
     DISTRIBUTIONS,
@@ -21,7 +20,7 @@ from maskanim.runtime.doctor.compatibility import (
     warnings,
 )
 from maskanim.runtime.doctor.facts import Diagnosis, Model, Obstacle, Package, Verdict, this_machine
-from maskanim.runtime.doctor.subprocess_probe import Answer, ask
+from maskanim.runtime.doctor.subprocess_probe import ask
 
 PATIENCE = 60.0  # seconds for each question; importing a large package from a cold disk takes 20
 
@@ -43,7 +42,9 @@ def examine(model: str | None = None, quick: bool = False, patience: float = PAT
         model_answer = pool.submit(ask, "model", model or "", patience=patience)
         loaded = pool.map(lambda module: _load(_installed(module), patience), DISTRIBUTIONS)
         packages = {package.module: package for package in loaded}
-        driver, chosen_model = _driver(driver_answer.result()), _model(model_answer.result())
+        asked, found = driver_answer.result(), model_answer.result()
+        driver = asked.value or Driver(trouble=f"asking NVIDIA's driver failed: {asked.problem}")
+        chosen_model = found.value or Model(problem=found.problem)
         judge = _judge(packages, driver, None if quick else chosen_model.path, patience)
         verdicts = tuple(pool.map(judge, BACKENDS))
     return Diagnosis(
@@ -85,26 +86,9 @@ def _load(package: Package, patience: float) -> Package:
     if package.module in NOT_IMPORTED or not (package.distributions or _findable(package.module)):
         return package
     answer = ask("package", package.module, patience=patience)
-    values, works = answer.values, answer.problem is None
-    providers = tuple(values.get("providers", ()))
-    return Package(package.module, package.distributions, works, values.get("version"), answer.problem, providers)
-
-
-def _driver(answer: Answer) -> Driver:
-    if answer.problem:
-        return Driver(trouble=f"asking NVIDIA's driver failed: {answer.problem}")
-    values = answer.values
-    cuda = (values["cuda"][0], values["cuda"][1]) if values["cuda"] else None
-    return Driver(values["version"], cuda, tuple(map(_gpu, values["gpus"])), values["trouble"])
-
-
-def _gpu(values: Mapping[str, Any]) -> Gpu:
-    clocks = Clocks(**values["clocks"]) if values["clocks"] else None
-    return Gpu(**{**values, "capability": tuple(values["capability"]), "clocks": clocks})
-
-
-def _model(answer: Answer) -> Model:
-    return Model(problem=answer.problem) if answer.problem else Model(**answer.values)
+    version, providers = answer.value or (None, ())
+    works = answer.problem is None
+    return Package(package.module, package.distributions, works, version, answer.problem, providers)
 
 
 def _judge(
@@ -120,6 +104,6 @@ def _judge(
         seconds = round(answer.seconds, 2)
         if answer.problem:
             return Verdict(engine, False, True, obstacles=(Obstacle("failed", answer.problem),), seconds=seconds)
-        return Verdict(engine, True, True, answer.values["detail"], seconds=seconds)
+        return Verdict(engine, True, True, answer.value, seconds=seconds)
 
     return judge

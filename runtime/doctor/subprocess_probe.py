@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, ended_by
+from maskanim.runtime.doctor.facts import Model
 
 # The child finds modules where this process does.
 BOOT = f"import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import main; main()"
@@ -28,12 +31,12 @@ class Answer:
     """What a child answered.
 
     Attributes:
-        values: of the question's own kind; empty if there was a problem.
-        problem: one line on why there are none, or None.
+        value: of the question's own kind; None if there was a problem.
+        problem: one line on why there is none, or None.
         seconds: it took.
     """
 
-    values: dict[str, Any]
+    value: Any
     problem: str | None
     seconds: float
 
@@ -53,11 +56,11 @@ def ask(question: str, *arguments: str, patience: float) -> Answer:
         # No context manager: its exit would wait for the child.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
-        return Answer({}, f"no process could be started ({error})", perf_counter() - began)
+        return Answer(None, f"no process could be started ({error})", perf_counter() - began)
     try:
         output, errors = child.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        return Answer({}, f"no answer within {patience:g} s{_last_words(_end(child))}", perf_counter() - began)
+        return Answer(None, f"no answer within {patience:g} s{_last_words(_end(child))}", perf_counter() - began)
     return _read(output, errors, child.returncode, perf_counter() - began)
 
 
@@ -72,10 +75,10 @@ def _end(child: subprocess.Popen[bytes]) -> bytes:
 
 def _read(output: bytes, errors: bytes, code: int, seconds: float) -> Answer:
     try:
-        answer = json.loads(output)
-        return Answer(answer["values"], answer["problem"], seconds)
-    except (ValueError, LookupError, TypeError):
-        return Answer({}, f"its process ended by {ended_by(code)}{_last_words(errors)}", seconds)
+        value, problem = pickle.loads(output)
+        return Answer(value, problem, seconds)
+    except Exception:  # of a cut or foreign text pickle raises errors of many types
+        return Answer(None, f"its process ended by {ended_by(code)}{_last_words(errors)}", seconds)
 
 
 def _last_words(errors: bytes) -> str:
@@ -83,31 +86,24 @@ def _last_words(errors: bytes) -> str:
     return f" ({lines[-1].strip()})" if lines else ""
 
 
-def driver() -> dict[str, Any]:
-    """What NVIDIA's driver says; the fields of `driver.Driver`."""
-    from maskanim.driver import read_driver
-
-    return asdict(read_driver())
-
-
-def package(module: str) -> dict[str, Any]:
+def package(module: str) -> tuple[str | None, tuple[str, ...]]:
     """Import a package: its version, and an onnxruntime's providers."""
     imported = import_module(module)
-    providers = imported.get_available_providers() if module == "onnxruntime" else []
-    return {"version": getattr(imported, "__version__", None), "providers": providers}
+    providers = imported.get_available_providers() if module == "onnxruntime" else ()
+    return getattr(imported, "__version__", None), tuple(providers)
 
 
-def model(name: str) -> dict[str, Any]:
+def model(name: str) -> Model:
     """Choose and verify a model; the current one if the name is empty."""
     from maskanim.models import choose
 
     bundle, why = choose(name or None)
     manifest = bundle.manifest
-    return {"name": manifest.name, "size": manifest.model.size_name, "path": os.fspath(bundle.path), "why": why}
+    return Model(manifest.name, manifest.model.size_name, os.fspath(bundle.path), why)
 
 
-def engine(name: str, path: str) -> dict[str, Any]:
-    """Open a bundle with a backend, which animates a frame."""
+def engine(name: str, path: str) -> str:
+    """Open a bundle with a backend, which animates a frame: what ran it."""
     from maskanim.bundle import Bundle
     from maskanim.logs import show_logs
     from maskanim.runtime.backends import open_runner
@@ -115,11 +111,11 @@ def engine(name: str, path: str) -> dict[str, Any]:
     show_logs()  # building engines may outlast the asker's patience: its last words then are what it was doing
     runner, used = open_runner(Bundle.open(Path(path)), name, again=True)
     runner.close()
-    return {"detail": used.detail}
+    return used.detail
 
 
-QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
-    "driver": driver,
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "driver": read_driver,
     "package": package,
     "model": model,
     "engine": engine,
@@ -127,17 +123,17 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Answer the question in sys.argv as one JSON object on standard output."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Answer the question in sys.argv on standard output: a pickle of the value and the problem."""
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no part of the answer
     question, *arguments = sys.argv[2:]
-    answer: dict[str, Any]
+    answer: tuple[Any, str | None]
     try:
-        answer = {"values": QUESTIONS[question](*arguments), "problem": None}
+        answer = QUESTIONS[question](*arguments), None
     except (Exception, SystemExit) as error:
-        answer = {"values": {}, "problem": _one_line(error)}
+        answer = None, _one_line(error)
     with answers:
-        json.dump(answer, answers)
+        pickle.dump(answer, answers)
     os._exit(0)  # with the answer given, a library's crash or hang on the way out means nothing
 
 

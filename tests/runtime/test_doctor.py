@@ -140,7 +140,7 @@ def test_a_package_that_prints_and_crashes_on_the_way_out(tmp_path: Path, monkey
     (tmp_path / "noisy.py").write_text("import atexit, os; print('{}'); atexit.register(os.abort); __version__ = '7'")
     monkeypatch.syspath_prepend(str(tmp_path))
     answer = ask("package", "noisy", patience=60)
-    assert answer.problem is None and answer.values == {"version": "7", "providers": []}
+    assert answer.problem is None and answer.value == ("7", ())
 
 
 def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
