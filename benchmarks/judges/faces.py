@@ -9,6 +9,7 @@ turns is still cut out the same way. Each of these sees what `perceive("face")` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,27 +51,22 @@ class Faces(NamedTuple):
     found: Flags
 
 
-class FaceDetector:
+def detect_faces(net: Runs, observed: Observed) -> Faces:
     """BlazeFace, short range."""
-
-    def __init__(self, net: Runs) -> None:
-        self.net = net
-        self.anchors = _anchors()
-
-    def __call__(self, observed: Observed) -> Faces:
-        small = [cv2.resize(frame, (DETECTOR_SIDE,) * 2, interpolation=cv2.INTER_AREA) for frame in observed.frames]
-        found = self.net(np.stack(small).astype(np.float32) / 127.5 - 1)
-        best = found["classificators"][..., 0].argmax(1)
-        each = np.arange(len(best))
-        scores = 1 / (1 + np.exp(-np.clip(found["classificators"][each, best, 0], -80, 80)))
-        raw = found["regressors"][each, best].astype(np.float64) / DETECTOR_SIDE
-        places = raw.reshape(-1, 8, 2)  # centre, size, and six points of which the first two are the eyes
-        places[:, [0, *range(2, 8)]] += self.anchors[best][:, None]
-        places *= IMAGE_SIZE
-        across = places[:, 3] - places[:, 2]
-        return Faces(places[:, :2].reshape(-1, 4), np.arctan2(across[:, 1], across[:, 0]), scores > SCORE)
+    small = [cv2.resize(frame, (DETECTOR_SIDE,) * 2, interpolation=cv2.INTER_AREA) for frame in observed.frames]
+    found = net(np.stack(small).astype(np.float32) / 127.5 - 1)
+    best = found["classificators"][..., 0].argmax(1)
+    each = np.arange(len(best))
+    scores = 1 / (1 + np.exp(-np.clip(found["classificators"][each, best, 0], -80, 80)))
+    raw = found["regressors"][each, best].astype(np.float64) / DETECTOR_SIDE
+    places = raw.reshape(-1, 8, 2)  # centre, size, and six points of which the first two are the eyes
+    places[:, [0, *range(2, 8)]] += _anchors()[best][:, None]
+    places *= IMAGE_SIZE
+    across = places[:, 3] - places[:, 2]
+    return Faces(places[:, :2].reshape(-1, 4), np.arctan2(across[:, 1], across[:, 0]), scores > SCORE)
 
 
+@cache
 def _anchors() -> Points:
     """(896, 2): the centres of the cells, in the order of the network's outputs."""
     centres = []
@@ -81,71 +77,55 @@ def _anchors() -> Points:
     return np.concatenate(centres)
 
 
-class FaceMesh:
+def face_mesh(net: Runs, observed: Observed) -> Feature:
     """MediaPipe's 468 points, on the detected face turned upright."""
-
-    def __init__(self, net: Runs) -> None:
-        self.net = net
-
-    def __call__(self, observed: Observed) -> Feature:
-        faces: Faces = observed.see("faces")
-        maps = [
-            _crop_map(box[:2], MESH_MARGIN * box[2:].max(), turn, MESH_SIDE)
-            for box, turn in zip(faces.boxes, faces.turns, strict=True)
-        ]
-        crops = _crops(observed.frames, maps, MESH_SIDE)
-        points, found = self.net(crops.astype(np.float32) / 255).values()
-        if points.shape[-1] == 1:
-            points, found = found, points
-        present = faces.found & (found.reshape(-1) > 0)  # a logit
-        places = points.reshape(-1, MESH_POINTS, 3)[..., :2].astype(np.float64)
-        return Feature(_placed_back(places, maps), np.repeat(present[:, None], MESH_POINTS, 1))
+    faces: Faces = observed.see("faces")
+    maps = [
+        _crop_map(box[:2], MESH_MARGIN * box[2:].max(), turn, MESH_SIDE)
+        for box, turn in zip(faces.boxes, faces.turns, strict=True)
+    ]
+    points, found = net(_crops(observed.frames, maps, MESH_SIDE).astype(np.float32) / 255).values()
+    if points.shape[-1] == 1:
+        points, found = found, points
+    present = faces.found & (found.reshape(-1) > 0)  # a logit
+    places = points.reshape(-1, MESH_POINTS, 3)[..., :2].astype(np.float64)
+    return Feature(_placed_back(places, maps), np.repeat(present[:, None], MESH_POINTS, 1))
 
 
-class FaceLandmarks:
+def face_landmarks(net: Runs, observed: Observed) -> Feature:
     """face-api's 68 points, in the square box around the mesh."""
-
-    def __init__(self, net: Runs) -> None:
-        self.net = net
-
-    def __call__(self, observed: Observed) -> Feature:
-        mesh: Feature = observed.see("mesh")
-        maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
-        output = self.net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
-        places = output.reshape(len(maps), -1, 2).astype(np.float64) * EXTRACTOR_SIDE - 0.5
-        return Feature(_placed_back(places, maps), np.repeat(mesh.found[:, :1], places.shape[1], 1))
+    mesh: Feature = observed.see("mesh")
+    maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
+    output = net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
+    places = output.reshape(len(maps), -1, 2).astype(np.float64) * EXTRACTOR_SIDE - 0.5
+    return Feature(_placed_back(places, maps), np.repeat(mesh.found[:, :1], places.shape[1], 1))
 
 
-class FaceEmbedding:
-    """dlib's embedding in face-api's weights, in dlib's crop about eyes and mouth, less the mean face's.
-
-    Args:
-        net: the network.
-        mean: of many identities, see `mean_face`; else the one that comes with the package.
-    """
-
-    def __init__(self, net: Runs, mean: Array | None = None) -> None:
-        self.net = net
-        self.mean = np.asarray(np.load(MEAN_FACE)["mean"], np.float32) if mean is None else mean
-
-    def __call__(self, observed: Observed) -> Feature:
-        mesh: Feature = observed.see("mesh")
-        maps = [_dlib_map(points) for points in mesh.values]
-        values = self.net(_planes(observed.frames, maps, RECOGNITION_SIDE))["output"]
-        return Feature(values - self.mean, mesh.found[:, 0])
+def face_embedding(net: Runs, observed: Observed) -> Feature:
+    """dlib's embedding in face-api's weights, in dlib's crop about eyes and mouth, less that of the mean face."""
+    embedding = raw_embedding(net, observed)
+    return embedding._replace(values=embedding.values - mean_embedding())
 
 
-class FaceExpression:
+def raw_embedding(net: Runs, observed: Observed) -> Feature:
+    """The same as it is."""
+    mesh: Feature = observed.see("mesh")
+    maps = [_dlib_map(points) for points in mesh.values]
+    return Feature(net(_planes(observed.frames, maps, RECOGNITION_SIDE))["output"], mesh.found[:, 0])
+
+
+@cache
+def mean_embedding() -> Array:
+    """Of many identities, see `mean_face`: (128,) float32."""
+    return np.asarray(np.load(MEAN_FACE)["mean"], np.float32)
+
+
+def face_expression(net: Runs, observed: Observed) -> Feature:
     """The strongest of face-api's seven expressions, in the box around the mesh."""
-
-    def __init__(self, net: Runs) -> None:
-        self.net = net
-
-    def __call__(self, observed: Observed) -> Feature:
-        mesh: Feature = observed.see("mesh")
-        maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
-        logits = self.net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
-        return Feature(logits.argmax(1).astype(np.int64), mesh.found[:, 0])
+    mesh: Feature = observed.see("mesh")
+    maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
+    logits = net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
+    return Feature(logits.argmax(1).astype(np.int64), mesh.found[:, 0])
 
 
 def _dlib_map(points: Points) -> Points:

@@ -11,12 +11,13 @@ median, 0.67 at most.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from maskanim.benchmarks.judges.faces import MEAN_FACE, FaceEmbedding
+from maskanim.benchmarks.judges.faces import MEAN_FACE, raw_embedding
 from maskanim.benchmarks.judges.networks import Nets
 from maskanim.benchmarks.judges.perception import perceive
 from maskanim.errors import MaskanimError
@@ -33,7 +34,7 @@ def mean_face(files: list[Path], nets: Nets) -> Array:
         MaskanimError: a file cannot be read, or has no face.
     """
     face = perceive("face", nets)
-    face.observers["identity"] = FaceEmbedding(nets.open("face-api-recognition"), np.zeros(128, np.float32))
+    face.observers["identity"] = partial(raw_embedding, nets.open("face-api-recognition"))
     means = []
     for file in files:
         with open_clip(file) as clip:  # a picture is a clip of one frame

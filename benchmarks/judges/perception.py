@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
-from maskanim.benchmarks.judges.bodies import BodyKeypoints, BodyPeople, PictureEmbedding
-from maskanim.benchmarks.judges.faces import FaceDetector, FaceEmbedding, FaceExpression, FaceLandmarks, FaceMesh
+from maskanim.benchmarks.judges.bodies import body_keypoints, body_people, picture_embedding
+from maskanim.benchmarks.judges.faces import detect_faces, face_embedding, face_expression, face_landmarks, face_mesh
 from maskanim.benchmarks.judges.features import Observed, Observer
 from maskanim.benchmarks.judges.heads import see_heads
 from maskanim.benchmarks.judges.networks import NETWORKS, Nets
@@ -24,33 +25,33 @@ class Part(NamedTuple):
         feature: its name, which metrics ask for.
         word: what is said to be missing where it is not found.
         network: its name; empty where none is needed.
-        observer: made of the network, or the observer itself; None for a second name of the feature `after`.
+        observer: is given the network, if there is one, and what is observed; None for a second name of `after`.
         after: the feature that the observer starts from.
     """
 
     feature: str
     word: str
     network: str = ""
-    observer: Callable[[Any], Any] | None = None
+    observer: Callable[..., Any] | None = None
     after: str = ""
 
 
 BODY = (
-    Part("keypoints", "key-points", "movenet-thunder", BodyKeypoints),
-    Part("people", "person", "mediapipe-pose", BodyPeople),
-    Part("embedding", "picture", "efficientnet-lite0", PictureEmbedding),
+    Part("keypoints", "key-points", "movenet-thunder", body_keypoints),
+    Part("people", "person", "mediapipe-pose", body_people),
+    Part("embedding", "picture", "efficientnet-lite0", picture_embedding),
 )
 FACE = (
-    Part("faces", "face", "mediapipe-face-detection", FaceDetector),
-    Part("mesh", "face", "mediapipe-face-mesh", FaceMesh, "faces"),
+    Part("faces", "face", "mediapipe-face-detection", detect_faces),
+    Part("mesh", "face", "mediapipe-face-mesh", face_mesh, "faces"),
     Part("head", "face", "", see_heads, "mesh"),
-    Part("identity", "face", "face-api-recognition", FaceEmbedding, "mesh"),
+    Part("identity", "face", "face-api-recognition", face_embedding, "mesh"),
     Part("embedding", "face", after="identity"),
-    Part("expression", "face", "face-api-expression", FaceExpression, "mesh"),
+    Part("expression", "face", "face-api-expression", face_expression, "mesh"),
 )
 FACE_POINTS = {
     468: Part("keypoints", "face", after="mesh"),
-    68: Part("keypoints", "face", "face-api-landmarks", FaceLandmarks, "mesh"),
+    68: Part("keypoints", "face", "face-api-landmarks", face_landmarks, "mesh"),
 }
 
 
@@ -126,16 +127,18 @@ def _opened(subject: Subject, parts: Sequence[Part], nets: Nets) -> Perception:
 
 def _observer(part: Part, nets: Nets) -> Observer:
     if part.network and part.observer:
-        return part.observer(nets.open(part.network))
+        return partial(part.observer, nets.open(part.network))
     return part.observer or (lambda observed: observed.see(part.after))
 
 
 def _puppet() -> Perception:
-    from maskanim.benchmarks.judges.puppets import FIGURE, FINDER, PuppetKeypoints
+    from maskanim.benchmarks.judges.puppets import FIGURE, FINDER, Finder, see_keypoints
 
-    def no_background(_: object) -> object:
-        raise AssertionError("a puppet's case brings the observer of its own background")
-
-    observers: Mapping[str, Observer] = {"keypoints": PuppetKeypoints(), "people": no_background}
+    # The observer of people comes with each puppet's case: it needs the background.
+    observers: dict[str, Observer] = {"keypoints": partial(see_keypoints, Finder.load()), "people": _no_background}
     words = {"keypoints": "key-points", "people": "figure"}
-    return Perception("puppet", {**observers}, {"keypoints": FINDER, "people": FIGURE}, words=words)
+    return Perception("puppet", observers, {"keypoints": FINDER, "people": FIGURE}, words=words)
+
+
+def _no_background(_: object) -> object:
+    raise AssertionError("a puppet's case brings the observer of its own background")

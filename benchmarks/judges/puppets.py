@@ -158,30 +158,17 @@ def known(frames: Sequence[PuppetFrame]) -> dict[str, Feature]:
     return {"keypoints": Feature(keypoints, visible), "people": Feature(figures, np.ones(len(frames), bool))}
 
 
-class PuppetKeypoints:
-    """The finder, with a verdict on whether each key-point is there at all."""
-
-    def __init__(self) -> None:
-        self.finder = Finder.load()
-
-    def __call__(self, observed: Observed) -> Feature:
-        shares = self.finder.shares(observed.frames)
-        places = expected_places(shares)
-        x, y = places[..., 0, None], places[..., 1, None]
-        near = ((CENTRES - x) ** 2)[..., None, :] + ((CENTRES - y) ** 2)[..., None] < RADIUS**2
-        return Feature(places, (shares * near).sum((2, 3)) > SHARE)
+def see_keypoints(finder: Finder, observed: Observed) -> Feature:
+    """What the finder finds, with a verdict on whether each key-point is there at all."""
+    shares = finder.shares(observed.frames)
+    places = expected_places(shares)
+    x, y = places[..., 0, None], places[..., 1, None]
+    near = ((CENTRES - x) ** 2)[..., None, :] + ((CENTRES - y) ** 2)[..., None] < RADIUS**2
+    return Feature(places, (shares * near).sum((2, 3)) > SHARE)
 
 
-class PuppetPeople:
-    """The figure in a frame that was made of a known source: what differs from its bare background.
-
-    Args:
-        background: (256, 256, 3) uint8, the source's picture without the figure.
-    """
-
-    def __init__(self, background: Frame) -> None:
-        self.background = background.astype(np.int16)
-
-    def __call__(self, observed: Observed) -> Feature:
-        masks = np.stack([np.abs(frame - self.background).mean(-1) > CONTRAST for frame in observed.frames])
-        return Feature(masks, masks.mean((1, 2)) > PRESENT)
+def see_figure(background: Frame, observed: Observed) -> Feature:
+    """The figure in frames that were made of a known source: what differs from its bare background, (256, 256, 3)."""
+    bare = background.astype(np.int16)
+    masks = np.stack([np.abs(frame - bare).mean(-1) > CONTRAST for frame in observed.frames])
+    return Feature(masks, masks.mean((1, 2)) > PRESENT)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 FIRST_LINE = time.time()  # a clock that the processes share
+DECIMALS = 4  # of seconds
 
 # What takes long to import is imported where it is timed.
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from maskanim.benchmarks.latency.material import Material
-    from maskanim.benchmarks.latency.records import ColdStart, Start
+    from maskanim.benchmarks.latency.records import ColdStart
     from maskanim.bundle import Bundle
     from maskanim.runtime.backends import RunOptions
     from maskanim.runtime.runner import Runner
@@ -49,50 +48,30 @@ class Task(NamedTuple):
         return Path(self.folder) / "start.json"
 
 
-class Started(NamedTuple):
-    """One start; the memory only where a clip was animated after it, in bytes."""
-
-    start: Start
-    peak_memory: int | None = None
-    device_memory: int | None = None
-
-
-def start(bundle: Bundle, engine: str, options: RunOptions, material: Material, *, clip: bool) -> Started:
+def start(bundle: Bundle, engine: str, options: RunOptions, material: Material, *, clip: bool) -> ColdStart:
     """Start a process that opens a subject and animates a frame; with `clip`, also the whole clip.
+
+    Returns:
+        The one start; the memory only with `clip`.
 
     Raises:
         MaskanimError: the subject does not work; as it was raised there.
     """
+    from maskanim.benchmarks.latency.records import ColdStart
+    from maskanim.errors import MaskanimError
+
     task = Task(time.time(), str(bundle.path.resolve()), engine, tuple(options), str(material.folder), clip)
     task.result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "maskanim.benchmarks.latency.cold", json.dumps(task)]
-    return _started(task, subprocess.run(command, capture_output=True, text=True, check=False))
-
-
-def _started(task: Task, ended: subprocess.CompletedProcess[str]) -> Started:
-    from maskanim.benchmarks.latency.records import DECIMALS, Start
-    from maskanim.errors import MaskanimError
-
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode or not task.result.is_file():
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         received = f"its process ended with code {ended.returncode} ({last})"
-        raise MaskanimError(f"engine {task.engine}, cold start", received, "an animated frame")
+        raise MaskanimError(f"engine {engine}, cold start", received, "an animated frame")
     values = json.loads(task.result.read_text("utf-8"))
     if "error" in values:
         raise MaskanimError(*values["error"])
-    parts = {name: round(value, DECIMALS) for name, value in values["start"].items()}
-    start = Start.model_validate(parts | {"built": values["built"]})
-    return Started(start, values.get("peak_memory"), values.get("device_memory"))
-
-
-def cold_start(started: Sequence[Started]) -> ColdStart:
-    """All starts of a subject as one record."""
-    from maskanim.benchmarks.latency.records import ColdStart, median
-
-    *_, last = started
-    starts = tuple(each.start for each in started)
-    cold = ColdStart(starts=starts, seconds=0.0, peak_memory=last.peak_memory, device_memory=last.device_memory)
-    return cold.model_copy(update={"seconds": median([each.total for each in cold.usual])})
+    return ColdStart.model_validate(values)
 
 
 def main(task: Task) -> None:
@@ -119,15 +98,16 @@ def _start(task: Task) -> dict[str, Any]:
     runner, _ = open_subject(bundle, task.engine, RunOptions(*task.options))
     loaded = time.time()
     _animate_one(runner, task)
-    seconds = {
+    parts = {
         "interpreter": FIRST_LINE - task.began,
         "imports": imported - FIRST_LINE,
         "load": loaded - began,
         "first_frame": time.time() - loaded,
     }
+    parts = {name: round(seconds, DECIMALS) for name, seconds in parts.items()}
     memory = _memory_after_clip(bundle, runner, task, free) if task.clip else {}
     runner.close()
-    return {"start": seconds, "built": bool(built.lines), **memory}
+    return {"starts": [parts | {"built": bool(built.lines)}], "seconds": sum(parts.values()), **memory}
 
 
 class _Lines(logging.Handler):

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-from maskanim.benchmarks.latency.cold import Started, cold_start, start
+from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.conditions import conditions, other_load, sm_clock
 from maskanim.benchmarks.latency.material import CLIP, KIND, PICTURE, Material, draw_material
 from maskanim.benchmarks.latency.records import (
+    ColdStart,
     EndToEnd,
     LatencyReport,
     Measured,
@@ -92,7 +93,7 @@ class Subject:
     detail: str
     source: Any
     prepared: list[Any]
-    starts: list[Started] = field(default_factory=list)
+    starts: list[ColdStart] = field(default_factory=list)
     rounds: list[list[float]] = field(default_factory=list)
     streamed: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
@@ -140,7 +141,7 @@ class Subject:
             engine=self.key.engine,
             batch=batch,
             detail=self.detail,
-            cold=cold_start(self.starts) if self.starts else None,
+            cold=ColdStart.of(self.starts) if self.starts else None,
             model_only=timing(self.rounds, batch, self.streamed),
             end_to_end=EndToEnd.of(self.clips, material.frames) if self.clips else None,
             stages=Stages.of(self.stages) if self.stages else None,
@@ -165,7 +166,7 @@ def measure(model: Bundle | ModelSpec, plan: Plan, progress: Progress | None = N
         material = draw_material(Path(folder), plan.frames, max(plan.batches))
         state, elsewhere = conditions(), other_load()
         left_out: dict[str, str] = {}
-        starts: dict[Key, list[Started]] = {key: [] for key in keys}
+        starts: dict[Key, list[ColdStart]] = {key: [] for key in keys}
         if plan.repeats and isinstance(model, Bundle):
             material.write()
             _cold_starts(model, plan, material, starts, left_out, shown)
@@ -229,7 +230,7 @@ def _cold_starts(
     bundle: Bundle,
     plan: Plan,
     material: Material,
-    starts: dict[Key, list[Started]],
+    starts: dict[Key, list[ColdStart]],
     left_out: dict[str, str],
     progress: Progress,
 ) -> None:
@@ -243,7 +244,7 @@ def _cold_starts(
 
 
 def _open(
-    opening: ExitStack, model: Bundle | ModelSpec, plan: Plan, key: Key, material: Material, starts: list[Started]
+    opening: ExitStack, model: Bundle | ModelSpec, plan: Plan, key: Key, material: Material, starts: list[ColdStart]
 ) -> Subject:
     runner, detail = open_subject(model, key.engine, plan.options._replace(batch=key.batch))
     opening.callback(runner.close)

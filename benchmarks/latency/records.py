@@ -141,6 +141,12 @@ class ColdStart(Record):
     peak_memory: int | None = None
     device_memory: int | None = None
 
+    @classmethod
+    def of(cls, each: Sequence[ColdStart]) -> ColdStart:
+        """Several as one."""
+        joined = each[-1].model_copy(update={"starts": tuple(start for one in each for start in one.starts)})
+        return joined.model_copy(update={"seconds": median([start.total for start in joined.usual])})
+
     @property
     def usual(self) -> tuple[Start, ...]:
         """The starts that built nothing, or all if every one did."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import cv2
 import numpy as np
 
-from maskanim.benchmarks.judges.puppets import PuppetPeople, known
+from maskanim.benchmarks.judges.puppets import known, see_figure
 from maskanim.benchmarks.quality.puppets import CLIP_FPS, Animates, pairs
 from maskanim.benchmarks.scoring.engine import Case, Streams
 from maskanim.errors import MaskanimError, needs_extra
@@ -175,7 +175,7 @@ def puppets(model: Animates, method: str, identities: Iterable[int], frames: int
             source=source.image,
             known=lambda first, end: known(driving[first:end]),
             source_known=known([source]),
-            observers={"people": PuppetPeople(pair.source.background)},
+            observers={"people": partial(see_figure, pair.source.background)},
         )
 
     return [Case(f"puppet {number}", (method,), partial(opened_on, number)) for number in identities]

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from maskanim.benchmarks.latency.cold import Started, cold_start
-from maskanim.benchmarks.latency.records import LatencyReport, Start, read_report, timing, write_report
+from maskanim.benchmarks.latency.records import ColdStart, LatencyReport, Start, read_report, timing, write_report
 from maskanim.errors import MaskanimError
 
 
@@ -32,11 +31,13 @@ def test_rounds_of_different_lengths_are_refused() -> None:
 
 
 def test_a_cold_start_is_the_median_of_those_that_built_nothing() -> None:
-    def started(load: float, built: bool = False) -> Started:
-        return Started(Start(interpreter=0.1, imports=0.2, load=load, first_frame=0.3, built=built))
+    def started(load: float, built: bool = False) -> ColdStart:
+        start = Start(interpreter=0.1, imports=0.2, load=load, first_frame=0.3, built=built)
+        return ColdStart(starts=(start,), seconds=start.total, peak_memory=int(load))
 
-    assert cold_start([started(60.0, True), started(1.0), started(2.0), started(9.0)]).seconds == 2.6
-    assert cold_start([started(60.0, True)]).seconds == 60.6
+    cold = ColdStart.of([started(60.0, True), started(1.0), started(2.0), started(9.0)])
+    assert cold.seconds == 2.6 and cold.peak_memory == 9 and cold.building == 58 and len(cold.starts) == 4
+    assert ColdStart.of([started(60.0, True)]).seconds == 60.6
 
 
 def test_a_report_comes_back_from_its_file(tmp_path: Path, make_report: Callable[..., LatencyReport]) -> None:
