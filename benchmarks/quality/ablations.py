@@ -13,10 +13,11 @@ from maskanim.benchmarks.quality.puppets import Animates, Figures, reconstruct_e
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess, preprocess
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.backends import AUTO
+from maskanim.runtime.backends import AUTO, BACKENDS
 from maskanim.runtime.sessions.host import HostRunner
 
-HOST_ENGINES = ("openvino", "ort")  # on a GPU the steps are one captured graph, out of which none can be left
+# On a GPU the steps are one captured graph, out of which none can be left.
+HOST_ENGINES = tuple(name for name, backend in BACKENDS.items() if not backend.gpu)
 
 
 @dataclass(frozen=True)

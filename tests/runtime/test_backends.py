@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -185,3 +186,9 @@ def test_every_backend_is_brought_by_its_extra() -> None:
     for name, backend in BACKENDS.items():
         needed = " ".join(project["optional-dependencies"][backend.extra])
         assert any(f"{each}>=" in needed for each in backend.distributions), name
+
+
+def test_the_readme_lists_every_backend_in_the_order_of_auto() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \|", readme, re.MULTILINE)
+    assert [name for name in dict.fromkeys(rows) if name in BACKENDS] == list(BACKENDS)
