@@ -38,6 +38,7 @@ class Backend(NamedTuple):
         gpu: it runs on an NVIDIA GPU, through one of CUDA_BINDINGS; else on the processor.
         provider: with onnxruntime, the execution provider.
         capabilities: the only compute capabilities that it supports; None for all from MIN_CAPABILITY.
+        lean: the import of its runtime alone, which does instead where engines were built elsewhere.
     """
 
     package: str
@@ -48,6 +49,7 @@ class Backend(NamedTuple):
     gpu: bool = False
     provider: str | None = None
     capabilities: tuple[tuple[int, int], ...] | None = None
+    lean: str | None = None
 
 
 class CudaBinding(NamedTuple):
@@ -79,6 +81,7 @@ BACKENDS: dict[str, Backend] = {
         "maskanim.runtime.cuda.backends",
         "open_trt",
         gpu=True,
+        lean=LIBRARIES["trt"].lean,
     ),
     "rtx": Backend(
         LIBRARIES["rtx"].module,

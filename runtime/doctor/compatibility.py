@@ -12,6 +12,7 @@ from maskanim.runtime.doctor.facts import Obstacle, Package, Verdict
 # Import names and the distributions that bring them: of every backend, and of what those on a GPU need beside.
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     **{backend.package: backend.distributions for backend in reversed(BACKENDS.values())},
+    "tensorrt_lean": ("tensorrt-lean", "tensorrt-lean-cu12", "tensorrt-lean-cu13"),
     "cuda.core": ("cuda-core",),
     "cuda.bindings": ("cuda-bindings",),
     "pycuda": ("pycuda",),
@@ -25,10 +26,13 @@ INSTALLABLE = ("missing", "conflict")
 def obstacles(engine: str, packages: Mapping[str, Package], driver: Driver) -> tuple[Obstacle, ...]:
     """All that the facts put in an engine's way."""
     need = BACKENDS[engine]
-    found = list(_package_obstacles(need, packages[need.package]))
+    package = packages[need.package]
+    if need.lean and not package.installed and packages[need.lean].installed:
+        package = packages[need.lean]
+    found = list(_package_obstacles(need, package))
     if need.gpu:
         found += _binding_obstacles(packages)
-        found += _driver_obstacles(packages[need.package], driver)
+        found += _driver_obstacles(package, driver)
         found += _gpu_obstacles(need, driver.gpus[:1])
     return tuple(found)
 

@@ -180,6 +180,13 @@ def test_all_that_is_missing_is_told_at_once() -> None:
     assert kinds("openvino", packages_with(), NO_DRIVER) == ["missing"]
 
 
+def test_tensorrts_lean_runtime_does_where_it_is_alone() -> None:
+    packages = packages_with(tensorrt_lean="tensorrt-lean-cu13", cuda_core="cuda-core")
+    assert obstacles("trt", packages, driver_with(H200)) == ()
+    (obstacle,) = obstacles("trt", packages, driver_with(H200, cuda=(12, 4)))
+    assert obstacle.text.startswith("tensorrt-lean-cu13 needs a driver for CUDA 13")
+
+
 def test_tensorrt_rtx_does_not_run_on_an_h200() -> None:
     packages = packages_with(tensorrt_rtx="tensorrt-rtx-cu13", cuda_core="cuda-core")
     assert kinds("rtx", packages, driver_with(RTX4090)) == []
