@@ -16,6 +16,7 @@ from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import BACKENDS, open_runner
 from maskanim.runtime.sessions import openvino
+from maskanim.runtime.verification import _require
 from maskanim.spec import NETWORKS, NetworkName
 
 ON_PROCESSORS = [name for name, backend in BACKENDS.items() if not backend.gpu]
@@ -72,10 +73,10 @@ def test_what_is_right_is_animated_once_and_its_result_kept(
         open_runner(bundle, engine, again=again)[0].close()
     assert len(seen) == 2  # the first time, and when it was asked for
     (kept,) = (models.home() / "verified").iterdir()
-    assert min(json.loads(kept.read_text("utf-8"))["psnr"].values()) > 45
+    assert min(json.loads(kept.read_text("utf-8")).values()) > 45
     kept.write_text("{", "utf-8")  # what cannot be read is found out anew
     open_runner(bundle, engine)[0].close()
-    assert len(seen) == 3 and json.loads(kept.read_text("utf-8"))["flips"] == 0
+    assert len(seen) == 3 and len(json.loads(kept.read_text("utf-8"))) == 4
 
 
 def unpack_golden(content: bytes) -> Any:
@@ -106,3 +107,23 @@ def test_a_damaged_golden_file_is_noticed(bundle: Bundle, tmp_path: Path) -> Non
     (copy.path / "golden.png").write_bytes(content[:-1])
     with pytest.raises(MaskanimError, match=r"golden\.png: \d+ bytes; expected \d+"):
         Bundle.open(copy.path)
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        ({"m": 59, "r": 58, "l": 55, "h": 55}, None),  # the demo with r, l and h in BF16
+        ({"m": 59, "r": 38, "l": 44, "h": 46}, None),  # a flip at the threshold; the frame is right
+        ({"m": 44, "r": 59, "l": 59, "h": 59}, "m"),
+        ({"m": 59, "r": 29, "l": 59, "h": 59}, "r"),
+        ({"m": 59, "r": 59, "l": 40, "h": 44}, "l"),  # from there on
+        ({"m": 59, "r": 59, "l": 59, "h": 44}, "h"),
+        ({"m": 59, "r": 59, "l": 59, "h": float("nan")}, "h"),
+    ],
+)
+def test_where_the_limits_are(found: dict[NetworkName, float], refused: str | None) -> None:
+    if refused is None:
+        _require(found, "trt")
+        return
+    with pytest.raises(MaskanimError, match=f"engine trt, network {refused}: "):
+        _require(found, "trt")
