@@ -150,16 +150,22 @@ def _serve(connection: Connection, opening: Opening, settings: RenderSettings) -
     except MaskanimError as error:
         sender.send("error", MaskanimError(*error.args))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
         sender.send("error", KeyboardInterrupt())
 
 
 class ForwardingInterrupts(Interrupts):
-    """The parent's handler: the child says, and does, what the signal means."""
+    """The parent's handler: the child says, and does, what the first and the second signal mean.
+
+    A third one ends a child that does not hear.
+    """
 
     def __init__(self, process: RenderProcess) -> None:
         super().__init__(several=True)
-        self._process = process
+        self._process, self._signals = process, 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.asked, self._signals = True, self._signals + 1
+        if self._signals > 2:
+            raise KeyboardInterrupt
         self._process.interrupt()

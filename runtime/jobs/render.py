@@ -151,8 +151,10 @@ def render(
 def _finish(job: Job, output: Path, claim: Claim | None) -> None:
     """What is done with the whole video."""
     if claim:
-        sign_video(output, claim, job.output)
-        output.unlink()
+        try:
+            sign_video(output, claim, job.output)
+        finally:
+            output.unlink()
     if job.extras.preview:
         _write_preview(job.output, job.extras.preview)
 

@@ -125,22 +125,41 @@ def test_a_job_that_crashes_natively_costs_one_job(twenty: Path, tmp_path: Path,
     assert len(list((tmp_path / "out").glob("*.mp4"))) == 17
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM between processes")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_finishes_the_file_under_way(
-    number: signal.Signals, tmp_path: Path, picture: Path, long_clip: Path, tiny_bundle: Bundle
-) -> None:
+def started(tmp_path: Path, picture: Path, long_clip: Path, model: Bundle) -> subprocess.Popen[str]:
+    """A batch of two, while its first file is under way."""
     values = ["--source", picture, "--source", shutil.copy(picture, tmp_path / "b.png"), "--driving", long_clip]
-    values += ["-o", "out", "--model", tiny_bundle.path, "--engine", "ort", "--no-provenance"]
+    values += ["-o", "out", "--model", model.path, "--engine", "ort", "--no-provenance"]
     process = subprocess.Popen(
         [*COMMAND, *map(str, values)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     while not list((tmp_path / "out").glob(".*")):
         assert process.poll() is None
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM between processes")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_finishes_the_file_under_way(
+    number: signal.Signals, tmp_path: Path, picture: Path, long_clip: Path, tiny_bundle: Bundle
+) -> None:
+    process = started(tmp_path, picture, long_clip, tiny_bundle)
     process.send_signal(number)
     told, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "1 rendered, 0 there already, 0 failed, 1 not begun" in told, told + errors
     assert "finishing this file" in errors and len(list((tmp_path / "out").glob("*.mp4"))) == 1
     with open_clip(tmp_path / "out" / "picture-long.mp4") as clip:
         assert sum(1 for _ in clip) == 600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM between processes")
+def test_a_second_signal_stops_at_once(tmp_path: Path, picture: Path, long_clip: Path, tiny_bundle: Bundle) -> None:
+    process = started(tmp_path, picture, long_clip, tiny_bundle)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr
+    while "finishing this file" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode not in (0, 2) and "Traceback" not in errors, errors
+    assert not list((tmp_path / "out").glob("*.mp4"))

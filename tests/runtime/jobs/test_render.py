@@ -389,3 +389,18 @@ def test_a_failure_while_decoding(do: Do, job: Job, broken_frames: Path) -> None
     with pytest.raises(MaskanimError, match=r"9\.png"):
         do(driving=str(broken_frames))
     assert job.output.read_bytes() == b"what was there" and len(list(job.output.parent.iterdir())) == 1
+
+
+def test_a_video_that_cannot_be_signed_leaves_nothing(
+    animator: Animator, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("c2pa", reason="signing needs the extra provenance")
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
+
+    def refuse(*_: object) -> None:
+        raise MaskanimError("signing", "no", "yes")
+
+    monkeypatch.setattr(sys.modules[render.__module__], "sign_video", refuse)
+    with pytest.raises(MaskanimError, match="signing: no"):
+        render(animator, job, RenderSettings(provenance=True))
+    assert not list(job.output.parent.iterdir())
