@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -46,7 +47,7 @@ class TensorRTNetwork(DeviceNetwork):
     ) -> None:
         self.library, self.options = library, options
         with self.library_errors(f"loading network {spec.name}"):
-            self._runtime = library.module.Runtime(library.logger)
+            self._runtime = _started(library)
             if options.version_compatible:
                 self._runtime.engine_host_code_allowed = True  # it brings the lean runtime that it runs with
             engine = self._runtime.deserialize_cuda_engine(plan)
@@ -180,6 +181,18 @@ def open_networks(
         }
         failing.pop_all()
     return networks
+
+
+def _started(library: LoadedLibrary) -> Any:
+    """The library's runtime. One that failed, as with too old a driver, is null to some bindings and not to others."""
+    try:
+        runtime = library.module.Runtime(library.logger)
+    except TypeError:
+        raise RuntimeError from None
+    if library.logger.errors:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))  # any call to it, freeing it too, would end the process
+        raise RuntimeError
+    return runtime
 
 
 def _context(network: TensorRTNetwork) -> Any:

@@ -84,9 +84,9 @@ OTHERS: dict[Path, str] = {
     TRT
     / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
     "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
-    CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array failing inputs library log memory network options output owned "
-    "profile re self self._owned self.library self.network self.options self.spec self.stream spec stream super t "
-    "tensor",
+    CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array ctypes ctypes.pythonapi failing inputs library log memory network "
+    "options output owned profile re self self._owned self.library self.network self.options self.spec self.stream spec "
+    "stream super t tensor",
 }
 # TensorRT builds for its own GPU, allocates nothing while it runs, and has its kernels ready before.
 RTX_ONLY = {
@@ -127,6 +127,14 @@ from maskanim.trt.library import load_library
 from maskanim.trt.records import BuildOptions
 try:
     build_engine(load_library("trt"), b"", "m", BuildOptions())
+except MaskanimError as error:
+    print(error)
+"""
+RUN = """
+from maskanim.runtime.cuda.tensorrt import TensorRTNetwork
+from maskanim.spec import NETWORKS
+try:
+    TensorRTNetwork(NETWORKS["m"], b"", load_library("trt"))
 except MaskanimError as error:
     print(error)
 """
@@ -291,9 +299,11 @@ def test_tensorrt_that_does_not_start(
     python = (
         f"import sys; sys.path.insert(0, {os.fspath(tmp_path)!r})\n{preamble(bindings(version), libraries / version)}"
     )
-    done = subprocess.run([sys.executable, "-c", python + BUILD], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", python + BUILD + RUN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"network m: TensorRT {version} does not start, it does not say why; expected")
+    built, run = done.stdout.splitlines()
+    assert built.startswith(f"network m: TensorRT {version} does not start, it does not say why; expected")
+    assert run.startswith(f"loading network m: TensorRT {version} refuses: ")
 
 
 @pytest.mark.parametrize("version", BINDINGS)

@@ -80,6 +80,7 @@ class Library:
 
     def Runtime(self, logger: Log) -> Any:  # noqa: N802 - TensorRT's name
         assert logger is self.log
+        self.answer("Runtime")
         self.runtime = SimpleNamespace(deserialize_cuda_engine=self.deserialize, engine_host_code_allowed=False)
         return self.runtime
 
@@ -287,6 +288,7 @@ def test_a_network_that_cannot_be_captured(device: Any, frames: list[Frame]) -> 
 @pytest.mark.parametrize(
     ("function", "doing"),
     [
+        ("Runtime", "loading network m"),
         ("deserialize_cuda_engine", "loading network m"),
         ("create_execution_context", "preparing network m for batch 1"),
         ("set_optimization_profile_async", "preparing network m for batch 1"),
