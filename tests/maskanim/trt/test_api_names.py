@@ -85,8 +85,8 @@ OTHERS: dict[Path, str] = {
     / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
     "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
     CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array ctypes ctypes.pythonapi failing inputs library log memory network "
-    "options output owned profile re self self._owned self.library self.network self.options self.spec self.stream spec "
-    "stream super t tensor",
+    "options output owned profile re self self._owned self.library self.network self.options self.spec self.stream "
+    "spec stream super t tensor",
 }
 # TensorRT builds for its own GPU, allocates nothing while it runs, and has its kernels ready before.
 RTX_ONLY = {
