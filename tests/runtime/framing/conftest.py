@@ -1,8 +1,8 @@
-"""Held-out puppets anywhere in a picture, and objects so plain that the picture is its own mask."""
+"""Pictures that are their own masks: the figure maps of held-out puppets anywhere in them, and plain objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from maskanim.ops import Array, Frame
-from maskanim.runtime import Animator
 from maskanim.runtime.framing.box import Box
 from maskanim.train.puppets import Puppet
 
@@ -21,7 +20,7 @@ class Placed(NamedTuple):
     """A picture with a figure somewhere in it.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
+        picture: (H, W, 3) uint8, the puppet's figure map: what a model that knows puppets perfectly would see.
         frame: what the puppet's own 256x256 drawing, which training shows whole, has become: the true square.
         figure: left, top, right and bottom of the figure itself.
     """
@@ -44,28 +43,16 @@ def place(number: int, height: int, width: int, scale: float = 0.5, time: float 
         whole = bounds.min() >= 0 and bounds[2] <= width and bounds[3] <= height
         if whole and max(abs(left + side / 2 - width / 2) / width, abs(top + side / 2 - height / 2) / height) >= 0.1:
             break
-    cut_out = np.dstack([drawn.image * drawn.figure[..., None], 255 * drawn.figure]).astype(np.float32)
-    moved = cv2.warpAffine(
-        cv2.resize(cut_out, (side, side), interpolation=cv2.INTER_AREA if side < 256 else cv2.INTER_LINEAR),
-        np.array([[1, 0, left], [0, 1, top]], np.float32),
-        (width, height),
-    )
-    behind = cv2.resize(puppet.background, (width, height), interpolation=cv2.INTER_LINEAR)
-    picture = np.rint(behind * (1 - moved[..., 3:] / 255) + moved[..., :3])
-    return Placed(np.clip(picture, 0, 255).astype(np.uint8), Box(left, top, side), tuple(bounds.tolist()))
+    figure = cv2.resize(drawn.figure_map, (side, side), interpolation=cv2.INTER_LINEAR)
+    moved = cv2.warpAffine(figure, np.array([[1, 0, left], [0, 1, top]], np.float32), (width, height))
+    picture = np.repeat(np.rint(255 * moved)[..., None], 3, 2).astype(np.uint8)
+    return Placed(picture, Box(left, top, side), tuple(bounds.tolist()))
 
 
 @pytest.fixture(scope="session")
 def placed() -> Callable[..., Placed]:
     """`place`."""
     return place
-
-
-@pytest.fixture(scope="session")
-def demo() -> Iterator[Animator]:
-    """The embedded model."""
-    with Animator.open("demo", "ort") as animator:
-        yield animator
 
 
 @pytest.fixture(scope="session")

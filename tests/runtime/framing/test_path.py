@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError
-from maskanim.models import DEMO
 from maskanim.ops import Frame
-from maskanim.runtime import Animator
 from maskanim.runtime.framing import path as path_module
 from maskanim.runtime.framing.box import Box, Rectangle
 from maskanim.runtime.framing.path import clip_path, find_path, source_box, still_path
-from maskanim.video import Clip, FrameSource, SourceFrame, open_clip
+from maskanim.video import Clip, FrameSource, SourceFrame
 
 AXES = (60, 96)
 SIDE = 96 / 0.8
@@ -126,10 +124,3 @@ def test_named_squares_ask_no_model(crop: Any, box: Box, once: bool) -> None:
     assert source_box(crop, frames[0], never) == box
     with pytest.raises(MaskanimError, match="a clip without frames"):
         clip_path(crop, Clip.of(Drawn([], once)), never)
-
-
-def test_the_demos_driver_stands_where_it_was_drawn(demo: Animator) -> None:
-    with open_clip(DEMO / "driving.mp4") as clip:
-        path, frames = clip_path("auto", clip, demo.mask)
-        assert next(frames).pts == 0
-    assert path.at(0).overlap(Box(0, 0, 256)) >= 0.7 and path.at(0) == path.at(3)
