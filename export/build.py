@@ -81,6 +81,7 @@ def export_bundle(
     weights: Weights = "float32",
     frames: Sequence[Path] = (),
     threshold: int | None = None,
+    released_animate: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Bundle:
     """Export a checkpoint's networks to a bundle, verified against PyTorch; on any failure nothing is written.
@@ -91,7 +92,7 @@ def export_bundle(
         name: the model's name. None: that of the checkpoint's folder.
         weights: how large weights are stored; ``float16`` halves the files and rounds.
         frames: pictures, folders or videos to verify on. Empty: the embedded demo's.
-        threshold: see `load_trained`.
+        threshold, released_animate: see `load_trained`.
         progress: counts in hundredths.
 
     Raises:
@@ -103,7 +104,7 @@ def export_bundle(
     check_bundle_place(out)
     pairs = read_pairs(frames)
     logger.info("reading %s", ckpt)
-    trained = load_trained(ckpt, threshold)
+    trained = load_trained(ckpt, threshold, released_animate=released_animate)
     for note in trained.notes:
         logger.info("note: %s", note)
     work = _Work(progress, len(pairs), rounded=weights == "float16")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from maskanim.checkpoint import FORMAT, VERSION, Checkpoint, load_own, read_file
 from maskanim.errors import MaskanimError
 from maskanim.networks import Networks
-from maskanim.spec import ModelSpec, Perturbation, Widths
+from maskanim.spec import NETWORK_NAMES, ModelSpec, Perturbation, Widths
 
 NAMES_SHOWN = 20
 
@@ -38,10 +39,18 @@ RELEASED_MODULES = (
     (r"h\.hourglass\.up_blocks\.", "generator.hourglass.decoder.up_blocks."),
     (r"h\.head\.", "generator.final_hourglass."),
 )
+RELEASED_KEYS = ("generator", "mask_generator")
+OWN_PARTS = tuple(f"{name}." for name in NETWORK_NAMES)
+WRAPPER = "state_dict"
 RELEASED_UNUSED = "generator.down_blocks."  # l's: the released code creates and saves them, and never runs them
 RELEASED_NOTE = (
     "The paper's median is taken as the perturbation's threshold. The authors' released code used a fixed one, "
     "th: 100 for VoxCeleb, 60 for Tai-Chi-HD and BAIR; give the th of this training's configuration as --threshold."
+)
+
+ANIMATE_NOTE = (
+    "It animates as the released code does: the perturbed mask is floored to 8 bits and shrunk to three quarters about "
+    "its centre. The authors' published samples do not show that."
 )
 
 
@@ -60,13 +69,15 @@ class Trained:
     notes: tuple[str, ...]
 
 
-def load_trained(path: Path, threshold: int | None = None) -> Trained:
+def load_trained(path: Path, threshold: int | None = None, *, released_animate: bool = False) -> Trained:
     """Read a checkpoint without running any code that it may carry.
 
     Args:
-        path: ``last.pt`` of maskanim-train, or ``*-checkpoint.pth.tar`` of the released code, of any widths.
-        threshold: for the released code's checkpoints, the ``th`` of their configuration, in 0..255: pixels of the
-            driver's mask at or below ``threshold / 255`` are set to zero. None: the paper's median.
+        path: ``last.pt`` of maskanim-train, or ``*-checkpoint.pth.tar`` of the released code, of any widths; or the
+            weights of either alone, as a state dict or in safetensors.
+        threshold: for all but maskanim-train's checkpoints, the ``th`` of the released code's configuration, in 0..255:
+            pixels of the driver's mask at or below ``threshold / 255`` are set to zero. None: the paper's median.
+        released_animate: likewise, animate as the released code does; see `Perturbation`.
 
     Raises:
         MaskanimError: unreadable, foreign or incomplete, weights that are not finite, or a threshold for a checkpoint
@@ -74,26 +85,34 @@ def load_trained(path: Path, threshold: int | None = None) -> Trained:
     """
     subject = f"--ckpt {path}"
     values, sha256 = read_file(path, subject)
-    if "generator" in values and "mask_generator" in values:
-        trained = _load_released(values, threshold, subject)
-    elif values.get("format") == FORMAT:
-        trained = _load_own(values, threshold, subject)
+    notes: list[str] = []
+    while isinstance(values.get(WRAPPER), dict):
+        values = values[WRAPPER]
+        notes.append(f"The weights were taken out of the entry {WRAPPER}.")
+    if values.get("format") == FORMAT:
+        if threshold is not None or released_animate:
+            flag = "--threshold" if threshold is not None else "--released-animate"
+            wanted = "it only with checkpoints of the authors' released code"
+            raise MaskanimError(flag, "one for a model trained with its own perturbation", wanted)
+        trained = _load_own(values, subject)
     else:
-        keys = ", ".join(str(key) for key in list(values)[:5]) or "nothing"
-        wanted = "a checkpoint of maskanim-train or of the authors' released code"
-        raise MaskanimError(subject, f"a dict of something else ({keys})", wanted)
-    return replace(trained, provenance={**trained.provenance, "checkpoint_sha256": sha256})
+        trained = _load_weights(values, _perturbation(threshold, released_animate), subject)
+    provenance = {**trained.provenance, "checkpoint_sha256": sha256}
+    return replace(trained, provenance=provenance, notes=(*notes, *trained.notes))
 
 
-def _load_own(values: dict[str, Any], threshold: int | None, subject: str) -> Trained:
+def _perturbation(threshold: int | None, released_animate: bool) -> Perturbation:
+    if threshold is None:
+        return Perturbation(released_animate=released_animate)
+    return Perturbation(kind="fixed", threshold=threshold / 255, released_animate=released_animate)
+
+
+def _load_own(values: dict[str, Any], subject: str) -> Trained:
     checkpoint = _own_checkpoint(values, subject)
     try:
         spec = ModelSpec.model_validate(checkpoint.settings["model"])
     except (KeyError, TypeError, ValidationError):
         raise MaskanimError(subject, "settings without a valid model", "those of maskanim-train") from None
-    if threshold is not None:
-        had = f"one for a model trained with its own perturbation ({spec.perturbation.kind})"
-        raise MaskanimError("--threshold", had, "it only with checkpoints of the authors' released code")
     nets = _build(spec, _tensors(checkpoint.networks), str, subject)
     trained = _plain({**checkpoint.provenance, "step": checkpoint.step})
     return Trained(nets, {"trained": trained}, _unfinished(checkpoint))
@@ -112,7 +131,9 @@ def _own_checkpoint(values: dict[str, Any], subject: str) -> Checkpoint:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """As JSON keeps them."""
-    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    plain: dict[str, Any] = json.loads(
+        json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
+    )
     return plain
 
 
@@ -126,18 +147,35 @@ def _unfinished(checkpoint: Checkpoint) -> tuple[str, ...]:
     return () if finished else (f"The training is at step {checkpoint.step} of {total}.",)
 
 
-def _load_released(values: dict[str, Any], threshold: int | None, subject: str) -> Trained:
-    found = {
-        f"{part}.{name}": tensor
-        for part in ("generator", "mask_generator")
-        for name, tensor in _tensors(values[part]).items()
-    }
-    perturbation = Perturbation() if threshold is None else Perturbation(kind="fixed", threshold=threshold / 255)
-    spec = ModelSpec(widths=_released_widths(found, subject), perturbation=perturbation)
+def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject: str) -> Trained:
+    """Weights without their settings: the released code's checkpoint, or a state dict of its names or of ours."""
+    found, notes = _without_wrapping(_flat(values))
+    released = any(name.startswith(RELEASED_KEYS) for name in (*values, *found))
+    if not released and not any(name.startswith(OWN_PARTS) for name in found):
+        keys = ", ".join(str(key) for key in list(values)[:5]) or "nothing"
+        wanted = "a checkpoint of maskanim-train or of the authors' released code"
+        raise MaskanimError(subject, f"a dict of something else ({keys})", wanted)
+    names: Callable[[str], str] = released_name if released else str
+    spec = ModelSpec(widths=_widths(found, names, subject), perturbation=perturbation)
     used = {name: tensor for name, tensor in found.items() if not name.startswith(RELEASED_UNUSED)}
-    nets = _build(spec, used, released_name, subject)
-    trained = _plain({"code": "the authors' released code", "epoch": values.get("epoch")})
-    return Trained(nets, {"trained": trained}, () if threshold is not None else (RELEASED_NOTE,))
+    nets = _build(spec, used, names, subject)
+    code = "the authors' released code" if released else "not known: weights alone"
+    notes += [RELEASED_NOTE] if perturbation.threshold is None else []
+    notes += [ANIMATE_NOTE] if perturbation.released_animate else []
+    return Trained(nets, {"trained": _plain({"code": code, "epoch": values.get("epoch")})}, tuple(notes))
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors by their names; the released code keeps two state dicts, whose names come first here."""
+    if not all(part in values for part in RELEASED_KEYS):
+        return _tensors(values)
+    return {f"{part}.{name}": tensor for part in RELEASED_KEYS for name, tensor in _tensors(values[part]).items()}
+
+
+def _without_wrapping(found: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The names without what DataParallel puts before them, and a line that says so."""
+    plain = {re.sub(r"(^|\.)module\.", r"\1", name): tensor for name, tensor in found.items()}
+    return plain, ["DataParallel's prefix module. was taken off."] if plain.keys() != found.keys() else []
 
 
 def released_name(name: str) -> str:
@@ -149,18 +187,14 @@ def released_name(name: str) -> str:
     raise ValueError(f"{name} has no counterpart in the released code")
 
 
-def _released_widths(found: Mapping[str, Tensor], subject: str) -> Widths:
-    """The base widths, read off the tensors that show them."""
-    axes = {
-        "m": ("mask_generator.ref.weight", 1),
-        "r": ("generator.ref.weight", 1),
-        "l": ("generator.first.conv.weight", 0),
-        "h": ("generator.final_hourglass.weight", 1),
-    }
-    missing = [name for name, axis in axes.values() if name not in found or found[name].ndim != 4]
+def _widths(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str) -> Widths:
+    """The base widths, read off the convolutions that show them."""
+    shown = {"m.head.weight": 1, "r.head.weight": 1, "l.first.0.weight": 0, "h.head.weight": 1}  # and in which axis
+    names = {name: name_in_file(name) for name in shown}
+    missing = [name for name in names.values() if name not in found or found[name].ndim != 4]
     if missing:
-        raise MaskanimError(subject, f"no convolution {', '.join(missing)}", "those of the released code")
-    widths = {network: found[name].shape[axis] for network, (name, axis) in axes.items()}
+        raise MaskanimError(subject, f"no convolution {', '.join(missing)}", "those of the four networks")
+    widths = {name[0]: found[names[name]].shape[axis] for name, axis in shown.items()}
     widths["h"] -= 8  # the input itself is joined to the last level
     try:
         return Widths.model_validate(widths)

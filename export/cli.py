@@ -41,6 +41,10 @@ def export(
         int | None,
         typer.Option(min=0, max=255, help="For the released code's checkpoints: the th of their configuration."),
     ] = None,
+    released_animate: Annotated[
+        bool,
+        typer.Option("--released-animate", help="For the same: floor and shrink perturbed masks as their code does."),
+    ] = False,
     no_register: Annotated[
         bool, typer.Option("--no-register", help="Do not make this the model that runs by default.")
     ] = False,
@@ -124,6 +128,7 @@ def export(
             weights=cast(Weights, weights),
             frames=frames or (),
             threshold=threshold,
+            released_animate=released_animate,
             progress=bar,
         )
     if not no_register:

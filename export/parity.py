@@ -16,7 +16,7 @@ from maskanim.bundle import Difference
 from maskanim.errors import MaskanimError
 from maskanim.golden import HIGHEST_PSNR, psnr
 from maskanim.networks import TorchOps
-from maskanim.ops import Array, NumpyOps, lower_median
+from maskanim.ops import Array, NumpyOps, kept, lower_median, shrink
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
 
 # Some twenty float32 convolutions summed in another order move a sigmoid by 1e-6; 1e-4 is a fortieth of a grey level.
@@ -137,17 +137,19 @@ class _PinnedOps(NumpyOps):
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference.perturbation)
-        self.mask, self.keep = reference.animation.mask.numpy(), reference.animation.perturbed.numpy() > 0
+        self.mask = reference.animation.mask.numpy()
+        self.keep = kept(self.mask, reference.perturbation)
         self.flips, self.flip_distance = 0, 0.0
 
     def perturb(self, mask: Array) -> Array:
-        flipped = (super().perturb(mask) > 0) != self.keep
+        flipped = (kept(mask, self.perturbation) & (mask > 0)) != (self.keep & (self.mask > 0))
         fixed = self.perturbation.threshold
         threshold = lower_median(self.mask) if fixed is None else np.float32(fixed)
         distances = np.abs(self.mask - threshold)[flipped]
         self.flips += int(np.count_nonzero(flipped))
         self.flip_distance = max(self.flip_distance, float(distances.max(initial=0)))
-        return np.where(self.keep, mask, np.float32(0))
+        left = np.where(self.keep, mask, np.float32(0))
+        return shrink(left) if self.perturbation.released_animate else left
 
 
 def require_parity(difference: Difference) -> None:

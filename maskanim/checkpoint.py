@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from maskanim.errors import MaskanimError
+import numpy as np
+
+from maskanim.atomic import replacing
+from maskanim.errors import MaskanimError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +22,9 @@ FORMAT = "maskanim-checkpoint"
 VERSION = 1
 
 PICKLE_START = b"\x80"
+SAFETENSORS = ".safetensors"
+# What people keep beside weights: no code, but unpickling it would need its class.
+PLAIN_TYPES = ("argparse.Namespace", "collections.defaultdict", "pathlib.PosixPath", "pathlib.WindowsPath")
 
 
 @dataclass
@@ -42,15 +48,13 @@ class Checkpoint:
     version: int = field(default=VERSION)
 
     def save(self, path: Path) -> None:
-        """Write to a sibling and rename, so that `path` always holds a whole checkpoint, even if the power fails."""
+        """Write it so that `path` always holds a whole checkpoint, even if the power fails."""
         import torch
 
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             torch.save(dict(vars(self)), file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def load_own(values: dict[str, Any]) -> Checkpoint | None:
@@ -70,31 +74,57 @@ class CheckpointFile(NamedTuple):
 
 
 def read_file(path: Path, subject: str) -> CheckpointFile:
-    """Unpickle a file that holds a dict of tensors and plain values, on the CPU, without running any code of the file.
+    """Read a file that holds a dict of tensors and plain values, on the CPU, without running any code of the file.
 
     Args:
-        path: a file of ``torch.save``, in its zip format or the one before that.
+        path: a file of ``torch.save``, in its zip format or the one before that, or of safetensors.
         subject: what the file is called in an error, e.g. ``--ckpt last.pt``.
 
     Raises:
         MaskanimError: no such file, an empty or damaged one, something else, or a pickle that asks for code.
     """
-    import torch
-    from torch.torch_version import TorchVersion
-
     _check_file(path, subject)
     # Opened once: a training that goes on may put a newer checkpoint in this place at any time.
     with path.open("rb") as file:
-        try:
-            # Some checkpoints carry torch.__version__ as it is, a TorchVersion: a string with comparisons, no more.
-            with warnings.catch_warnings(), torch.serialization.safe_globals([TorchVersion]):
-                warnings.simplefilter("ignore")  # what torch would say of a foreign file, the error says in a line
-                values = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
-            raise _refusal(file, subject, str(error)) from None
+        values = _safetensors(file, subject) if path.suffix == SAFETENSORS else _unpickled(file, subject)
         if not isinstance(values, dict):
             raise MaskanimError(subject, f"a PyTorch file of a {type(values).__name__}", "a training checkpoint")
         return CheckpointFile(values, _sha256(file))
+
+
+def _unpickled(file: BinaryIO, subject: str) -> Any:
+    import torch
+    from torch.torch_version import TorchVersion
+
+    try:
+        # Some checkpoints carry torch.__version__ as it is, a TorchVersion: a string with comparisons, no more.
+        allowed = [TorchVersion, *_numpy_scalars()]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
+            warnings.simplefilter("ignore")  # what torch would say of a foreign file, the error says in a line
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
+        raise _refusal(file, subject, str(error)) from None
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled number of NumPy asks for: its reconstructor, by its old and its new name, and the types."""
+    scalar = np.float64(0).__reduce__()[0]  # type: ignore[index]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    codes = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
+    return [*((scalar, name) for name in names), np.dtype, *{type(np.dtype(code)) for code in codes}]
+
+
+def _safetensors(file: BinaryIO, subject: str) -> dict[str, Any]:
+    with needs_extra("reading safetensors", "export"):
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+    try:
+        return dict(load(file.read()))
+    except (SafetensorError, ValueError) as error:
+        received = f"a damaged, cut off or foreign file ({error})"
+        raise MaskanimError(
+            subject, received, "a file of safetensors", "Copy it again from where it is whole"
+        ) from None
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -123,7 +153,10 @@ def _refusal(file: BinaryIO, subject: str, message: str) -> MaskanimError:
     wanted, again = "a checkpoint of tensors and plain values", "Copy it again from where it was trained"
     code = re.search(r"GLOBAL (\S+)", message)
     file.seek(0)
-    if code:
+    if code and code[1] in PLAIN_TYPES:
+        received = f"a pickle with a {code[1]} beside the weights, which is not read; nothing of it was run"
+        again = "Save it again without that"
+    elif code:
         received = f"a pickle that asks to run code ({code[1]}); nothing of it was run"
         again = "Open it with nothing else unless you trust whoever made it"
     elif file.read(1) == PICKLE_START:

@@ -85,6 +85,13 @@ def lower_median(mask: Array) -> Array:
     return np.partition(flat, k, axis=1)[:, k].reshape(-1, 1, 1, 1)
 
 
+def kept(mask: Array, perturbation: Perturbation) -> NDArray[np.bool_]:
+    """Which pixels P_test does not set to zero; see `perturb`."""
+    if perturbation.threshold is None:  # kind "median"
+        return np.asarray(mask >= lower_median(mask))
+    return np.asarray(mask > np.float32(perturbation.threshold))
+
+
 def perturb(mask: Array, perturbation: Perturbation) -> Array:
     """P_test, equation (3): set the driver's low-intensity pixels, which carry his identity, to zero.
 
@@ -95,13 +102,33 @@ def perturb(mask: Array, perturbation: Perturbation) -> Array:
         mask: (N, 1, H, W) float32 in [0, 1].
 
     Returns:
-        (N, 1, H, W) float32; kept pixels are unchanged to the bit.
+        (N, 1, H, W) float32; kept pixels are unchanged to the bit, unless `perturbation.released_animate` shrinks them.
     """
-    if perturbation.threshold is None:  # kind "median"
-        keep = mask >= lower_median(mask)
-    else:
-        keep = mask > np.float32(perturbation.threshold)
-    return np.where(keep, mask, np.float32(0))
+    left = np.where(kept(mask, perturbation), mask, np.float32(0))
+    return shrink(left) if perturbation.released_animate else left
+
+
+def shrink(mask: Array) -> Array:
+    """What the released code does to a perturbed mask when it animates: floored to 8 bits, shrunk to three quarters.
+
+    About the centre, bilinear, zero outside, rounded to 8 bits. Output pixel x lies at x' = (8x - S + 1) / 6 of S input
+    pixels, so that all weights are sixths and the sums are exact in integers.
+
+    Args:
+        mask: (N, 1, S, S) float32 in [0, 1].
+
+    Returns:
+        (N, 1, S, S) float32.
+    """
+    size = mask.shape[-1]
+    taps = np.zeros((size, size), np.int64)  # sixths of each input pixel in each output pixel
+    for x in range(size):
+        first, sixths = divmod(8 * x - size + 1, 6)
+        for pixel, weight in ((first, 6 - sixths), (first + 1, sixths)):
+            if 0 <= pixel < size:
+                taps[x, pixel] = weight
+    sums = taps @ (mask * np.float32(255)).astype(np.int64) @ taps.T
+    return np.asarray((sums + 18) // 36, np.float32) / np.float32(255)
 
 
 def preprocess(frame: Frame) -> Array:

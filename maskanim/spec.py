@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 IMAGE_SIZE = 256  # s, d, c and f are RGB, 256x256 (section 3)
 MASK_SIZE = 64  # every mask, and D(s)
@@ -99,10 +99,19 @@ class Perturbation(Record):
             ``fixed`` zeroes pixels smaller than or equal to ``threshold`` (the authors' released code).
         threshold: in [0, 1]; only with ``fixed``. The released code's values are 100/255 for VoxCeleb and
             60/255 for Tai-Chi-HD and BAIR.
+        released_animate: then the mask is floored to 8 bits and shrunk to three quarters about its centre, as in the
+            released code's animation; the paper does not say it, and the authors' published samples do not show it.
     """
 
     kind: Literal["median", "fixed"] = "median"
     threshold: float | None = Field(default=None, ge=0, le=1)
+    released_animate: bool = False
+
+    @model_serializer(mode="wrap")
+    def _released_animate_only_where_it_is(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Files without it can be read by versions that do not know it."""
+        values: dict[str, Any] = fields(self)
+        return {name: value for name, value in values.items() if name != "released_animate" or value}
 
     @model_validator(mode="after")
     def _threshold_goes_with_fixed(self) -> Perturbation:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskanim.networks.ops import perturb
+from maskanim.networks.ops import zero_low
 from maskanim.spec import Perturbation
 from maskanim.train.draws import Share
 
@@ -48,7 +48,7 @@ def perturb_train(
         turned = mask if across else mask.transpose(-1, -2)
         turned = zoom_strips(turned, cuts, factors[:, :strips], factors[:, strips])
         mask = turned if across else turned.transpose(-1, -2)
-    mask = perturb(mask, perturbation)
+    mask = zero_low(mask, perturbation)
     if not noise:
         return mask
     seeds = share.part(torch.randint(2**62, (joint,), generator=generator), groups)

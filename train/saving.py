@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import Tensor
 
+from maskanim.atomic import replacing
 from maskanim.checkpoint import Checkpoint, load_own, read_file
 from maskanim.errors import MaskanimError
 from maskanim.train.settings import TrainSettings
@@ -33,7 +34,7 @@ def save_checkpoint(checkpoint: Checkpoint, out: Path, keep: int) -> Path:
     """
     path = out / f"step-{checkpoint.step:07d}.pt"
     try:
-        for partial in out.glob(".step-*.partial"):  # of a process that was killed while writing
+        for partial in out.glob(".step-*.partial-*"):  # of a process that was killed while writing
             partial.unlink()
         checkpoint.save(path)
         _link(path, out / LAST)
@@ -97,10 +98,8 @@ def read_weights(path: Path, settings: TrainSettings) -> dict[str, Tensor]:
 
 def _link(path: Path, last: Path) -> None:
     """Another name for the same file where the file system knows such names, else a copy."""
-    partial = last.with_name(f".{last.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(path, partial)
-    except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(last)
+    with replacing(last) as partial:
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskanim import ops
 from maskanim.spec import Perturbation
 
 
@@ -35,10 +36,22 @@ def upscale(mask: Tensor) -> Tensor:
     return F.interpolate(mask, scale_factor=4.0, mode="bilinear", align_corners=False)
 
 
-def perturb(mask: Tensor, perturbation: Perturbation) -> Tensor:
-    """P_test of (N, 1, H, W) masks; the tie rule is that of `maskanim.ops.perturb`."""
+def zero_low(mask: Tensor, perturbation: Perturbation) -> Tensor:
+    """The threshold of P_test and P_train on (N, 1, H, W) masks; the tie rule is that of `maskanim.ops.perturb`."""
     if perturbation.threshold is None:  # kind "median"
         keep = mask >= mask.flatten(1).median(dim=1).values.view(-1, 1, 1, 1)
     else:
         keep = mask > perturbation.threshold
     return torch.where(keep, mask, torch.zeros_like(mask))
+
+
+def perturb(mask: Tensor, perturbation: Perturbation) -> Tensor:
+    """P_test of (N, 1, H, W) masks, as `maskanim.ops.perturb`."""
+    left = zero_low(mask, perturbation)
+    return shrink(left) if perturbation.released_animate else left
+
+
+def shrink(mask: Tensor) -> Tensor:
+    """`maskanim.ops.shrink` of (N, 1, S, S) masks."""
+    shrunk = ops.shrink(mask.detach().float().cpu().numpy())
+    return torch.from_numpy(shrunk).to(mask)

@@ -128,9 +128,11 @@ class Slot:
         outputs: dict[NetworkName, DeviceArray]
         outputs = {"m": room(MASKS), "r": room(MASKS), "l": room(IMAGES, images), "h": room(IMAGES, images)}
         self.nets = DeviceNets(self.sessions, outputs, side)
-        made = {"perturb": room(MASKS), "upscale": room(MASKS_UP)}
+        made = {name: room(MASKS) for name in ("perturb", "shrink")[: 1 + perturbation.released_animate]}
+        self.perturbed = list(made.values())[-1]
+        made["upscale"] = room(MASKS_UP)
         self.ops = DeviceOps(self.module, self.stream, perturbation, made, side)
-        self.perturbed, self._replay = made["perturb"], Replay(self.nets, self.ops)
+        self._replay = Replay(self.nets, self.ops)
         pinned = owned.enter_context(device.pinned(self.pixels.size))
         self.result: NDArray[np.uint8] = pinned.array.reshape(self.pixels.shape)
         pinned = owned.enter_context(device.pinned(self.perturbed.size))

@@ -197,6 +197,23 @@ extern "C" __global__ void perturb_fixed(const float* masks, float* perturbed, f
     ((Quad<float>*)perturbed)[quad] = pixels;
 }
 
+__device__ int floored_byte(const float* mask, int i, int j) {
+    const bool inside = i >= 0 && i < MASK && j >= 0 && j < MASK;
+    return inside ? (int)(mask[i * MASK + j] * 255.0f) : 0;
+}
+
+// ops.shrink: one thread for each pixel, which lies at (8x - 63) / 6; eleven pixels are added so that it is positive.
+extern "C" __global__ void shrink(const float* masks, float* shrunk) {
+    const int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+    const int y = 8 * (pixel / MASK) + 3, x = 8 * (pixel % MASK) + 3;
+    const int i = y / 6 - 11, below = y % 6, j = x / 6 - 11, right = x % 6;
+    const float* mask = masks + blockIdx.z * (size_t)MASK_PIXELS;
+    const int top = (6 - right) * floored_byte(mask, i, j) + right * floored_byte(mask, i, j + 1);
+    const int bottom = (6 - right) * floored_byte(mask, i + 1, j) + right * floored_byte(mask, i + 1, j + 1);
+    const int sum = (6 - below) * top + below * bottom;
+    shrunk[blockIdx.z * (size_t)MASK_PIXELS + pixel] = (float)((sum + 18) / 36) / 255.0f;
+}
+
 // ---- U
 
 // Of the four output pixels that lie in an input pixel, the one numbered `phase`. Every product and the sum round by

@@ -55,6 +55,7 @@ KERNELS: dict[str, Kernel] = {
         Kernel("downscale_float", _FROM_TO, (256, 1, 1), (16, 3)),
         Kernel("perturb_median", _FROM_TO, (256, 1, 1), (1, 1)),
         Kernel("perturb_fixed", (*_FROM_TO, np.float32), (256, 1, 1), (4, 1)),
+        Kernel("shrink", _FROM_TO, (256, 1, 1), (16, 1)),
         Kernel("upscale", _FROM_TO, (64, 4, 1), (64, 1)),
         Kernel("postprocess_half", _FROM_TO, (256, 1, 1), (64, 1)),
         Kernel("postprocess_float", _FROM_TO, (256, 1, 1), (64, 1)),

@@ -119,8 +119,12 @@ class DeviceOps:
     def perturb(self, mask: DeviceArray, /) -> DeviceArray:
         output, threshold = self.outputs["perturb"], self.perturbation.threshold
         if threshold is None:  # kind "median"
-            return self._launch(self.stream, "perturb_median", mask, output)
-        return self._launch(self.stream, "perturb_fixed", mask, output, threshold)
+            left = self._launch(self.stream, "perturb_median", mask, output)
+        else:
+            left = self._launch(self.stream, "perturb_fixed", mask, output, threshold)
+        if not self.perturbation.released_animate:
+            return left
+        return self._launch(self.stream, "shrink", left, self.outputs["shrink"])
 
     def _launch(
         self, stream: Stream, name: str, source: DeviceArray, output: DeviceArray, *values: float

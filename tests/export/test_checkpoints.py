@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from maskanim.errors import MaskanimError
@@ -195,3 +200,97 @@ def test_pytorch_files_of_something_else(tmp_path: Path, nets: Networks, write_c
     assert "missing" in refusal(write_checkpoint(path, nets, networks={}))
     sparse = {**nets.state_dict(), "h.head.bias": torch.zeros(3).to_sparse()}
     assert "1 missing: h.head.bias" in refusal(write_checkpoint(path, nets, networks=sparse))
+
+
+def parts(values: dict[str, Any], change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> dict[str, Any]:
+    """A released checkpoint with both of its state dicts changed."""
+    return values | {part: change(values[part]) for part in ("generator", "mask_generator")}
+
+
+def prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{name}": value for name, value in state.items()}
+
+
+def flat(values: dict[str, Any]) -> dict[str, Tensor]:
+    return {f"{part}.{name}": v for part in ("generator", "mask_generator") for name, v in values[part].items()}
+
+
+NUMPY = {"epoch": np.int64(99), "loss": np.float32(0.5), "done": np.bool_(True)}
+# How people have them: what is in the file, and what is said of it.
+LOADED: dict[str, tuple[Callable[[Networks], Any], str]] = {
+    "DataParallel": (lambda nets: parts(released(nets), prefixed), "prefix module. was taken off"),
+    "state_dict": (lambda nets: {"state_dict": released(nets)}, "out of the entry state_dict"),
+    "state_dict of prefixed names": (lambda nets: {"state_dict": prefixed(flat(released(nets)))}, "prefix module."),
+    "numpy scalars": (lambda nets: released(nets) | NUMPY, ""),
+    "our names alone": (lambda nets: nets.state_dict(), ""),
+    "our names, prefixed": (lambda nets: {"state_dict": prefixed(nets.state_dict())}, "prefix module."),
+}
+
+
+@pytest.mark.parametrize("kind", LOADED)
+def test_checkpoints_as_people_have_them(tmp_path: Path, nets: Networks, kind: str) -> None:
+    make, told = LOADED[kind]
+    torch.save(make(nets), tmp_path / "theirs.pt")
+    trained = load_trained(tmp_path / "theirs.pt", threshold=60)
+    assert_same_weights(trained.nets, nets)
+    assert told in " ".join(trained.notes) and (told or not trained.notes)
+    assert trained.nets.spec.perturbation == Perturbation(kind="fixed", threshold=60 / 255)
+    if kind == "numpy scalars":
+        assert trained.provenance["trained"]["epoch"] == 99
+
+
+def test_numbers_of_an_older_numpy(tmp_path: Path, nets: Networks) -> None:
+    """Before NumPy 2 their reconstructor had another name; here it is put into the file by hand."""
+    torch.save(released(nets) | NUMPY, tmp_path / "new.pt")
+    old = tmp_path / "old.pt"
+    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(old, "w") as written:
+        for entry in new.namelist():
+            content = new.read(entry)
+            if entry.endswith("data.pkl"):
+                assert b"numpy._core.multiarray" in content
+                content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            written.writestr(entry, content)
+    assert load_trained(old).provenance["trained"]["epoch"] == 99
+
+
+@pytest.mark.parametrize("names", ["ours", "theirs"])
+def test_safetensors(tmp_path: Path, nets: Networks, names: str) -> None:
+    state = nets.state_dict() if names == "ours" else flat(released(nets))
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "weights.safetensors")
+    trained = load_trained(tmp_path / "weights.safetensors")
+    assert_same_weights(trained.nets, nets)
+    assert "100 for VoxCeleb" in trained.notes[0]
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "weights.safetensors").read_bytes()[:-9])
+    assert "cut off" in refusal(tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        (collections.defaultdict(list), "a pickle with a collections.defaultdict beside the weights"),
+        (argparse.Namespace(lr=1), "a pickle with a argparse.Namespace beside the weights"),
+        (Path("config.yaml"), "a pickle with a pathlib.PosixPath beside the weights"),
+        (np.arange(3), "a pickle that asks to run code (numpy._core.multiarray._reconstruct)"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path: Path, nets: Networks, beside: Any, told: str) -> None:
+    torch.save(released(nets) | {"args": beside}, tmp_path / "theirs.pt")
+    assert told in refusal(tmp_path / "theirs.pt")
+
+
+def test_an_extra_key_is_named(tmp_path: Path, nets: Networks) -> None:
+    values = released(nets)
+    values["generator"]["ema.decay"] = torch.zeros(1)
+    torch.save(values, tmp_path / "theirs.pt")
+    assert "1 not known: generator.ema.decay" in refusal(tmp_path / "theirs.pt")
+    torch.save(released(nets) | {"discriminator": {"conv.weight": torch.zeros(1)}, "notes": "x"}, tmp_path / "more.pt")
+    assert_same_weights(load_trained(tmp_path / "more.pt").nets, nets)
+
+
+def test_released_animate(tmp_path: Path, nets: Networks, write_checkpoint: Callable[..., Path]) -> None:
+    torch.save(released(nets), tmp_path / "theirs.tar")
+    trained = load_trained(tmp_path / "theirs.tar", 60, released_animate=True)
+    expected = Perturbation(kind="fixed", threshold=60 / 255, released_animate=True)
+    assert trained.nets.spec.perturbation == expected and "shrunk to three quarters" in trained.notes[0]
+    with pytest.raises(MaskanimError, match="--released-animate: one for a model trained with its own perturbation"):
+        load_trained(write_checkpoint(tmp_path / "ours.pt", nets), released_animate=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -145,3 +146,24 @@ def test_postprocess_clips_and_greys() -> None:
     assert picture.shape == (2, 2, 3)
     np.testing.assert_array_equal(picture[..., 0], [[0, 128], [255, 255]])
     np.testing.assert_array_equal(picture[..., 0], picture[..., 2])
+
+
+def test_released_animate_floors_and_shrinks_about_the_centre() -> None:
+    mask = np.random.default_rng(0).random((2, 1, 64, 64), np.float32)
+    perturbation = Perturbation(kind="fixed", threshold=0.4, released_animate=True)
+    found = ops.perturb(mask, perturbation)
+    np.testing.assert_array_equal(found, torch_ops.perturb(torch.from_numpy(mask), perturbation).numpy())
+    left = np.floor(ops.perturb(mask, Perturbation(kind="fixed", threshold=0.4)) * 255)
+    # As OpenCV's affine warp does it, in half pixels and with fractions of a pixel in 32nds.
+    matrix = np.array([[0.75, 0, 31.5 * 0.25], [0, 0.75, 31.5 * 0.25]])
+    warped = np.stack([cv2.warpAffine(one[0], matrix, (64, 64), flags=cv2.INTER_LINEAR) for one in left])[:, None]
+    np.testing.assert_allclose(found * 255, warped, rtol=0, atol=0.5 + 255 / 32)
+    assert np.abs(found * 255 - warped).mean() < 1
+    np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+    assert not found[..., :8, :].any() and not found[..., -8:].any() and found[..., 8:56, 8:56].any()
+
+
+def test_released_animate_is_written_only_where_it_is() -> None:
+    assert Perturbation().model_dump() == {"kind": "median", "threshold": None}
+    told = Perturbation(released_animate=True).model_dump_json()
+    assert Perturbation.model_validate_json(told) == Perturbation(released_animate=True) != Perturbation()

@@ -205,6 +205,14 @@ def test_perturb_fixed(host_kernels: Any, threshold: float, kind: str) -> None:
     assert_same_bits(perturbed, ops.perturb(mask, Perturbation(kind="fixed", threshold=threshold)))
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_shrink(host_kernels: Any, batch: int) -> None:
+    mask = masks()["random"][:batch]
+    mask[:, 0, :2, :3] = 1.0, 254 / 255, np.nextafter(np.float32(1), np.float32(0))
+    shrunk = launched(host_kernels, "shrink", mask.shape, np.float32, mask, ...)
+    assert_same_bits(shrunk, ops.shrink(mask))
+
+
 @pytest.mark.parametrize("name", ["perturb_median", "perturb_fixed"])
 def test_perturb_may_run_in_place(host_kernels: Any, name: str) -> None:
     mask = masks()["random"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import host_device
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import toys
 from numpy.typing import NDArray
 
+from maskanim import ops
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
@@ -353,6 +354,19 @@ def test_a_fixed_threshold(start: Any, animator: Animator, pictures: list[Frame]
     steps = runner.steps(runner.submit(pictures[1:2]))
     assert 0 < (steps.perturbed > 0).mean() < 1
     np.testing.assert_array_equal(steps.perturbed, np.where(steps.mask > np.float32(threshold), steps.mask, 0))
+
+
+@pytest.mark.parametrize("kind", ["median", "fixed"])
+def test_it_animates_as_the_released_code_does(
+    start: Any, pictures: list[Frame], kind: Literal["median", "fixed"]
+) -> None:
+    threshold = 0.3 if kind == "fixed" else None
+    perturbation = Perturbation(kind=kind, threshold=threshold, released_animate=True)
+    runner = start(perturbation=perturbation)
+    runner.use(runner.encode_source(pictures[0]))
+    steps = runner.steps(runner.submit(pictures[1:2]))
+    np.testing.assert_array_equal(steps.perturbed, ops.perturb(steps.mask, perturbation))
+    assert steps.perturbed.any() and not steps.perturbed[..., :8, :].any()  # nothing is left in the outer eighth
 
 
 @pytest.mark.parametrize("order", ORDERS)
