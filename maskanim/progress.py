@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from time import monotonic
 from typing import Protocol
 
@@ -43,7 +44,8 @@ class ProgressBar:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self.bar = RichProgress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("", total=None, completed=done)
-        self.shown = monotonic()
+        self.began = self.shown = monotonic()
+        self.before = done
 
     def __enter__(self) -> ProgressBar:
         self.bar.start()
@@ -57,5 +59,13 @@ class ProgressBar:
         self.bar.update(self.task, completed=done, total=total, description=note)
         if not self.console.is_terminal and monotonic() - self.shown >= SECONDS_PER_LINE:
             self.shown = monotonic()
-            line = f"{self.noun} {done} of {total or 'unknown'}" + (f", {note}" if note else "")
+            told = [f"{self.noun} {done} of {total or 'unknown'}", note, self._time_left(done, total)]
+            line = ", ".join(part for part in told if part)
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _time_left(self, done: int, total: int | None) -> str:
+        """At the pace so far; a terminal's bar shows it by itself."""
+        if not total or done <= self.before:
+            return ""
+        pace = (self.shown - self.began) / (done - self.before)
+        return f"{timedelta(seconds=round(pace * (total - done)))} left"

@@ -133,7 +133,7 @@ def prepare(
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
     preparation = Preparation(size=size, crop=Crop.parse(crop), test=test, fps=rate, format=kind, seed=seed)
     with ProgressBar("clip") as bar:
-        done = prepare(raw, out, preparation, workers=workers, report=bar.update)
+        done = prepare(raw, out, preparation, workers=workers, progress=bar)
     for name, reason in done.damaged.items():
         typer.echo(f"left out {name}: {reason}", err=True)
     told = ", ".join(f"{done.clips[split]} for {split}" for split in ("train", "test") if done.clips[split])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Share(NamedTuple):
+class RankSlice(NamedTuple):
     """This process's part of every joint batch.
 
     All processes draw for the joint batch, from generators in the same state, and each keeps the rows of its own

@@ -35,12 +35,14 @@ class TrainingPass:
         augment: A, (N, 3, 256, 256) to the same.
         perturb: P_train, (N, 1, 64, 64) to the same.
         ablations: which networks the loss of f updates; in the paper's training, h alone.
+        animation_pass: see TrainSettings.
     """
 
     nets: Networks
     augment: Callable[[Tensor], Tensor]
     perturb: Callable[[Tensor], Tensor]
     ablations: Ablations = field(default_factory=Ablations)
+    animation_pass: bool = False
 
     def __call__(
         self,
@@ -73,6 +75,8 @@ class TrainingPass:
         with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
             coarse = nets.l(small, source_mask, given)
         perturbed = refined = frame = None
+        if self.animation_pass and refine and nets.r.training:
+            self._animate_others(small, source_mask.detach(), driving_mask.detach())
         if refine:
             perturbed = self.perturb(driver_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
@@ -81,6 +85,15 @@ class TrainingPass:
             up = upscale(masks if self.ablations.h_update_m else masks.detach())
             frame = nets.h(source, *up.chunk(2), self._coarse_for_h(small, masks, coarse))
         return Prediction(source_mask, driving_mask, perturbed, refined, coarse, frame)
+
+    @torch.no_grad()
+    def _animate_others(self, small: Tensor, source_mask: Tensor, driving_mask: Tensor) -> None:
+        """r and l on each source with the driver of the pair beside it, only for what batch norm remembers."""
+        count = len(driving_mask)
+        beside = [min(i ^ 1, count - 1) for i in range(count)]  # within the pairs of one process, if they are even
+        perturbation = self.nets.spec.perturbation.model_copy(update={"released_animate": True})
+        refined = self.nets.r(small, source_mask, perturb(driving_mask[beside].float(), perturbation))
+        self.nets.l(small, source_mask, refined)
 
     def _coarse_for_h(self, small: Tensor, masks: Tensor, coarse: Tensor) -> Tensor:
         """c, with a way back for the loss of f to the networks that it updates."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from maskanim.errors import MaskanimError
+from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.train.grid import draw_grids
 from maskanim.train.interrupts import Interrupts
 from maskanim.train.logs import RunLog
@@ -22,12 +24,11 @@ from maskanim.train.saving import save_checkpoint
 from maskanim.train.trainer import Trainer
 from maskanim.train.watch import CollapseWatch
 
-Report = Callable[[int, dict[str, float]], None]
-Tell = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunOptions:
     """How a run goes on; none of it changes what is learned.
 
     Attributes:
@@ -50,13 +51,11 @@ class Plan:
     keep: int = 3
 
 
-def run(trainer: Trainer, plan: Plan, report: Report, tell: Tell) -> signal.Signals | None:
-    """Train until the settings' last step, for `plan.max_steps`, or until SIGTERM or Ctrl-C.
+def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS) -> signal.Signals | None:
+    """Train until the settings' last step, for `options.max_steps`, or until SIGTERM or Ctrl-C.
 
     Args:
-        report: called after each step with the number of steps done, and the step's losses and statistics.
-        tell: called with lines that a person should read: warnings, and damaged clips at the end of each epoch.
-            Both in the first process only.
+        progress: counts steps, with each one's losses and statistics; in the first process only, as are all lines.
 
     Returns:
         The signal that ended the run early, its state saved; else None.
@@ -64,74 +63,79 @@ def run(trainer: Trainer, plan: Plan, report: Report, tell: Tell) -> signal.Sign
     Raises:
         MaskanimError: a loss is not finite, the masks have collapsed, or hardly any clip can be read.
     """
-    end = min(trainer.total_steps, trainer.step + plan.max_steps)
+    end = min(trainer.total_steps, trainer.step + options.max_steps)
     watch = CollapseWatch(trainer.settings.watch)
     stopped = None
-    with _log(trainer, plan) as log, Interrupts() as interrupts:
-        _tell_damage(trainer, tell)
-        with closing(trainer.data(end - trainer.step, plan.workers)) as stream:  # type: ignore[type-var]
+    with _log(trainer, options) as log, Interrupts() as interrupts:
+        _log_damage(trainer)
+        with closing(trainer.data(end - trainer.step, options.workers)) as stream:  # type: ignore[type-var]
             began = time.perf_counter()
             for batch in stream:
                 figures = trainer.train_step(batch)
                 now = time.perf_counter()
-                images = 2 * trainer.share.joint(len(batch.source))
+                images = 2 * trainer.rank_slice.joint(len(batch.source))
                 began, figures["images_per_second"] = now, images / (now - began)
                 if log:
                     log.write(trainer.step, figures)
-                    report(trainer.step, figures)
-                _watch(trainer, watch, figures, tell)
+                    progress.update(trainer.step, trainer.total_steps, _told(figures))
+                _watch(trainer, watch, figures)
                 if trainer.any(interrupts.received is not None):
                     stopped = interrupts.received or signal.SIGTERM
                 if log:
-                    _keep(trainer, plan, log, trainer.step == end, stopped is not None)
+                    _keep(trainer, options, log, trainer.step == end, stopped is not None)
                 if trainer.at_end_of_epoch or trainer.step == end or stopped:
-                    _tell_damage(trainer, tell)
+                    _log_damage(trainer)
                 if stopped:
                     break
     return stopped
 
 
 @contextmanager
-def _log(trainer: Trainer, plan: Plan) -> Iterator[RunLog | None]:
+def _log(trainer: Trainer, options: RunOptions) -> Iterator[RunLog | None]:
     """The logs, in the first process."""
     if not trainer.fabric.is_global_zero:
         yield None
         return
-    plan.out.mkdir(parents=True, exist_ok=True)
-    with RunLog(plan.out, trainer.step) as log:
+    options.out.mkdir(parents=True, exist_ok=True)
+    with RunLog(options.out, trainer.step) as log:
         yield log
 
 
-def _keep(trainer: Trainer, plan: Plan, log: RunLog, last: bool, stopped: bool) -> None:
+def _keep(trainer: Trainer, options: RunOptions, log: RunLog, last: bool, stopped: bool) -> None:
     """A checkpoint and a sample grid, where they are due; whoever is stopping a run does not wait for pictures."""
-    if last or stopped or _due(trainer, plan.save_every):
+    if last or stopped or _due(trainer, options.save_every):
         log.flush()
-        save_checkpoint(trainer.state(plan.provenance), plan.out, plan.keep)
-    if plan.examples and not stopped and (last or _due(trainer, plan.grid_every)):
-        log.draw(trainer.step, draw_grids(trainer.nets, *(part.to(trainer.fabric.device) for part in plan.examples)))
+        save_checkpoint(trainer.state(options.provenance), options.out, options.keep)
+    if options.examples and not stopped and (last or _due(trainer, options.grid_every)):
+        log.draw(trainer.step, draw_grids(trainer.nets, *(part.to(trainer.fabric.device) for part in options.examples)))
 
 
 def _due(trainer: Trainer, every: int | None) -> bool:
     return trainer.at_end_of_epoch if every is None else trainer.step % every == 0
 
 
-def _watch(trainer: Trainer, watch: CollapseWatch, figures: dict[str, float], tell: Tell) -> None:
+def _told(figures: dict[str, float]) -> str:
+    others = [f"{name} {value:.3g}" for name, value in figures.items() if name != "images_per_second"]
+    return "  ".join([*others, f"{figures['images_per_second']:.1f} images/s"])
+
+
+def _watch(trainer: Trainer, watch: CollapseWatch, figures: dict[str, float]) -> None:
     try:
         warning = watch.see(trainer.step, figures["mask_mean"], figures["mask_deviation"])
     except MaskanimError as error:
         trainer.refuse(error)
     else:
         if warning and trainer.fabric.is_global_zero:
-            tell(warning)
+            logger.warning(warning)
 
 
-def _tell_damage(trainer: Trainer, tell: Tell) -> None:
+def _log_damage(trainer: Trainer) -> None:
     """The damaged clips that any process has met since the last time."""
-    if trainer.share.world > 1:
-        found: list[dict[str, str]] = [{}] * trainer.share.world
+    if trainer.rank_slice.world > 1:
+        found: list[dict[str, str]] = [{}] * trainer.rank_slice.world
         torch.distributed.all_gather_object(found, trainer.pairs.damaged)
         for damaged in found:
             trainer.pairs.note(damaged)
     lines = trainer.pairs.news()
     for line in lines if trainer.fabric.is_global_zero else ():
-        tell(line)
+        logger.warning(line)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maskanim.networks.ops import zero_low
 from maskanim.spec import Perturbation
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 
 # Where the strips may be cut, as shares of the mask's side: columns 15 to 45 of 64 in the authors' released code.
 CUT_RANGE = (15, 45)
@@ -23,7 +23,7 @@ def perturb_train(
     strips: int = 6,
     zoom: tuple[float, float] = (0.75, 1.25),
     noise: float = 0.0,
-    share: Share | None = None,
+    rank_slice: RankSlice | None = None,
     groups: int = 1,
 ) -> Tensor:
     """Zoom strips of each mask by random factors, along x and then along y, and apply P_test's threshold.
@@ -35,23 +35,23 @@ def perturb_train(
         strips: how many parts each mask is broken into.
         zoom: range of the factors.
         noise: mean size of `poisson_noise`, which the released code adds at the end; not in the paper (0).
-        share, groups: this process's part of the joint batch that is drawn for; see `Share.part`.
+        rank_slice, groups: this process's part of the joint batch that is drawn for; see `RankSlice.part`.
 
     Returns:
         (N, 1, S, S) in [0, 1].
     """
-    share = share or Share()
-    joint = share.joint(len(mask))
+    rank_slice = rank_slice or RankSlice()
+    joint = rank_slice.joint(len(mask))
     for across in (True, False):
-        cuts = share.part(draw_cuts(joint, strips, mask.shape[-1], generator), groups).to(mask.device)
-        factors = share.part(draw_factors(joint, strips + 1, zoom, generator), groups).to(mask.device)
+        cuts = rank_slice.part(draw_cuts(joint, strips, mask.shape[-1], generator), groups).to(mask.device)
+        factors = rank_slice.part(draw_factors(joint, strips + 1, zoom, generator), groups).to(mask.device)
         turned = mask if across else mask.transpose(-1, -2)
         turned = zoom_strips(turned, cuts, factors[:, :strips], factors[:, strips])
         mask = turned if across else turned.transpose(-1, -2)
     mask = zero_low(mask, perturbation)
     if not noise:
         return mask
-    seeds = share.part(torch.randint(2**62, (joint,), generator=generator), groups)
+    seeds = rank_slice.part(torch.randint(2**62, (joint,), generator=generator), groups)
     return (mask + torch.stack([poisson_noise(mask[0], noise, int(seed)) for seed in seeds])).clamp(0, 1)
 
 

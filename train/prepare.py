@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from pydantic import Field
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
+from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import IMAGE_SIZE, Record
 from maskanim.train.data.layouts import SPLITS, ClipFile, ClipList, Split, has_splits, list_clips
 from maskanim.video import Clip, ClipWriter, Encoding, SourceFrame, open_clip, write_picture
@@ -32,7 +33,6 @@ TEST_SHARE = 0.1
 KEYFRAME_EVERY = 12
 
 Format = Literal["mp4", "frames"]
-Report = Callable[[int, int, str], None]
 
 
 class Crop(NamedTuple):
@@ -111,7 +111,9 @@ class Prepared:
     damaged: dict[str, str]
 
 
-def prepare(raw: Path, out: Path, preparation: Preparation, *, workers: int = 1, report: Report) -> Prepared:
+def prepare(
+    raw: Path, out: Path, preparation: Preparation, *, workers: int = 1, progress: Progress = NO_PROGRESS
+) -> Prepared:
     """Crop, resize and split the clips of a folder; clips that an earlier call finished are left alone.
 
     Args:
@@ -119,7 +121,7 @@ def prepare(raw: Path, out: Path, preparation: Preparation, *, workers: int = 1,
             test/, is kept.
         out: receives train/ and test/, and a record of how they were made.
         workers: processes.
-        report: called with clips done, clips in all and the name of the latest.
+        progress: counts clips, with the name of the latest.
 
     Raises:
         MaskanimError: no clips, none that can be read, or `out` holds something else.
@@ -136,7 +138,7 @@ def prepare(raw: Path, out: Path, preparation: Preparation, *, workers: int = 1,
         done += 1
         if reason:
             damaged[job.name_below(raw)] = reason
-        report(done, len(jobs), job.name_below(raw))
+        progress.update(done, len(jobs), job.name_below(raw))
     scratch.rmdir()
     if len(damaged) == len(jobs):
         name, reason = next(iter(damaged.items()))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-import time
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,17 @@ import typer
 from lightning_fabric import Fabric
 
 from maskanim import __version__
+from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.train.data import Pairs, open_data
 from maskanim.train.grid import examples
 from maskanim.train.launch import close_fabric, open_fabric
-from maskanim.train.loop import Plan, run
+from maskanim.train.loop import RunOptions, run
 from maskanim.train.saving import LAST, read_checkpoint, read_weights
 from maskanim.train.settings import TrainSettings
 from maskanim.train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ class Start:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def train(start: Start, out: Path, **plan: Any) -> signal.Signals | None:
+def train(start: Start, out: Path, **options: Any) -> signal.Signals | None:
     """Train, with a progress bar; of several processes, only the first says anything.
 
     Args:
         out: the run's folder.
-        plan: the other fields of `Plan`.
+        options: the other fields of `RunOptions`.
 
     Returns:
         The signal that stopped it, if one did.
@@ -71,7 +73,9 @@ def train(start: Start, out: Path, **plan: Any) -> signal.Signals | None:
     try:
         trainer, provenance = _begin(start, settings, fabric, pairs)
         shown = examples(start.data) if fabric.is_global_zero else None
-        stopped = _run(trainer, Plan(out, provenance, shown, **plan))
+        with ProgressBar("step", trainer.step) as bar:
+            show_logs(bar.console)
+            stopped = run(trainer, RunOptions(out, provenance, shown, **options), bar)
         if fabric.is_global_zero:
             _conclude(trainer, out / LAST, stopped)
         return stopped
@@ -97,47 +101,19 @@ def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) 
     elif start.init:
         trainer.nets.load_state_dict(read_weights(start.init, settings))
     if fabric.is_global_zero:
-        typer.echo(f"data: {pairs.summary}", err=True)
+        logger.info("data: %s", pairs.summary)
         world = fabric.world_size
         if world > 1:
-            typer.echo(f"{world} processes, {settings.batch // world} pairs of a step each", err=True)
+            logger.info("%d processes, %d pairs of a step each", world, settings.batch // world)
     return trainer, provenance
-
-
-def _run(trainer: Trainer, plan: Plan) -> signal.Signals | None:
-    left = _TimeLeft(trainer.step)
-    with ProgressBar("step", trainer.step) as bar:
-
-        def report(step: int, figures: dict[str, float]) -> None:
-            others = [f"{name} {value:.3g}" for name, value in figures.items() if name != "images_per_second"]
-            told = "  ".join([*others, f"{figures['images_per_second']:.1f} images/s"])
-            if not bar.console.is_terminal:  # on a terminal the bar shows it
-                told += f", {left.after(step, trainer.total_steps)} left"
-            bar.update(step, trainer.total_steps, told)
-
-        def tell(line: str) -> None:
-            bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-        return run(trainer, plan, report, tell)
 
 
 def _conclude(trainer: Trainer, saved: Path, stopped: signal.Signals | None) -> None:
     damaged = len(trainer.pairs.damaged)
     if damaged:
-        typer.echo(f"data: damaged clips passed over: {damaged}", err=True)
+        logger.info("data: damaged clips passed over: %d", damaged)
     done = f"{saved}: {trainer.step} of {trainer.total_steps} steps done."
     if stopped:
-        typer.echo(f"{done} Stopped by {stopped.name}; go on with the same command and --resume.", err=True)
+        logger.info("%s Stopped by %s; go on with the same command and --resume.", done, stopped.name)
     else:
         typer.echo(f"{done} Next: maskanim-export --ckpt {saved}")
-
-
-class _TimeLeft:
-    """The time that the steps ahead will take at the pace of the steps since `start`."""
-
-    def __init__(self, start: int) -> None:
-        self.start, self.began = start, time.monotonic()
-
-    def after(self, step: int, total: int) -> str:
-        pace = (time.monotonic() - self.began) / max(1, step - self.start)
-        return str(timedelta(seconds=round(pace * (total - step))))

@@ -100,7 +100,7 @@ class MaskWatch(Record):
     patience: int | None = Field(default=2000, ge=0)
 
 
-class Stage(Record):
+class TrainingStage(Record):
     """What counts from an epoch on, until the next stage, instead of the settings themselves; None: what they say.
 
     Attributes:
@@ -126,7 +126,7 @@ class Stage(Record):
     masks: Literal["true", "restored"] = "true"
 
     @model_validator(mode="after")
-    def _restored_by_what_r_remembers(self) -> Stage:
+    def _restored_by_what_r_remembers(self) -> TrainingStage:
         if self.masks == "restored" and self.norm == "batch":
             raise ValueError("masks: restored needs norm: running")
         return self
@@ -160,7 +160,7 @@ class TrainSettings(Record):
     Attributes:
         model: the networks' widths and the perturbation.
         epochs, decay_epochs, decay: the learning rate is multiplied by `decay` when each of `decay_epochs` is complete.
-        stages: changes on the way, in the order of their epochs; see Stage.
+        stages: changes on the way, in the order of their epochs; see TrainingStage.
         steps_per_epoch: steps of one epoch; synthetic data is endless, so this is what an epoch is there.
         batch: source-driving pairs per step, of all processes together.
         learning_rate, betas: Adam.
@@ -175,6 +175,9 @@ class TrainSettings(Record):
         colour_scale, colour_hue: ranges of the colour augmentation A.
         colour_target: the source and the frame to be reconstructed change their colours as well, both alike, and
             otherwise than the driver; the released code does so, the paper does not say it.
+        animation_pass: each step also runs r and l, without learning, on masks as they are given when the released code
+            animates: of a driver of another pair, see `Perturbation.released_animate`. So their batch norm remembers
+            such masks, too. The released code does so to draw pictures of its progress; not in the paper.
         strips, zoom: of P_train.
         noise: mean size of Poisson noise after P_train, 1 being white; not in the paper (0).
         refine_from_epoch: r starts when this many epochs are complete.
@@ -198,7 +201,7 @@ class TrainSettings(Record):
     epochs: int = Field(default=100, ge=1)
     decay_epochs: tuple[int, ...] = (60, 90)
     decay: float = Field(default=0.1, gt=0, le=1)
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[TrainingStage, ...] = ()
     steps_per_epoch: int = Field(default=1000, ge=1)
     batch: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=2e-4, gt=0)
@@ -213,6 +216,7 @@ class TrainSettings(Record):
     colour_scale: float = Field(default=0.1, ge=0, lt=1)
     colour_hue: float = Field(default=0.1, ge=0, le=0.5)
     colour_target: bool = False
+    animation_pass: bool = False
     strips: int = Field(default=6, ge=1)
     zoom: tuple[float, float] = (0.75, 1.25)
     noise: float = Field(default=0.0, ge=0, le=1)
@@ -253,7 +257,7 @@ class TrainSettings(Record):
 
     def during(self, epoch: int) -> During:
         """What counts while `epoch` is under way, the first being 0."""
-        stage = ([Stage(from_epoch=0)] + [stage for stage in self.stages if stage.from_epoch <= epoch])[-1]
+        stage = ([TrainingStage(from_epoch=0)] + [stage for stage in self.stages if stage.from_epoch <= epoch])[-1]
         decayed = self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)
         low_res = stage.trains != "high_res"
         return During(

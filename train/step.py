@@ -11,7 +11,7 @@ from maskanim.networks import Networks
 from maskanim.networks.ops import downscale
 from maskanim.train.augment import ColourAugmentation
 from maskanim.train.data import Pair
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses, Prediction, TrainingPass
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings
@@ -32,14 +32,16 @@ class Step(nn.Module):
         nets: the four networks; all that is trained here.
         settings: how to train.
         losses: the terms.
-        share: this process's part of every joint batch.
+        rank_slice: this process's part of every joint batch.
     """
 
-    def __init__(self, nets: Networks, settings: TrainSettings, losses: Losses, share: Share) -> None:
+    def __init__(self, nets: Networks, settings: TrainSettings, losses: Losses, rank_slice: RankSlice) -> None:
         super().__init__()
-        self.nets, self.settings, self.losses, self.share = nets, settings, losses, share
-        self.augment = ColourAugmentation(settings, share)
-        self.training_pass = TrainingPass(nets, self.augment, self._perturb, settings.ablations)
+        self.nets, self.settings, self.losses, self.rank_slice = nets, settings, losses, rank_slice
+        self.augment = ColourAugmentation(settings, rank_slice)
+        self.training_pass = TrainingPass(
+            nets, self.augment, self._perturb, settings.ablations, settings.animation_pass
+        )
 
     def forward(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
         """Each weighted term of the loss, and the masks of m without their border of zeros, detached."""
@@ -91,7 +93,7 @@ class Step(nn.Module):
             strips=settings.strips,
             zoom=settings.zoom,
             noise=settings.noise,
-            share=self.share,
+            rank_slice=self.rank_slice,
             groups=groups,
         )
 

@@ -17,7 +17,7 @@ from maskanim.networks import GAIN, Networks
 from maskanim.networks.reparametrize import reparametrize
 from maskanim.spec import NETWORK_NAMES
 from maskanim.train.data import SYNTHETIC, Pair, Pairs, batches, open_data
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses
 from maskanim.train.losses import Perceptual, perceptual_network
 from maskanim.train.norm import synchronise
@@ -54,7 +54,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.pairs = pairs or open_data(SYNTHETIC, settings)
         self.settings, self.fabric, self.step = settings, fabric, 0
-        self.share = Share(fabric.global_rank, fabric.world_size)
+        self.rank_slice = RankSlice(fabric.global_rank, fabric.world_size)
         self.nets = Networks(settings.model)
         if settings.cheaper if settings.cheaper is not None else fabric.device.type == "cpu":
             reparametrize(self.nets)
@@ -66,7 +66,7 @@ class Trainer:
         self.nets.to(fabric.device)
         self.optimizer = torch.optim.Adam(_parameter_groups(self.nets, settings), betas=settings.betas)
         losses = Losses(settings, _perceptual(settings, fabric.device, perceptual_weights))
-        self._step, self._stepper = fabric.setup(Step(self.nets, settings, losses, self.share), self.optimizer)
+        self._step, self._stepper = fabric.setup(Step(self.nets, settings, losses, self.rank_slice), self.optimizer)
 
     @property
     def total_steps(self) -> int:
@@ -105,7 +105,7 @@ class Trainer:
         yield from self._batches(self.pairs, place.step_in_training, steps - alone, settings.batch, workers)
 
     def _batches(self, pairs: Pairs, start: int, steps: int, size: int, workers: int) -> Iterator[Pair]:
-        rank, world = self.share
+        rank, world = self.rank_slice
         return batches(pairs, start * size, steps, size // world, workers, rank=rank, world=world)
 
     def train_step(self, batch: Pair) -> dict[str, float]:
@@ -141,7 +141,7 @@ class Trainer:
 
     def any(self, here: bool) -> bool:
         """Whether something is so in any process. All must ask at the same step."""
-        if self.share.world == 1:
+        if self.rank_slice.world == 1:
             return here
         flag = torch.tensor(float(here), device=self.fabric.device)
         return bool(self._reduced(flag, "sum").item() > 0)

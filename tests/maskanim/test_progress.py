@@ -18,4 +18,4 @@ def test_lines_come_at_intervals_and_on_standard_error(
             bar.update(done, 20 if done < 10 else None, f"{done} [a]")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines() == ["frame 5 of 20, 5 [a]", "frame 10 of unknown, 10 [a]"]
+    assert captured.err.splitlines() == ["frame 5 of 20, 5 [a], 0:00:15 left", "frame 10 of unknown, 10 [a]"]

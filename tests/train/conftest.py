@@ -12,7 +12,7 @@ import yaml
 
 from maskanim.train.data import Pairs
 from maskanim.train.launch import open_fabric
-from maskanim.train.loop import Plan, run
+from maskanim.train.loop import RunOptions, run
 from maskanim.train.saving import LAST, read_checkpoint
 from maskanim.train.settings import TrainSettings, load_settings
 from maskanim.train.trainer import Trainer
@@ -56,23 +56,30 @@ def make_trainer() -> MakeTrainer:
     return make
 
 
+class _Steps:
+    """Progress that calls a function with the number of steps done."""
+
+    def __init__(self, after: Callable[[int], None]) -> None:
+        self.after = after
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        self.after(done)
+
+
 @pytest.fixture
 def train(make_trainer: MakeTrainer) -> Callable[..., Trainer]:
     """Train in a folder, from its last checkpoint if asked to.
 
-    What it tells a person is added to `told`; `prepare` is called with the trainer before the first step.
+    `prepare` is called with the trainer before the first step, `after` with the number of each step that is done.
     """
 
-    def train(
-        settings: TrainSettings, out: Path, *, resume: bool = False, told: list[str] | None = None, **plan: Any
-    ) -> Trainer:
+    def train(settings: TrainSettings, out: Path, *, resume: bool = False, **options: Any) -> Trainer:
         trainer = make_trainer(settings)
         if resume:
             trainer.restore(read_checkpoint(out / LAST, settings, trainer.pairs.fingerprint))
-        plan.pop("prepare", lambda trainer: None)(trainer)
-        report = plan.pop("report", lambda step, figures: None)
-        lines = told if told is not None else []
-        run(trainer, Plan(out, {"seed": 0}, workers=0, **plan), report, lines.append)
+        options.pop("prepare", lambda trainer: None)(trainer)
+        progress = _Steps(options.pop("after", lambda step: None))
+        run(trainer, RunOptions(out, {"seed": 0}, workers=0, **options), progress)
         return trainer
 
     return train

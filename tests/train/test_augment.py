@@ -7,7 +7,7 @@ import colorsys
 import torch
 
 from maskanim.train.augment import ColourAugmentation
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 from maskanim.train.settings import Ablations, TrainSettings
 
 COUNT = 200
@@ -78,10 +78,10 @@ def test_processes_draw_for_the_joint_batch() -> None:
         torch.manual_seed(4)
         whole = ColourAugmentation(TrainSettings())(pictures)
         for rank in range(2):
-            share = Share(rank, 2)
+            part = RankSlice(rank, 2)
             torch.manual_seed(4)
-            mine = ColourAugmentation(TrainSettings(), share)(share.part(pictures, groups), groups)
-            assert torch.equal(mine, share.part(whole, groups))
+            mine = ColourAugmentation(TrainSettings(), part)(part.part(pictures, groups), groups)
+            assert torch.equal(mine, part.part(whole, groups))
 
 
 def test_the_ablation_changes_nothing() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.func import functional_call
 
 from maskanim import pipeline
 from maskanim.networks import Networks, TorchOps
-from maskanim.networks.ops import downscale, upscale
+from maskanim.networks.ops import downscale, perturb, upscale
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.forward import Losses, Prediction, TrainingPass
 from maskanim.train.settings import Ablations, TrainSettings
@@ -164,3 +166,32 @@ def test_ablations_route_the_loss_of_f(
     ordinary = Losses(SETTINGS, None)(predict(nets, pair), pair[1], NOW)
     for name, value in terms.items():
         torch.testing.assert_close(value, ordinary[name])
+
+
+def test_an_animation_pass_changes_only_what_batch_norm_remembers(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    plain = copy.deepcopy(nets)
+    found = [
+        TrainingPass(networks, lambda image: image, lambda mask: mask, animation_pass=networks is nets)(*pair)
+        for networks in (plain, nets)
+    ]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    before, after = plain.state_dict(), nets.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name[0] for name in changed} == {"r", "l"}
+    assert all(name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in changed)
+    assert after["l.first.1.num_batches_tracked"] == 2
+
+
+def test_an_animation_pass_is_given_the_masks_of_the_pair_beside_it(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    given = []
+    nets.r.register_forward_hook(lambda _, inputs, __: given.append(inputs))
+    TrainingPass(nets, lambda image: image, lambda mask: mask, animation_pass=True)(*pair)
+    (small, source_mask, others), (_, _, own) = given
+    perturbation = SETTINGS.model.perturbation.model_copy(update={"released_animate": True})
+    torch.testing.assert_close(others, perturb(own.flip(0), perturbation), rtol=0, atol=0)
+    assert small.shape == (2, 3, 64, 64) and source_mask.shape == others.shape

@@ -11,16 +11,16 @@ import pytest
 import torch
 import yaml
 
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 
 SCRIPT = Path(__file__).with_name("joint_batch.py")
 
 
 def test_a_share_is_the_rows_of_its_own_pictures() -> None:
     rows = torch.arange(8)
-    assert [Share(rank, 2).part(rows).tolist() for rank in (0, 1)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert [Share(rank, 2).part(rows, groups=2).tolist() for rank in (0, 1)] == [[0, 1, 4, 5], [2, 3, 6, 7]]
-    assert Share().part(rows) is rows and Share(1, 4).joint(3) == 12
+    assert [RankSlice(rank, 2).part(rows).tolist() for rank in (0, 1)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [RankSlice(rank, 2).part(rows, groups=2).tolist() for rank in (0, 1)] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert RankSlice().part(rows) is rows and RankSlice(1, 4).joint(3) == 12
 
 
 @pytest.fixture(scope="module")

@@ -72,11 +72,11 @@ def test_a_resumed_run_repeats_the_uninterrupted_losses(settings: TrainSettings,
 
 
 def test_a_signal_saves_and_the_run_goes_on_exactly(settings: TrainSettings, train: Train, tmp_path: Path) -> None:
-    def terminate(step: int, figures: dict[str, float]) -> None:
+    def terminate(step: int) -> None:
         if step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert train(settings, tmp_path / "parts", save_every=100, report=terminate).step == 5
+    assert train(settings, tmp_path / "parts", save_every=100, after=terminate).step == 5
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     train(settings, tmp_path / "parts", resume=True)
     train(settings, tmp_path / "whole")
@@ -153,31 +153,30 @@ def test_a_gradient_that_is_not_finite_names_its_network(in_training: TrainSetti
 def test_nothing_of_a_bad_step_is_saved(in_training: TrainSettings, train: Train, tmp_path: Path) -> None:
     trainers: list[Trainer] = []
 
-    def spoil(step: int, figures: dict[str, float]) -> None:
+    def spoil(step: int) -> None:
         if step == 3:
             trainers[0].nets.h.head.bias.data.fill_(float("nan"))
 
     with pytest.raises(MaskanimError, match="step 3: frame is nan"):
-        train(in_training, tmp_path / "run", save_every=2, prepare=trainers.append, report=spoil)
+        train(in_training, tmp_path / "run", save_every=2, prepare=trainers.append, after=spoil)
     assert [path.name for path in sorted((tmp_path / "run").glob("*.pt"))] == ["last.pt", "step-0000002.pt"]
     assert {int(step) for step, _, _ in losses(tmp_path / "run")} == {1, 2, 3}
 
 
 @pytest.mark.parametrize(("bias", "found"), [(-50.0, "collapsed to zero"), (50.0, "saturated")])
 def test_collapsed_masks_are_warned_of_and_then_stop_the_run(
-    in_training: TrainSettings, train: Train, tmp_path: Path, bias: float, found: str
+    in_training: TrainSettings, train: Train, tmp_path: Path, bias: float, found: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In a saturated head the gradient is zero, so the masks stay where they are."""
-    lines: list[str] = []
     patient = in_training.model_copy(update={"watch": MaskWatch(window=2, patience=3)})
     with pytest.raises(MaskanimError, match=f"the masks of m at step 5: {found} .* since step 2") as error:
         train(
             patient,
             tmp_path / "run",
-            told=lines,
             prepare=lambda trainer: trainer.nets.m.head.bias.data.fill_(bias),
         )
     assert "gain_steps" in error.value.next_step and "mask_head_rate" in error.value.next_step
+    lines = caplog.messages
     assert len(lines) == 1 and f"warning: the masks of m are {found} (mean" in lines[0]
     assert "If they stay so for 3 steps, training stops." in lines[0]
 

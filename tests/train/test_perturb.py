@@ -10,7 +10,7 @@ import torch
 
 from maskanim import ops
 from maskanim.spec import Perturbation
-from maskanim.train.draws import Share
+from maskanim.train.draws import RankSlice
 from maskanim.train.perturb import draw_cuts, draw_factors, perturb_train, poisson_noise, zoom_strips
 
 KEEP_ALL = Perturbation(kind="fixed", threshold=0.0)
@@ -151,7 +151,7 @@ def test_processes_draw_for_the_joint_batch(groups: int) -> None:
     masks = torch.rand(8, 1, 64, 64)
     whole = perturb_train(masks, KEEP_ALL, torch.Generator().manual_seed(5), noise=0.1)
     for rank in range(2):
-        share = Share(rank, 2)
+        part = RankSlice(rank, 2)
         generator = torch.Generator().manual_seed(5)
-        mine = perturb_train(share.part(masks, groups), KEEP_ALL, generator, noise=0.1, share=share, groups=groups)
-        assert torch.equal(mine, share.part(whole, groups))
+        mine = perturb_train(part.part(masks, groups), KEEP_ALL, generator, noise=0.1, rank_slice=part, groups=groups)
+        assert torch.equal(mine, part.part(whole, groups))

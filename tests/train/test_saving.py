@@ -66,7 +66,8 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 def test_settings_of_an_earlier_version_mean_what_they_meant(saved: Callable[..., Path]) -> None:
     """Fields that it did not know have defaults that are what it did."""
     newer = {
-        "stages", "layer_weights", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"
+        "stages", "layer_weights", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper",
+        "animation_pass"
     }  # fmt: skip
     old = {name: value for name, value in checkpoint(0, epochs=3).settings.items() if name not in newer}
     assert len(old) == len(TrainSettings.model_fields) - len(newer)

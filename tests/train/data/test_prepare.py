@@ -38,7 +38,7 @@ def raw(tmp_path: Path, write_video: Write, write_folder: Write, write_strip: Wr
 
 
 def make(raw: Path, out: Path, workers: int = 1, **options: Any) -> Prepared:
-    return prepare(raw, out, Preparation(**options), workers=workers, report=lambda done, total, told: None)
+    return prepare(raw, out, Preparation(**options), workers=workers)
 
 
 def names(folder: Path) -> list[str]:
