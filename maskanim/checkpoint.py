@@ -108,7 +108,7 @@ def _unpickled(file: BinaryIO, subject: str) -> Any:
 
 def _numpy_scalars() -> list[Any]:
     """What a pickled number of NumPy asks for: its reconstructor, by its old and its new name, and the types."""
-    scalar = np.float64(0).__reduce__()[0]  # type: ignore[index]
+    scalar = np.float64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     codes = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
     return [*((scalar, name) for name in names), np.dtype, *{type(np.dtype(code)) for code in codes}]
