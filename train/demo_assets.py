@@ -1,6 +1,6 @@
 """Draw the embedded demo's source picture and driving clip: python -m maskanim.train.demo_assets ASSETS FOLDER.
 
-Both are rendered identities of the test split, which no training sees, beyond those that the quality benchmark measures.
+Both are rendered identities of the test split, which no training sees, beyond those that the benchmark measures.
 The bundle beside them comes from a training that the preset `people` describes:
 maskanim-export --ckpt runs/people/last.pt --out FOLDER/bundle --weights float16 --name demo --no-register
 """
