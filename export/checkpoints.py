@@ -113,7 +113,7 @@ def _load_own(values: dict[str, Any], subject: str) -> Trained:
         spec = ModelSpec.model_validate(checkpoint.settings["model"])
     except (KeyError, TypeError, ValidationError):
         raise MaskanimError(subject, "settings without a valid model", "those of maskanim-train") from None
-    nets = _build(spec, _tensors(checkpoint.networks), str, subject)
+    nets = build_networks(spec, _tensors(checkpoint.networks), str, subject)
     trained = _plain({**checkpoint.provenance, "step": checkpoint.step})
     return Trained(nets, {"trained": trained}, _unfinished(checkpoint))
 
@@ -158,7 +158,7 @@ def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject
     names: Callable[[str], str] = released_name if released else str
     spec = ModelSpec(widths=_widths(found, names, subject), perturbation=perturbation)
     used = {name: tensor for name, tensor in found.items() if not name.startswith(RELEASED_UNUSED)}
-    nets = _build(spec, used, names, subject)
+    nets = build_networks(spec, used, names, subject)
     code = "the authors' released code" if released else "not known: weights alone"
     notes += [RELEASED_NOTE] if perturbation.threshold is None else []
     notes += [ANIMATE_NOTE] if perturbation.released_animate else []
@@ -215,8 +215,19 @@ def _is_real(value: Tensor) -> bool:
     return value.layout is torch.strided and not value.is_complex() and not value.is_meta
 
 
-def _build(spec: ModelSpec, found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str) -> Networks:
-    """Networks whose every entry comes from the file; all that is wrong with it is said at once."""
+def build_networks(
+    spec: ModelSpec, found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str
+) -> Networks:
+    """Networks whose every entry comes from a file, in eval mode; all that is wrong with it is said at once.
+
+    Args:
+        found: the file's tensors.
+        name_in_file: of an entry of our state dict.
+        subject: what the file is called in an error.
+
+    Raises:
+        MaskanimError: tensors are missing, not known, of another shape or not finite.
+    """
     with torch.device("meta"):
         nets = Networks(spec)
     expected = {name_in_file(name): (name, entry.shape) for name, entry in nets.state_dict().items()}

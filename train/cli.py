@@ -53,7 +53,8 @@ def train(
     assets: Annotated[Path | None, typer.Option(help="MakeHuman's folder data, for --data people.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     init: Annotated[
-        Path | None, typer.Option(help="Begin with the weights of this checkpoint, as a run of its own, not warmed up.")
+        Path | None,
+        typer.Option(help="Begin with the weights of this checkpoint or bundle, as a run of its own, not warmed up."),
     ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of this call.")] = None,
     changes: Annotated[

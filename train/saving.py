@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 from pydantic import ValidationError
 from torch import Tensor
 
 from maskanim.atomic import replacing
+from maskanim.bundle import Bundle
 from maskanim.checkpoint import Checkpoint, load_own, read_file
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, needs_extra
+from maskanim.train.data import Pairs, batches
 from maskanim.train.settings import TrainSettings
 
 LAST = "last.pt"
+SHOWN = 8  # pairs that show a bundle's networks what their features are like
 
 
 def save_checkpoint(checkpoint: Checkpoint, out: Path, keep: int) -> Path:
@@ -77,23 +81,43 @@ def read_checkpoint(path: Path, settings: TrainSettings, fingerprint: str) -> Ch
     return checkpoint
 
 
-def read_weights(path: Path, settings: TrainSettings) -> dict[str, Tensor]:
-    """The four networks of another run's checkpoint.
+def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str, Tensor]:
+    """The four networks that a new run begins with.
 
     Args:
-        path: a checkpoint of maskanim-train.
-        settings: those of the run that is to begin with them.
+        path: a checkpoint of maskanim-train, or a bundle's folder.
+        settings: those of the run.
+        pairs: its data, on which the statistics that a bundle does not keep are measured.
 
     Raises:
-        MaskanimError: it is not one, or of networks of other widths.
+        MaskanimError: it is neither, or of networks of other widths.
     """
+    if path.is_dir():
+        return _read_bundle(path, settings, pairs)
     checkpoint = load_own(read_file(path, str(path)).values)
     if checkpoint is None:
         raise MaskanimError(f"--init {path}", "not a checkpoint of this version", "one written by maskanim-train")
-    widths, wanted = checkpoint.settings.get("model", {}).get("widths"), settings.model.widths.model_dump()
+    _check_widths(path, checkpoint.settings.get("model", {}).get("widths"), settings)
+    return checkpoint.networks
+
+
+def _read_bundle(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str, Tensor]:
+    with needs_extra("--init of a bundle", "export"):
+        from maskanim.export.restoring import restore_networks, settle_norms
+
+    bundle = Bundle.open(path)
+    _check_widths(path, bundle.manifest.model.widths.model_dump(), settings)
+    nets = restore_networks(bundle)
+    with closing(batches(pairs, 0, 1, SHOWN, workers=1)) as loaded:  # a worker: no OpenGL is to start in this process
+        shown = next(loaded)
+    settle_norms(nets, shown.source / 255, shown.driving / 255)
+    return nets.state_dict()
+
+
+def _check_widths(path: Path, widths: object, settings: TrainSettings) -> None:
+    wanted = settings.model.widths.model_dump()
     if widths != wanted:
         raise MaskanimError(f"--init {path}", f"networks of the widths {widths}", f"those of the settings, {wanted}")
-    return checkpoint.networks
 
 
 def _link(path: Path, last: Path) -> None:

@@ -36,7 +36,7 @@ class Start:
         assets: MakeHuman's data folder, for ``people``.
         device: see `open_fabric`.
         checkpoint: to go on from.
-        init: another run's, whose weights a new run begins with; one that goes on has them already.
+        init: another run's checkpoint, or a bundle, with whose weights a new run begins; one that goes on has them.
         compiled: through torch.compile.
         perceptual_weights: the file of VGG-19.
         provenance: the command, for new checkpoints. A resumed run keeps the one that began it: resuming changes
@@ -99,7 +99,7 @@ def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) 
         trainer.restore(checkpoint)
         provenance["command"] = str(checkpoint.provenance["command"])
     elif start.init:
-        trainer.nets.load_state_dict(read_weights(start.init, settings))
+        trainer.nets.load_state_dict(read_weights(start.init, settings, pairs))
     if fabric.is_global_zero:
         logger.info("data: %s", pairs.summary)
         world = fabric.world_size

@@ -34,6 +34,15 @@ def transposed_weight(weight: Tensor) -> Tensor:
     return torch.einsum("ya,xb,oiab->ioyx", taps, taps, weight)
 
 
+def from_transposed_weight(weight: Tensor) -> Tensor:
+    """The inverse of `transposed_weight`: (i, o, 4, 4) to (o, i, 3, 3).
+
+    Of rounded weights it is the kernel that fits all sixteen taps best.
+    """
+    inverse = torch.linalg.pinv(TAPS.double()).to(weight)
+    return torch.einsum("ay,bx,ioyx->oiab", inverse, inverse, weight)
+
+
 def phase_weight(weight: Tensor) -> Tensor:
     """The weight of a convolution with stride 2 that makes a 2x2 block of pixels at a time, for a pixel shuffle.
 
@@ -49,6 +58,11 @@ def phase_weight(weight: Tensor) -> Tensor:
     """
     moved = [F.pad(weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
     return torch.stack(moved, 1).flatten(0, 1)
+
+
+def from_phase_weight(weight: Tensor) -> Tensor:
+    """The inverse of `phase_weight`: (4o, i, k+1, k+1) to (o, i, k, k)."""
+    return weight[::PHASES, :, :-1, :-1].contiguous()
 
 
 def reparametrize(nets: Networks) -> None:

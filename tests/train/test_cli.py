@@ -11,6 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from maskanim.checkpoint import load_own
+from maskanim.export.restoring import restore_networks
+from maskanim.models import DEMO, demo_bundle
+from maskanim.spec import LITE
 from maskanim.train.cli import app
 from maskanim.video import write_picture
 
@@ -61,6 +64,31 @@ def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: 
             torch.testing.assert_close(after.networks[name], weights, rtol=0, atol=1e-9, msg=name)
     code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.widths.l=12")
     assert code == 2 and "networks of the widths" in told and not (tmp_path / "wide").exists()
+
+
+def test_a_run_begins_with_the_weights_of_a_bundle(small_config: Path, tmp_path: Path) -> None:
+    """The embedded one: each weight stays where it was but for a step's 1e-12."""
+    widths = [f"--set=model.widths.{name}={width}" for name, width in LITE.model_dump().items()]
+    arguments = ("--config", small_config, "--data", "synthetic", "--workers", 0, "--set", "learning_rate=1.0e-12")
+    code, told = call(*arguments, *widths, "--out", tmp_path, "--init", DEMO / "bundle", "--max-steps", 1)
+    assert code == 0 and "1 of " in told, told
+    after = load_own(torch.load(tmp_path / "last.pt", weights_only=True))
+    assert after is not None and after.step == 1
+    before = restore_networks(demo_bundle()).state_dict()
+    for name, weights in before.items():
+        if name.endswith((".conv.weight", "head.weight", "head.bias", ".conv1.weight", ".norm1.weight")):
+            torch.testing.assert_close(after.networks[name], weights, rtol=0, atol=1e-9, msg=name)
+    settled = after.networks["h.hourglass.up_blocks.2.norm.bias"], before["h.hourglass.up_blocks.2.norm.bias"]
+    assert (settled[0] != 0).all() and (settled[1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(DEMO / "bundle", "networks of the widths"), (DEMO.parent, "no manifest.json in it")]
+)
+def test_a_bundle_that_cannot_be_begun_with(small_config: Path, tmp_path: Path, given: Path, told: str) -> None:
+    data = ("--config", small_config, "--data", "synthetic")
+    code, output = call(*data, "--out", tmp_path / "run", "--init", given)
+    assert code == 2 and told in output and output.count("error:") == 1 and not (tmp_path / "run").exists()
 
 
 @pytest.fixture

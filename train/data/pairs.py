@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Generator, Iterator, Mapping, Sized
 from typing import NamedTuple
 
 import cv2
@@ -131,7 +131,7 @@ class _Loads(Dataset["Loaded | MaskanimError"]):
 
 def batches(
     pairs: Pairs, start: int, steps: int, batch: int, workers: int, *, rank: int = 0, world: int = 1
-) -> Iterator[Pair]:
+) -> Generator[Pair]:
     """Batches in order of the pairs' numbers; damaged clips that the workers meet are noted in `pairs`.
 
     One call for a whole run keeps the workers, and what they know about the clips, alive.
