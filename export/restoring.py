@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -68,7 +67,7 @@ def _restored(bundle: Bundle, name: NetworkName) -> State:
             tensor.name.removesuffix(".float16"): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
             for tensor in graph.initializer
         }
-    except (DecodeError, ValueError, TypeError) as error:
+    except Exception as error:  # damaged files end in protobuf's error, or in whichever their first bad tensor leads to
         received = f"not an ONNX file of this project ({' '.join(str(error).split())[:80]})"
         raise MaskanimError(f"model {bundle.path}, {entry.file}", received, "one that maskanim-export wrote") from None
     state = {key: value for key, value in state.items() if ENTRY.fullmatch(key)}
