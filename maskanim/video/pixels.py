@@ -23,6 +23,8 @@ from maskanim.ops import Array, Frame
 # Code points of ITU-T H.273, which FFmpeg's numbers are: colour primaries, transfer characteristics, matrices.
 UNKNOWN, BT2020_PRIMARIES, BT2020_MATRICES, PQ, HLG = 2, 9, frozenset({9, 10}), 16, 18
 HDR = {PQ: "PQ", HLG: "HLG"}
+# a, b, c, d: the point (x, y) is shown at (a x + c y, b x + d y), but for a shift; in any unit.
+Matrix = tuple[int, int, int, int]
 WIDEST_PIXEL = 8  # a sample aspect ratio beyond it, or below its inverse, is taken for a mistake
 
 # Linear BT.2020 to linear BT.709 (ITU-R BT.2087).
@@ -35,6 +37,7 @@ DISPLAY_GAMMA = 2.4  # ITU-R BT.1886
 
 def to_rgb(
     frame: av.VideoFrame,
+    matrix: Matrix,
     pixel_aspect: Fraction | None = None,
     size: tuple[int, int] | None = None,
     *,
@@ -43,7 +46,8 @@ def to_rgb(
     """A decoded frame as a picture.
 
     Args:
-        frame: with the colours, and the display matrix, that its file states.
+        frame: with the colours that its file states.
+        matrix: see `display_matrix`.
         pixel_aspect: width of a pixel by its height; the picture's width makes up for it.
         size: width and height, as stored, that the frame is brought to, for a video whose size changes.
         alpha: keep it, where the frame has it.
@@ -56,7 +60,7 @@ def to_rgb(
         image = _fitted(image, *size)
     if sane_aspect(pixel_aspect) != 1:
         image = _resized(image, max(1, round(image.shape[1] * sane_aspect(pixel_aspect))), image.shape[0])
-    return np.ascontiguousarray(_upright(image, frame))
+    return np.ascontiguousarray(_upright(image, matrix))
 
 
 def sane_aspect(pixel_aspect: Fraction | None) -> Fraction:
@@ -96,9 +100,10 @@ def _pixels(frame: av.VideoFrame, *, alpha: bool) -> NDArray[np.uint8]:
         return np.dstack([image, np.asarray(frame.to_ndarray(format="rgba"), np.uint8)[..., 3:]]) if alpha else image
     shorter, longer = sorted((frame.width, frame.height))
     is_hd = shorter >= 720 or (shorter >= 480 and longer >= 1280)
-    untagged = frame.colorspace == UNKNOWN and not frame.format.is_rgb
-    source = Colorspace.ITU709 if untagged and is_hd else None  # FFmpeg takes it for BT.601, which only SD was
-    return np.asarray(frame.to_ndarray(format="rgba" if alpha else "rgb24", src_colorspace=source), np.uint8)
+    pixels = "rgba" if alpha else "rgb24"
+    if is_hd and frame.colorspace == UNKNOWN and not frame.format.is_rgb:
+        frame = frame.reformat(format=pixels, src_colorspace=Colorspace.ITU709)  # FFmpeg's own guess is always BT.601
+    return np.asarray(frame.to_ndarray(format=pixels), np.uint8)
 
 
 def _mapped(deep: NDArray[np.uint16], transfer: int) -> Frame:
@@ -152,13 +157,21 @@ def _to_pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
     return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
 
 
-def _upright(image: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Turned and mirrored as the display matrix says, by right angles."""
+def display_matrix(frame: av.VideoFrame) -> Matrix:
+    """How a frame is turned and mirrored when it is shown; to be asked of a video's first frame only.
+
+    PyAV's frame and its side data refer to each other: it stays in memory until the garbage is collected.
+    """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return image
-    # The point (x, y) is shown at (a x + c y, b x + d y), but for a shift.
+        return 1, 0, 0, 1
     a, b, _, c, d = struct.unpack("=5i", bytes(cast(SideData, matrix))[:20])
+    return a, b, c, d
+
+
+def _upright(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    """Turned and mirrored by right angles."""
+    a, b, c, d = matrix
     if abs(b) + abs(c) > abs(a) + abs(d):
         image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

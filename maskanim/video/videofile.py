@@ -21,7 +21,7 @@ from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
-from maskanim.video.pixels import TimedVideoFrame, deinterlaced, describe_colours, to_rgb
+from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, describe_colours, display_matrix, to_rgb
 
 if TYPE_CHECKING:
     VideoPacket = av.Packet[VideoStream]
@@ -70,6 +70,7 @@ class VideoFile(FrameSource):
         self._open, self._whole, self._live, self._alpha = opener, whole, live, alpha
         self._begun = False
         self._told: set[str] = set()
+        self._matrix: Matrix | None = None
         self.container = container or opener()
         try:
             self._describe(video_stream(path, self.container, track))
@@ -121,7 +122,9 @@ class VideoFile(FrameSource):
             yield frame
 
     def _picture(self, frame: av.VideoFrame) -> Frame:
-        return to_rgb(frame, self._pixel_aspect, self._size, alpha=self._alpha)
+        if self._matrix is None:
+            self._matrix = display_matrix(frame)
+        return to_rgb(frame, self._matrix, self._pixel_aspect, self._size, alpha=self._alpha)
 
     def _tell(self, frame: av.VideoFrame) -> None:
         """Say, once, what is done to frames beside decoding."""

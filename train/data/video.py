@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.container import open_container, video_stream
-from maskanim.video.pixels import to_rgb
+from maskanim.video.pixels import Matrix, display_matrix, to_rgb
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
 CONTAINERS = frozenset({"matroska", "mov"})
@@ -106,6 +106,7 @@ class Seeker:
 
     def __init__(self, path: Path, index: VideoIndex) -> None:
         self._path, self._index = path, index
+        self._matrix: Matrix | None = None
         with _told(path):
             self._open()
 
@@ -123,12 +124,17 @@ class Seeker:
         self._stream = video_stream(self._path, self._container)
         self._stream.codec_context.thread_count = 1  # there is a process for every core already
 
+    def _rgb(self, frame: av.VideoFrame) -> Frame:
+        if self._matrix is None:
+            self._matrix = display_matrix(frame)
+        return to_rgb(frame, self._matrix, self._stream.sample_aspect_ratio)
+
     def _counted(self, numbers: set[int]) -> dict[int, Frame]:
         self._restart()
         found: dict[int, Frame] = {}
         for i, frame in enumerate(self._container.decode(self._stream)):
             if i in numbers:
-                found[i] = to_rgb(frame, self._stream.sample_aspect_ratio)
+                found[i] = self._rgb(frame)
             if len(found) == len(numbers):
                 return found
         raise self._missing(min(numbers - set(found)))
@@ -147,7 +153,7 @@ class Seeker:
             frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= time), None)
             if frame is None or frame.pts != time or frame.is_corrupt:
                 raise self._missing(number)
-            found[number] = to_rgb(frame, self._stream.sample_aspect_ratio)
+            found[number] = self._rgb(frame)
         return found
 
     def _from_key(self, key: int, wanted: Container[int]) -> Iterator[av.VideoFrame]:
