@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import struct
 from collections.abc import Callable
@@ -254,3 +255,17 @@ def test_real_strip(data_folder: Path) -> None:
         shapes = [image.shape for image, _ in clip]
     assert shapes == [(64, 64, 3)] * clip.frame_count
     assert len(shapes) > 20
+
+
+def test_frames_that_were_read_are_let_go(tmp_path: Path, make_clip: WriteClip) -> None:
+    """Without a collection of garbage: what waits for that makes reading slow, and memory grow."""
+    path = make_clip(tmp_path / "a.mp4", range(60))
+    gc.collect()
+    gc.disable()
+    try:
+        with open_clip(path) as clip:
+            assert sum(1 for _ in clip) == 60
+            kept = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept < 10
