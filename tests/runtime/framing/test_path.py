@@ -7,15 +7,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError
+from maskanim.models import DEMO
 from maskanim.ops import Frame
+from maskanim.runtime import Animator
 from maskanim.runtime.framing import path as path_module
 from maskanim.runtime.framing.box import Box, Rectangle
 from maskanim.runtime.framing.path import clip_path, find_path, source_box, still_path
-from maskanim.video import Clip, FrameSource, SourceFrame
+from maskanim.train.puppets import Puppet
+from maskanim.video import Clip, FrameSource, SourceFrame, open_clip
 
 AXES = (60, 96)
 SIDE = 96 / 0.8
@@ -124,3 +128,19 @@ def test_named_squares_ask_no_model(crop: Any, box: Box, once: bool) -> None:
     assert source_box(crop, frames[0], never) == box
     with pytest.raises(MaskanimError, match="a clip without frames"):
         clip_path(crop, Clip.of(Drawn([], once)), never)
+
+
+def test_a_puppet_stands_where_it_was_drawn(brightness: Any) -> None:
+    """Its figure maps, which are what a model that knows puppets perfectly sees, of four seconds in motion."""
+    maps = (cv2.resize(drawn.figure_map, (256, 256)) for drawn in Puppet(105, "test").clip(100))
+    frames = [np.repeat(np.rint(255 * each)[..., None], 3, 2).astype(np.uint8) for each in maps]
+    path, _ = clip_path("auto", Clip.of(Drawn(frames)), brightness)
+    assert path.at(0).overlap(Box(0, 0, 256)) >= 0.85 and path.at(0) == path.at(3)  # measured: 0.92
+
+
+def test_the_demos_driver_stands_where_it_was_drawn() -> None:
+    """Whatever the demo shows: its clip fills the square as its model was trained to see it. Heads: 0.72."""
+    with Animator.open("demo", "ort") as demo, open_clip(DEMO / "driving.mp4") as clip:
+        path, frames = clip_path("auto", clip, demo.mask)
+        assert next(frames).pts == 0
+    assert path.at(0).overlap(Box(0, 0, 256)) >= 0.6 and path.at(0) == path.at(3)
