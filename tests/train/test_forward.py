@@ -195,3 +195,25 @@ def test_an_animation_pass_is_given_the_masks_of_the_pair_beside_it(
     perturbation = SETTINGS.model.perturbation.model_copy(update={"released_animate": True})
     torch.testing.assert_close(others, perturb(own.flip(0), perturbation), rtol=0, atol=0)
     assert small.shape == (2, 3, 64, 64) and source_mask.shape == others.shape
+
+
+class Grey(torch.nn.Module):
+    """Stands for m: a picture's brightness, which tells pictures apart before any training."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(image.mean(1, keepdim=True), 4)
+
+
+def test_a_driver_of_another_person_is_what_r_restores_from(
+    nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    nets.eval()
+    nets.m = Grey()  # type: ignore[assignment]
+    training = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)
+    other = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(2))
+    alone, across = training(*pair), training(*pair, driver=other)
+    assert alone.perturbed is not None and across.perturbed is not None
+    torch.testing.assert_close(across.driving_mask, alone.driving_mask)  # the target stays the driving frame's
+    torch.testing.assert_close(across.perturbed, 0.5 * nets.m(0.9 * other))
+    torch.testing.assert_close(across.coarse, alone.coarse)
+    torch.testing.assert_close(training(*pair, driver=pair[1]).refined, alone.refined)

@@ -186,6 +186,8 @@ class Figure:
         return np.arange(self._count - len(rest), self._count, dtype=np.int32)
 
     def _draw(self, kind: str, mesh: Mesh, faces: NDArray[np.bool_], places: Ints, texture: str) -> None:
+        if not faces.any():  # out of the picture, or covered
+            return
         pairs = np.stack([mesh.faces[faces], mesh.uv_faces[faces]], -1).reshape(-1, 2)
         unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
         quads = inverse.reshape(-1, 4).astype(np.int32)
