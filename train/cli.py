@@ -6,7 +6,7 @@ import shlex
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -152,13 +152,14 @@ def people(
     step: Annotated[float, typer.Option(min=0.01, help="Seconds from frame to frame.")] = 0.4,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another population.")] = 0,
+    framing: Annotated[Literal["head", "body"], typer.Option(help="'head', or 'body' for whole figures.")] = "head",
 ) -> None:
     """Render people into strips with their ground truth, for --data; called again, it adds what is missing."""
     with needs_extra("maskanim-train people", "people"):
         from maskanim.train.people.dataset import Order, write_people
 
     with ProgressBar("clip") as bar:
-        drawn = write_people(assets, out, Order((identities, test), frames, step, seed), jobs, bar)
+        drawn = write_people(assets, out, Order((identities, test), frames, step, seed, framing), jobs, bar)
     typer.echo(f"{out}: {drawn} clips of {frames} frames drawn. Next: maskanim-train --config people --data {out}")
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from maskanim.ops import Array, Frame
 from maskanim.spec import IMAGE_SIZE, MASK_SIZE
 from maskanim.train.people.assets import Floats, Pack
-from maskanim.train.people.figure import Anatomy
+from maskanim.train.people.body import FACE_POINTS, JOINT_BONES, BodyMotion, BodyPose, Turns, read_pose
+from maskanim.train.people.figure import Anatomy, Framing
 from maskanim.train.people.motion import EXPRESSIONS, HeadMotion, HeadPose
 from maskanim.train.people.person import SPLITS, Person, Split, draw_person
 from maskanim.train.people.render import Renderer
@@ -26,10 +27,11 @@ LANDMARKS = (
     25, 6, 54, 69, 6772, 6776, 6853, 6838, 6790, 6809, 13372, 13368, 424, 5354, 456, 466, 7215, 11956, 7184, 7239, 7245,
     492, 490, 484, 416, 462, 468, 7221, 7176, 7242, 493, 487,
 )  # fmt: skip
+Pose = HeadPose | BodyPose
 NECK = ("neck01", "neck02", "neck03", "head")  # each takes its share of a turn
 
 
-_Truth = tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]
+_Truth = tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64], NDArray[np.float64] | None]
 
 
 class PersonFrame(NamedTuple):
@@ -44,6 +46,7 @@ class PersonFrame(NamedTuple):
             right, down, and clockwise.
         mouth: how far the lips are apart, over the distance of the eyes' outer corners.
         lids: (2,) float64, how far either eye is open, over its width; the picture's left one first.
+        keypoints: of bodies, (17, 2) float64 in COCO's order, as the landmarks.
     """
 
     image: Frame
@@ -53,6 +56,7 @@ class PersonFrame(NamedTuple):
     angles: NDArray[np.float64]
     mouth: float
     lids: NDArray[np.float64]
+    keypoints: NDArray[np.float64] | None = None
 
 
 class Studio:
@@ -60,11 +64,13 @@ class Studio:
 
     Args:
         pack: the assets.
+        framing: ``head``, as VoxCeleb's crops, or ``body``, whole figures as Tai-Chi-HD's.
     """
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Pack, framing: Framing = "head") -> None:
         self.pack = pack
-        self.anatomy = Anatomy(pack, "head", [name for name in EXPRESSIONS if name in pack.targets])
+        self.poses = {name: read_pose(name, text) for name, text in pack.poses.items()} if framing == "body" else {}
+        self.anatomy = Anatomy(pack, framing, [name for name in EXPRESSIONS if name in pack.targets])
         self.renderer = Renderer(pack)
 
     def person(self, number: int, split: Split = "train", seed: int = 0) -> Person:
@@ -75,12 +81,22 @@ class Studio:
         """See `draw_scene`."""
         return draw_scene(self.pack, number, split, seed)
 
-    def frame(self, person: Person, scene: Scene, pose: HeadPose) -> PersonFrame:
+    def motion(self, number: int, split: Split = "train", seed: int = 0) -> HeadMotion | BodyMotion:
+        """The motion that goes with an identity's number."""
+        if self.anatomy.framing == "body":
+            return BodyMotion([seed, SPLITS.index(split), number, 2], self.poses)
+        return motion_of(number, split, seed)
+
+    def frame(self, person: Person, scene: Scene, pose: Pose) -> PersonFrame:
         """A person in a scene in a pose."""
         return self.frames(person, scene, [pose])[0]
 
-    def frames(self, person: Person, scene: Scene, poses: Sequence[HeadPose]) -> list[PersonFrame]:
+    def frames(self, person: Person, scene: Scene, poses: Sequence[Pose]) -> list[PersonFrame]:
         """A person in a scene in some poses: all are drawn before the first is read."""
+        with self.renderer.context:  # another studio of the process may have drawn since
+            return self._frames(person, scene, poses)
+
+    def _frames(self, person: Person, scene: Scene, poses: Sequence[Pose]) -> list[PersonFrame]:
         truths = [self._draw(slot, person, scene, pose) for slot, pose in enumerate(poses)]
         frames = []
         for slot, truth in enumerate(truths):
@@ -89,15 +105,20 @@ class Studio:
             frames.append(PersonFrame(drawn.image, small, drawn.foreground, *truth))
         return frames
 
-    def _draw(self, slot: int, person: Person, scene: Scene, pose: HeadPose) -> _Truth:
+    def _draw(self, slot: int, person: Person, scene: Scene, pose: Pose) -> _Truth:
         figure = person.figure
-        turns, total = _turns(pose)
+        turns = pose.turns if isinstance(pose, BodyPose) else _turns(pose)
         points, normals = figure.posed(pose.expression, turns)
-        centre, height = _head(person)
+        centre, height = _body(person, points) if isinstance(pose, BodyPose) else _head(person)
         distance = pose.zoom * height / 2 / np.tan(pose.view / 2)
         camera, eye = look_at(centre, distance, pose.view, pose.rise, 2 * pose.shift / pose.zoom)
         self.renderer.draw(slot, figure, points, normals, person.looks, scene.light, camera, eye)
-        return _truth(figure.base_points, points, camera, total, pose.rise)
+        face = points[figure.base_points[np.array(LANDMARKS)]].astype(np.float64)
+        if not isinstance(pose, BodyPose):
+            return *_truth(face, camera, rotation(*pose.shoulders) @ rotation(*pose.neck), pose.rise), None
+        keypoints = np.concatenate([face[list(FACE_POINTS)], figure.posed_joints(JOINT_BONES, turns)])
+        total = figure.posed_turn("head", turns)
+        return *_truth(face, camera, total, pose.rise), _seen(keypoints, camera)
 
 
 def motion_of(number: int, split: Split = "train", seed: int = 0) -> HeadMotion:
@@ -105,14 +126,14 @@ def motion_of(number: int, split: Split = "train", seed: int = 0) -> HeadMotion:
     return HeadMotion([seed, SPLITS.index(split), number, 2])
 
 
-def _turns(pose: HeadPose) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-    """Rotations of the bones, and that of the head in the world."""
+def _turns(pose: HeadPose) -> Turns:
+    """Rotations of the bones."""
     neck, shoulders = rotation(*pose.neck), rotation(*pose.shoulders)
     share = np.asarray(cv2.Rodrigues(cv2.Rodrigues(neck)[0] / len(NECK))[0], np.float64)
     turns = {bone: share for bone in NECK} | {"root": shoulders}
     yaw, pitch = pose.gaze
     turns |= {bone: rotation(yaw, pitch, 0) for bone in ("eye.L", "eye.R")}
-    return turns, shoulders @ neck
+    return turns
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
@@ -132,16 +153,25 @@ def _head(person: Person) -> tuple[NDArray[np.float64], float]:
     return np.array([0, chin + 0.5 * (crown - chin), float(face[27, 2])], float), crown - chin
 
 
+def _body(person: Person, points: Floats) -> tuple[NDArray[np.float64], float]:
+    """The middle of a standing body whose lowest point is on the ground, and its height, decimetres."""
+    rest = person.figure.rest
+    lowest, highest = float(rest[:, 1].min()), float(rest[:, 1].max())
+    x, z = points[:, 0].mean(), points[:, 2].mean()
+    return np.array([x, float(points[:, 1].min()) + (highest - lowest) / 2, z], float), highest - lowest
+
+
+def _seen(points: NDArray[np.float64], camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2): where points appear, in pixels of 256."""
+    clip = np.concatenate([points, np.ones((len(points), 1))], 1) @ camera.T
+    place: NDArray[np.float64] = (clip[:, :2] / clip[:, 3:] * (1, -1) + 1) * IMAGE_SIZE / 2 - 0.5
+    return place
+
+
 def _truth(
-    base_points: NDArray[np.int32],
-    points: Floats,
-    camera: NDArray[np.float64],
-    total: NDArray[np.float64],
-    rise: float,
-) -> _Truth:
-    face = points[base_points[np.array(LANDMARKS)]].astype(np.float64)
-    clip = np.concatenate([face, np.ones((len(face), 1))], 1) @ camera.T
-    place = (clip[:, :2] / clip[:, 3:] * (1, -1) + 1) * IMAGE_SIZE / 2 - 0.5
+    face: NDArray[np.float64], camera: NDArray[np.float64], total: NDArray[np.float64], rise: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]:
+    place = _seen(face, camera)
     seen = rotation(0, rise, 0) @ total
     ahead, up = seen[:, 2], seen[:, 1]
     flat = np.array([ahead[2], 0, -ahead[0]]) / np.hypot(ahead[0], ahead[2])  # to the side, and level

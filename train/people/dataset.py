@@ -24,7 +24,8 @@ from maskanim.atomic import replacing, write_text
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
 from maskanim.train.people.assets import read_pack
-from maskanim.train.people.clip import PersonFrame, Studio, motion_of
+from maskanim.train.people.clip import PersonFrame, Studio
+from maskanim.train.people.figure import Framing
 from maskanim.train.people.person import SPLITS, Split
 
 JPEG_QUALITY = 95
@@ -40,12 +41,14 @@ class Order(NamedTuple):
         frames: of each.
         step: seconds from frame to frame.
         seed: of the population.
+        framing: heads or whole bodies.
     """
 
     identities: tuple[int, int]
     frames: int
     step: float = STEP_SECONDS
     seed: int = 0
+    framing: Framing = "head"
 
     def clips(self) -> list[tuple[Split, int]]:
         """The split and the number of each identity."""
@@ -68,6 +71,8 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     """
     pack = read_pack(assets)
     about = order._asdict() | {"assets": pack.fingerprint}
+    if order.framing == "head":  # as folders say that were made before there were bodies
+        del about["framing"]
     _claim(out, about)
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
@@ -77,7 +82,7 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     # Not forked: OpenGL's threads would be missing in the copies. The processes are the threads, also of Mesa.
     os.environ.update({name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _open_studio, (assets,)) as pool:
+    with ProcessPoolExecutor(jobs, context, _open_studio, (assets, order.framing)) as pool:
         tasks = [pool.submit(_write_clip, out, order, *clip) for clip in wanted]
         try:
             for done, task in enumerate(as_completed(tasks), 1):
@@ -95,7 +100,7 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
     path = out / ABOUT
     if path.is_file():
         found = json.loads(path.read_text("utf-8"))
-        differs = [key for key in about if key != "identities" and found.get(key) != about[key]]
+        differs = [key for key in sorted(about | found) if key != "identities" and found.get(key) != about.get(key)]
         if differs:
             raise MaskanimError(f"--out {out}", f"people of another {', '.join(differs)}", "a new folder")
     elif out.exists() and any(out.iterdir()):
@@ -107,10 +112,10 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
 _studio: Studio | None = None
 
 
-def _open_studio(assets: Path) -> None:
+def _open_studio(assets: Path, framing: Framing) -> None:
     global _studio
     cv2.setNumThreads(0)
-    _studio = Studio(read_pack(assets))
+    _studio = Studio(read_pack(assets), framing)
 
 
 def _path(out: Path, split: Split, number: int) -> Path:
@@ -135,7 +140,7 @@ def _write_clip(out: Path, order: Order, split: Split, number: int) -> None:
 def draw_clip(studio: Studio, order: Order, split: Split, number: int, motion: int | None = None) -> list[PersonFrame]:
     """The frames of one identity, in its own motion or in another identity's."""
     person, scene = studio.person(number, split, order.seed), studio.scene(number, split, order.seed)
-    moves = motion_of(number if motion is None else motion, split, order.seed)
+    moves = studio.motion(number if motion is None else motion, split, order.seed)
     return studio.frames(person, scene, [moves.at(i * order.step) for i in range(order.frames)])
 
 
@@ -150,12 +155,13 @@ def truth_of(frames: Sequence[PersonFrame]) -> dict[str, NDArray[Any]]:
 
     Returns:
         figure_map (F, 64, 64) and foreground (F, 256, 256) uint8, 255 being 1; landmarks (F, 68, 2), angles (F, 3),
-        mouth (F,) and lids (F, 2) float32; see `PersonFrame`.
+        mouth (F,) and lids (F, 2) float32; of bodies, keypoints (F, 17, 2) in place of the landmarks; see
+        `PersonFrame`.
     """
     bytes_of = {name: np.stack([getattr(frame, name) for frame in frames]) for name in ("figure_map", "foreground")}
     floats = {
         name: np.array([getattr(frame, name) for frame in frames], np.float32)
-        for name in ("landmarks", "angles", "mouth", "lids")
+        for name in ("landmarks" if frames[0].keypoints is None else "keypoints", "angles", "mouth", "lids")
     }
     return {name: np.round(255 * values).astype(np.uint8) for name, values in bytes_of.items()} | floats
 

@@ -226,6 +226,19 @@ class Figure:
         points = np.einsum("nij,nj->ni", matrices[..., :3], points, optimize=False) + matrices[..., 3]
         return points, self._normals(points)
 
+    def posed_joints(self, bones: Sequence[str], turns: Mapping[str, NDArray[np.float64]]) -> Floats:
+        """(B, 3): where bones begin when the skeleton is turned."""
+        skeleton = self.anatomy.skeleton
+        matrices = skeleton.matrices(self.joints, turns)
+        chosen = [skeleton.names.index(bone) for bone in bones]
+        result: Floats = np.einsum("bij,bj->bi", matrices[chosen, :, :3], self.joints[chosen]) + matrices[chosen, :, 3]
+        return result
+
+    def posed_turn(self, bone: str, turns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """(3, 3): the rotation of a bone in the world."""
+        skeleton = self.anatomy.skeleton
+        return skeleton.matrices(self.joints, turns)[skeleton.names.index(bone), :, :3].astype(np.float64)
+
     def _normals(self, points: Floats) -> Floats:
         a, b, c = (points[self._triangles[:, i]] for i in range(3))
         faces = np.zeros((len(self._triangles) + 1, 3), np.float32)

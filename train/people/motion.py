@@ -69,7 +69,7 @@ class HeadPose(NamedTuple):
     rise: float
 
 
-class _Waves:
+class Waves:
     """Independent smooth curves, each about in [-1, 1] with a standard deviation of about a half."""
 
     def __init__(self, rng: np.random.Generator, count: int, slowest: float, fastest: float) -> None:
@@ -93,10 +93,10 @@ class HeadMotion:
     def __init__(self, seed: list[int]) -> None:
         rng = np.random.default_rng(seed)
         self._seed = seed
-        self._turns = _Waves(rng, 3, 0.04, 0.5)
-        self._body = _Waves(rng, 6, 0.03, 0.3)
-        self._mood = _Waves(rng, 9, 0.05, 0.4)
-        self._eyes = _Waves(rng, 2, 0.1, 0.6)
+        self._turns = Waves(rng, 3, 0.04, 0.5)
+        self._body = Waves(rng, 6, 0.03, 0.3)
+        self._mood = Waves(rng, 9, 0.05, 0.4)
+        self._eyes = Waves(rng, 2, 0.1, 0.6)
         self._liveliness = rng.uniform(0.5, 1.25)
         self._rest = rng.normal(0, 0.12, 3)
         self._talks = rng.uniform() < 0.85

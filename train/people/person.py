@@ -77,6 +77,9 @@ def draw_person(anatomy: Anatomy, number: int, split: Split = "train", seed: int
     colour = _hair_colour(rng, age)
     wears = _wears(rng, pack, split, woman)
     eyes = str(rng.choice(_keys(pack.textures, "eyes")))
+    if anatomy.framing == "body" and (shoes := [key for key in _keys(pack.proxies, "clothes") if "shoes" in key]):
+        of_body = np.random.default_rng([seed, SPLITS.index(split), number, 4])  # a head's draws stay as they are
+        wears.append(Wear(str(of_body.choice(shoes)), False))
     known = {name: weight for name, weight in targets.items() if name in pack.targets}
     figure = Figure(anatomy, known, wears, skin, eyes)
     looks = _looks(rng, pack, figure, colour)

@@ -83,6 +83,14 @@ def test_many_frames_at_once_are_those_drawn_alone(studio: Studio) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+def test_two_studios_of_one_process_draw_as_one_alone(pack: Pack, studio: Studio) -> None:
+    person, scene = studio.person(5), studio.scene(5)
+    before = studio.frame(person, scene, STILL)
+    Studio(pack).frame(person, scene, STILL)
+    for a, b in zip(before[:3], studio.frame(person, scene, STILL)[:3], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_error_without_opengl_names_the_debian_packages(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(**_: object) -> None:
         raise OSError("libEGL.so.1: cannot open\nshared object file")
