@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -86,7 +87,10 @@ def test_many_frames_at_once_are_those_drawn_alone(studio: Studio) -> None:
 def test_two_studios_of_one_process_draw_as_one_alone(pack: Pack, studio: Studio) -> None:
     person, scene = studio.person(5), studio.scene(5)
     before = studio.frame(person, scene, STILL)
-    Studio(pack).frame(person, scene, STILL)
+    # The other's textures have the same numbers in its own context: where contexts are mixed up, all is lips here.
+    white = cv2.imencode(".png", np.full((128, 128, 3), 255, np.uint8))[1].tobytes()
+    other = Studio(replace(pack, textures=pack.textures | {"maps/lips": white}))
+    assert not np.array_equal(other.frame(person, scene, STILL).figure_map, before.figure_map)
     for a, b in zip(before[:3], studio.frame(person, scene, STILL)[:3], strict=True):
         np.testing.assert_array_equal(a, b)
 
