@@ -70,7 +70,7 @@ class Studio:
     def __init__(self, pack: Pack, framing: Framing = "head") -> None:
         self.pack = pack
         self.poses = {name: read_pose(name, text) for name, text in pack.poses.items()} if framing == "body" else {}
-        self.anatomy = Anatomy(pack, framing, [name for name in EXPRESSIONS if name in pack.targets])
+        self.anatomy = Anatomy(pack, framing, EXPRESSIONS)
         self.renderer = Renderer(pack)
 
     def person(self, number: int, split: Split = "train", seed: int = 0) -> Person:

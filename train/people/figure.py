@@ -6,6 +6,7 @@ proxies follow three body points each, and bones blend. So a frame costs a few a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from maskanim.train.people.assets import EYES, Floats, Ints, Mesh, Pack, Proxy, Target
 
 Framing = Literal["head", "body"]
+LOG = logging.getLogger(__name__)
 
 HEAD_BONES = ("neck01", "neck02", "neck03", "head", "eye.L", "eye.R")
 BELOW_NECK = 2.6  # decimetres below the lowest neck joint that a picture of a head may show
@@ -103,7 +105,7 @@ class Anatomy:
     Args:
         pack: the assets.
         framing: ``head`` keeps what is above the chest; ``body`` keeps all.
-        expressions: names of the targets that a face is moved by.
+        expressions: names of the targets that a face is moved by; those that the assets lack move nothing.
     """
 
     def __init__(self, pack: Pack, framing: Framing, expressions: Sequence[str]) -> None:
@@ -115,9 +117,12 @@ class Anatomy:
         self.kept = height > self.lowest
         self.eyes = _eyeballs(pack.base)
         self.basis = np.zeros((len(self.expressions), len(height), 3), np.float32)
+        missing = [name for name in self.expressions if name not in pack.targets]
+        if missing:
+            LOG.warning("the assets lack %d of %d expressions, so faces move less", len(missing), len(self.expressions))
         for i, name in enumerate(self.expressions):
-            target = pack.targets[name]
-            self.basis[i, target.vertices] = target.deltas
+            if name in pack.targets:
+                self.basis[i, pack.targets[name].vertices] = pack.targets[name].deltas
 
     def shown(self, mesh: Mesh, faces: NDArray[np.bool_], heights: Floats) -> NDArray[np.bool_]:
         """Which of the faces lie in the picture, by the heights of the mesh's vertices."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_people import BALL, BOX, EYES, LOWER_LIP, MIDDLE, RINGS, SEGMENTS
@@ -106,3 +108,13 @@ def test_hair_follows_an_identity_and_its_head(anatomy: Anatomy, figure: Figure,
     turned = figure.posed(STILL, {"head": turn})[0][hair]
     joint = figure.joints[figure.anatomy.skeleton.names.index("head")]
     np.testing.assert_allclose(turned, (figure.rest[hair] - joint) @ turn.T + joint, atol=1e-5)
+
+
+def test_expressions_that_the_assets_lack_move_nothing(pack: Pack, caplog: pytest.LogCaptureFixture) -> None:
+    """An installed MakeHuman has no targets/arkit."""
+    bare = replace(pack, targets={name: target for name, target in pack.targets.items() if "arkit" not in name})
+    figure = Figure(Anatomy(bare, "head", EXPRESSIONS), {}, [], SKIN, EYE)
+    still, _ = figure.posed(np.zeros(len(EXPRESSIONS), np.float32), {})
+    moved, _ = figure.posed(np.ones(len(EXPRESSIONS), np.float32), {})
+    np.testing.assert_array_equal(still, moved)
+    assert "expressions, so faces move less" in caplog.text
