@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +23,13 @@ TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
 TIME_BASE = Fraction(1, 12000)  # the mp4 muxer would multiply one coarser than 1/10000
 SAMPLE_RATE = 16000
 SECONDS_OF_AUDIO = 0.25
+
+
+def pytest_configure() -> None:
+    """Run with nohup or in the background of a shell, the commands that tests start would ignore these signals."""
+    for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
