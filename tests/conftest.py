@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.driver import Gpu
 from maskanim.errors import MaskanimError
+from maskanim.logs import LOGGER
 from maskanim.ops import Frame
 from maskanim.runtime.cuda import backends
 from maskanim.spec import NETWORKS, ModelSpec, Widths
@@ -42,6 +44,15 @@ def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         raise MaskanimError("the GPU", "no NVIDIA driver", "an NVIDIA GPU with its driver")
 
     monkeypatch.setattr(backends, "first_gpu", refuse)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """A command that ran in a test has shown the log; the next test finds the library quiet."""
+    before, level = list(LOGGER.handlers), LOGGER.level
+    yield
+    LOGGER.handlers[:] = before
+    LOGGER.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,9 @@ def test_killed_and_resumed(config: Path, whole: dict[tuple[int, str], float], t
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "step-0000012.pt").exists(), "killed in the middle"
-    (tmp_path / "run" / ".step-0000007.pt.partial").write_bytes(b"what a kill while saving leaves behind")
+    (tmp_path / "run" / ".step-0000007.partial-00001-00000000.pt").write_bytes(
+        b"what a kill while saving leaves behind"
+    )
     run_to_the_end(command(config, tmp_path / "run", "--resume", "--workers", "0"))
     assert losses(tmp_path / "run") == pytest.approx(whole, rel=1e-6, abs=1e-6)
     assert max(step for step, _ in whole) == 12

@@ -241,7 +241,7 @@ def test_a_failure_leaves_what_was_there(do: Do, job: Job, tmp_path: Path, monke
 
     job.output.write_bytes(b"what was there")
     monkeypatch.setattr(host, "postprocess", fail)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(MaskanimError, match=r"out\.mp4: no space left"):
         do(extras=Extras(motion=tmp_path / "m.mmot", preview=tmp_path / "s.png"))
     assert job.output.read_bytes() == b"what was there" and len(list(job.output.parent.iterdir())) == 1
     assert not (tmp_path / "m.mmot").exists() and not (tmp_path / "s.png").exists()
