@@ -11,7 +11,7 @@ from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.progress import NO_PROGRESS, Progress
-from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary, load_library
+from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary, load_library
 from maskanim.trt.records import BatchRange, BuildOptions, Target, parse_opt_level, parse_precision, parse_targets
 from maskanim.trt.store import StoredEngines, build_engines
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskanim.errors import MaskanimError, MissingPackageError
-from maskanim.trt.library import LIBRARIES
+from maskanim.trt.libraries import LIBRARIES
 
 # maskanim-doctor reads the table where NumPy or OpenCV is broken: nothing heavy is imported for it.
 if TYPE_CHECKING:

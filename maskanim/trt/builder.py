@@ -18,7 +18,7 @@ from maskanim.atomic import replacing
 from maskanim.errors import MaskanimError
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORKS, NetworkName, TensorSpec
-from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.libraries import LoadedLibrary
 from maskanim.trt.records import BatchRange, BuildOptions, Dtype, EngineTensor, Shape
 
 # Where in the library's own sources a message was written, which tells a user nothing.

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from maskanim import __version__
 from maskanim.errors import MaskanimError
 from maskanim.spec import NetworkName, Record
-from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary, numbers
+from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary, numbers
 
 FORMAT: Final = "maskanim-plans"
 FORMAT_VERSION: Final = 1

@@ -27,7 +27,7 @@ from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.builder import BuiltEngine, build_engine
 from maskanim.trt.half import require_half, to_half
-from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary
+from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary
 from maskanim.trt.records import (
     BatchRange,
     BuildOptions,

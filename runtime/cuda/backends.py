@@ -14,7 +14,7 @@ from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.half import require_half, to_half
-from maskanim.trt.library import LibraryName, LoadedLibrary, load_library
+from maskanim.trt.libraries import LibraryName, LoadedLibrary, load_library
 from maskanim.trt.records import EngineRequest, Target, parse_precision
 from maskanim.trt.store import StoredEngines, find_or_build
 

@@ -14,7 +14,7 @@ from maskanim.runtime.cuda.device import Stream
 from maskanim.runtime.cuda.networks import FLOAT, HALF, MASK_CHANNELS, DeviceNetwork, DeviceSession
 from maskanim.runtime.sessions.session import check_names
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, TensorSpec
-from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.libraries import LoadedLibrary
 from maskanim.trt.records import BuildOptions
 
 PROFILE = 0  # engines are built with one

@@ -22,7 +22,7 @@ from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.networks import Networks
 from maskanim.progress import NO_PROGRESS
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
-from maskanim.trt.library import LIBRARIES, LoadedLibrary, load_library
+from maskanim.trt.libraries import LIBRARIES, LoadedLibrary, load_library
 from maskanim.trt.records import BatchRange, BuildOptions, Target
 
 WriteCheckpoint = Callable[..., Path]

@@ -11,7 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.spec import MASK_SIZE, NETWORKS, ModelSpec, NetworkName, TensorSpec
-from maskanim.trt.library import LoadedLibrary, load_library
+from maskanim.trt.libraries import LoadedLibrary, load_library
 
 MakeGraph = Callable[..., bytes]
 WriteToys = Callable[..., Bundle]

@@ -22,7 +22,7 @@ import pytest
 
 import maskanim
 import maskanim.runtime
-from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.libraries import LoadedLibrary
 
 STAND_IN = Path(__file__).with_name("trt_standin.c")
 # Version and package: the oldest that is promised, the last of 10, and the newest.
@@ -123,7 +123,7 @@ print(json.dumps([module.__version__, [name for name in json.loads(sys.argv[2]) 
 BUILD = """
 from maskanim.errors import MaskanimError
 from maskanim.trt.builder import build_engine
-from maskanim.trt.library import load_library
+from maskanim.trt.libraries import load_library
 from maskanim.trt.records import BuildOptions
 try:
     build_engine(load_library("trt"), b"", "m", BuildOptions())

@@ -17,7 +17,7 @@ from maskanim.models import demo_bundle
 from maskanim.progress import NO_PROGRESS
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 from maskanim.trt.builder import Phases, _Build, build_engine
-from maskanim.trt.library import LoadedLibrary
+from maskanim.trt.libraries import LoadedLibrary
 from maskanim.trt.records import (
     BatchRange,
     BuildOptions,

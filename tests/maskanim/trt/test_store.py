@@ -15,7 +15,7 @@ from maskanim.bundle import MANIFEST, Bundle, write_bundle
 from maskanim.errors import MaskanimError
 from maskanim.spec import NETWORK_NAMES, NETWORKS
 from maskanim.trt import records, store
-from maskanim.trt.library import LIBRARIES, LoadedLibrary
+from maskanim.trt.libraries import LIBRARIES, LoadedLibrary
 from maskanim.trt.records import BatchRange, BuildOptions, EngineKey, EngineRequest, EngineSet, Target
 from maskanim.trt.store import RECORD, StoredEngines, build_engines, find_engines, find_or_build
 

@@ -27,7 +27,7 @@ from maskanim.ops import Frame
 from maskanim.runtime.cuda.runner import CudaRunner
 from maskanim.runtime.cuda.tensorrt import TensorRTNetwork, open_networks
 from maskanim.spec import NETWORKS, NetworkName, Perturbation
-from maskanim.trt.library import LIBRARIES, LoadedLibrary, Log, load_library
+from maskanim.trt.libraries import LIBRARIES, LoadedLibrary, Log, load_library
 from maskanim.trt.records import BuildOptions
 
 CUDA_TESTS = Path(__file__).parents[1] / "cuda"

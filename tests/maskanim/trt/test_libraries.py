@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskanim.errors import MaskanimError, MissingPackageError
-from maskanim.trt.library import LIBRARIES, LibraryName, LoadedLibrary, load_library
+from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary, load_library
 
 UNLOADABLE = 'raise ImportError("libnvinfer.so.10: cannot open shared object file: No such file or directory")'
 
