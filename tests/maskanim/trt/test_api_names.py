@@ -40,7 +40,7 @@ CUDA = Path(maskanim.runtime.__file__).parent / "cuda"
 
 # Per file: expressions that hold an object of the API, and its class; "" is the module.
 OBJECTS: dict[Path, dict[str, str]] = {
-    TRT / "library.py": {"module": ""},
+    TRT / "libraries.py": {"module": ""},
     TRT / "records.py": {"library.module": ""},
     TRT / "builder.py": {
         "module": "",
@@ -78,7 +78,7 @@ OBJECTS: dict[Path, dict[str, str]] = {
 }
 # Per file: names, and attributes of self, whose attributes are not the API's; and text that comes from the API.
 OTHERS: dict[Path, str] = {
-    TRT / "library.py": "Log error importlib library re str self self.errors self.known self.warnings",
+    TRT / "libraries.py": "Log error importlib library re str self self.errors self.known self.warnings",
     TRT / "records.py": "LIBRARIES batch checks gpu key library more name options part re request self str targets "
     "text",
     TRT
@@ -284,7 +284,7 @@ def test_tensorrt(version: str, bindings: Callable[..., Path], libraries: Path) 
 def test_the_lean_runtime(bindings: Callable[..., Path], libraries: Path) -> None:
     package, version = LEAN
     python = preamble(bindings(version, package), libraries / version) + CHECK
-    runs = touched(CUDA / "tensorrt.py") | touched(TRT / "library.py")
+    runs = touched(CUDA / "tensorrt.py") | touched(TRT / "libraries.py")
     names = json.dumps(sorted(runs - RTX_ONLY - NOT_LEAN))
     assert check(python, "tensorrt_lean_bindings", names) == (version, [])
     assert check(python, "tensorrt_lean_bindings", '["Builder"]') == (version, ["Builder"])
