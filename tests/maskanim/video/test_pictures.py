@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from odd_inputs import COLOURS, heic
+from odd_files import COLOURS, heic
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame

@@ -12,21 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from odd_inputs import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    RED,
-    SAND,
-    coloured,
-    grown,
-    hlg,
-    interlaced,
-    picture,
-    pq,
-    tracks,
-    video,
-)
+from odd_files import BLUE, COLOURS, GREEN, RED, SAND, coloured, grown, hlg, interlaced, picture, pq, tracks, video
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
