@@ -95,7 +95,7 @@ class BodyMotion:
     """An endless motion of a body, drawn from a seed.
 
     Args:
-        seed: anything that `numpy.random.default_rng` takes.
+        seed: non-negative integers; others make another motion.
         poses: by name, see `read_pose`; those of people who stand are taken where there are some.
     """
 

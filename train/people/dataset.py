@@ -11,8 +11,9 @@ import io
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from maskanim.train.people.person import SPLITS, Split
 
 JPEG_QUALITY = 95
 ABOUT = "people.json"
+FIRST_DRIVER = 1_000_000  # drivers are identities of their own, however many others are asked for
 STEP_SECONDS = 0.4  # from frame to frame: far enough apart to make pairs of
 
 
@@ -79,10 +81,9 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
     if not wanted:
         return 0
-    # Not forked: OpenGL's threads would be missing in the copies. The processes are the threads, also of Mesa.
-    os.environ.update({name: "1" for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+    # Not forked: OpenGL's threads would be missing in the copies.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _open_studio, (assets, order.framing)) as pool:
+    with _single_threads(), ProcessPoolExecutor(jobs, context, _open_studio, (assets, order.framing)) as pool:
         tasks = [pool.submit(_write_clip, out, order, *clip) for clip in wanted]
         try:
             for done, task in enumerate(as_completed(tasks), 1):
@@ -92,6 +93,19 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
             pool.shutdown(cancel_futures=True)
             raise
     return len(wanted)
+
+
+@contextmanager
+def _single_threads() -> Iterator[None]:
+    """Processes that start inside have one thread each, also for Mesa's renderer: they are the threads."""
+    names = ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _claim(out: Path, about: dict[str, Any]) -> None:
@@ -126,8 +140,7 @@ def _write_clip(out: Path, order: Order, split: Split, number: int) -> None:
     assert _studio is not None
     frames = draw_clip(_studio, order, split, number)
     # The same motion on somebody else, in another place: the clip is the true answer to "A moved as B".
-    other = number + max(2, order.identities[SPLITS.index(split)])
-    driver = draw_clip(_studio, order, split, other, motion=number)
+    driver = draw_clip(_studio, order, split, FIRST_DRIVER + number, motion=number)
     path = _path(out, split, number)
     truth = truth_of(frames) | {"driver": np.frombuffer(_strip(driver), np.uint8)}
     # The picture comes last: with it the clip counts as drawn.

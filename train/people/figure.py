@@ -114,7 +114,6 @@ class Anatomy:
         height = pack.base.vertices[:, 1]
         neck = next(bone for bone in pack.bones if bone.name == "neck01")
         self.lowest = float(height[neck.head].mean()) - BELOW_NECK if framing == "head" else -np.inf
-        self.kept = height > self.lowest
         self.eyes = _eyeballs(pack.base)
         self.basis = np.zeros((len(self.expressions), len(height), 3), np.float32)
         missing = [name for name in self.expressions if name not in pack.targets]

@@ -83,11 +83,25 @@ class Waves:
         return result
 
 
+class _Face:
+    """The weights of an expression as they add up; nothing pulls against its own muscle."""
+
+    def __init__(self) -> None:
+        self.weights = np.zeros(len(EXPRESSIONS), np.float32)
+
+    def add(self, name: str, value: float) -> None:
+        self.weights[_INDEX[name]] += max(0.0, value)
+
+    def both(self, name: str, value: float, lopsided: float = 0.0) -> None:
+        self.add(f"{name}Left", value * (1 + lopsided))
+        self.add(f"{name}Right", value * (1 - lopsided))
+
+
 class HeadMotion:
     """An endless motion, drawn from a seed.
 
     Args:
-        seed: anything that `numpy.random.default_rng` takes.
+        seed: non-negative integers; others make another motion.
     """
 
     def __init__(self, seed: list[int]) -> None:
@@ -129,40 +143,36 @@ class HeadMotion:
         return np.random.default_rng([*self._seed, kind, step % 2**31])
 
     def _expression(self, time: float, gaze: NDArray[np.float64]) -> Floats:
-        weights = np.zeros(len(EXPRESSIONS), np.float32)
+        face = _Face()
+        self._feel(time, face)
+        if self._talks:
+            self._speak(time, face)
+        self._lids(time, gaze, face)
+        return np.minimum(face.weights, 1.2)
 
-        def add(name: str, value: float) -> None:
-            weights[_INDEX[name]] += max(0.0, value)
-
-        def both(name: str, value: float, lopsided: float = 0.0) -> None:
-            add(f"{name}Left", value * (1 + lopsided))
-            add(f"{name}Right", value * (1 - lopsided))
-
+    def _feel(self, time: float, face: _Face) -> None:
+        """Moods come and go; the strongest of one of them is laughter."""
         mood = 1.5 * self._mood.at(time)
         smile, brows, laugh = mood[0] + self._smiles, mood[1], mood[2]
-        both("mouthSmile", 0.8 * smile, 0.25 * mood[3])
-        both("mouthFrown", -0.4 * smile)
-        both("cheekSquint", 0.6 * smile)
-        both("browDown", -0.6 * brows - 0.2)
-        both("browOuterUp", 0.8 * brows + 0.1, 0.4 * mood[4])
-        add("browInnerUp", 0.6 * brows + 0.45)
-        add("mouthPucker", 0.7 * (mood[5] - 0.6))
-        add("cheekPuff", 0.8 * (mood[6] - 0.9))
-        both("noseSneer", 0.6 * (mood[7] - 0.8))
-        add("mouthLeft", 0.5 * (mood[8] - 0.7))
-        add("mouthRight", 0.5 * (-mood[8] - 0.7))
+        face.both("mouthSmile", 0.8 * smile, 0.25 * mood[3])
+        face.both("mouthFrown", -0.4 * smile)
+        face.both("cheekSquint", 0.6 * smile)
+        face.both("browDown", -0.6 * brows - 0.2)
+        face.both("browOuterUp", 0.8 * brows + 0.1, 0.4 * mood[4])
+        face.add("browInnerUp", 0.6 * brows + 0.45)
+        face.add("mouthPucker", 0.7 * (mood[5] - 0.6))
+        face.add("cheekPuff", 0.8 * (mood[6] - 0.9))
+        face.both("noseSneer", 0.6 * (mood[7] - 0.8))
+        face.add("mouthLeft", 0.5 * (mood[8] - 0.7))
+        face.add("mouthRight", 0.5 * (-mood[8] - 0.7))
         if laugh > 0.55:
             strength = min(1.0, (laugh - 0.55) / 0.3)
-            add("jawOpen", 0.45 * strength * (1 + 0.3 * np.sin(11 * time)))
-            both("mouthSmile", 0.6 * strength)
-            both("eyeSquint", 0.6 * strength)
-            both("mouthUpperUp", 0.4 * strength)
-        if self._talks:
-            self._speak(time, add)
-        self._lids(time, gaze, both)
-        return np.minimum(weights, 1.2)
+            face.add("jawOpen", 0.45 * strength * (1 + 0.3 * np.sin(11 * time)))
+            face.both("mouthSmile", 0.6 * strength)
+            face.both("eyeSquint", 0.6 * strength)
+            face.both("mouthUpperUp", 0.4 * strength)
 
-    def _speak(self, time: float, add: object) -> None:
+    def _speak(self, time: float, face: _Face) -> None:
         """Syllables, one fading into the next, in phrases with pauses between."""
         step, part = divmod(SYLLABLES * time + self._phase, 1.0)
         fade = 0.5 - 0.5 * np.cos(np.pi * part)
@@ -172,10 +182,10 @@ class HeadMotion:
             rng = self._noise(2, syllable)
             name, loud = str(rng.choice(VISEMES)), rng.uniform(0.4, 1.0) * self._loud
             if not pause:
-                add(name, share * loud)  # type: ignore[operator]
-                add("jawOpen", share * loud * rng.uniform(0.0, 0.45))  # type: ignore[operator]
+                face.add(name, share * loud)
+                face.add("jawOpen", share * loud * rng.uniform(0.0, 0.45))
 
-    def _lids(self, time: float, gaze: NDArray[np.float64], both: object) -> None:
+    def _lids(self, time: float, gaze: NDArray[np.float64], face: _Face) -> None:
         """Lids follow the gaze, and blink every three or four seconds."""
         step, part = divmod(time / 3.3 + self._phase, 1.0)
         rng = self._noise(3, int(step))
@@ -184,7 +194,7 @@ class HeadMotion:
         if 0 <= since < BLINK_SECONDS:
             blink = float(np.sin(np.pi * since / BLINK_SECONDS) ** 0.7)
         sleepy = float(rng.uniform() < 0.12) * 0.4
-        both("eyeBlink", max(blink, sleepy))  # type: ignore[operator]
-        both("eyeLookDown", (1 - blink) * gaze[1] / GAZE[1] * 0.8)  # type: ignore[operator]
-        both("eyeLookUp", (1 - blink) * -gaze[1] / GAZE[1] * 0.6)  # type: ignore[operator]
-        both("eyeWide", (1 - blink) * 0.6 * self._mood.at(time)[1])  # type: ignore[operator]
+        face.both("eyeBlink", max(blink, sleepy))
+        face.both("eyeLookDown", (1 - blink) * gaze[1] / GAZE[1] * 0.8)
+        face.both("eyeLookUp", (1 - blink) * -gaze[1] / GAZE[1] * 0.6)
+        face.both("eyeWide", (1 - blink) * 0.6 * self._mood.at(time)[1])

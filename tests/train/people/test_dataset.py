@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from maskanim.progress import NoProgress
 from maskanim.train.data import open_data
 from maskanim.train.data.people import PeoplePairs
 from maskanim.train.people.clip import Studio
-from maskanim.train.people.dataset import Order, draw_clip, truth_of, write_people
+from maskanim.train.people.dataset import FIRST_DRIVER, Order, draw_clip, truth_of, write_people
 from maskanim.train.settings import DataSettings, TrainSettings, Warmup
 
 ORDER = Order((3, 1), 2)
@@ -46,7 +47,7 @@ def test_strips_lie_beside_their_truth(out: Path) -> None:
 
 
 def test_the_truth_is_that_of_the_frames_and_the_driver_another_person(out: Path, studio: Studio) -> None:
-    frames, other = draw_clip(studio, ORDER, "train", 1), draw_clip(studio, ORDER, "train", 4, motion=1)
+    frames, other = draw_clip(studio, ORDER, "train", 1), draw_clip(studio, ORDER, "train", FIRST_DRIVER + 1, motion=1)
     with np.load(out / "train/00001.npz") as truth:
         for key, values in truth_of(frames).items():
             np.testing.assert_array_equal(truth[key], values)
@@ -62,6 +63,14 @@ def test_called_again_it_draws_what_is_missing_and_the_same_bytes(assets: Path, 
     (out / "train/00002.jpg").unlink()
     assert write_people(assets, out, ORDER, 1, NoProgress()) == 1
     assert contents(out) == before
+
+
+def test_a_clip_is_the_same_however_many_others_are_drawn(assets: Path, out: Path, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    write_people(assets, tmp_path / "one", Order((1, 0), 2), 1, NoProgress())
+    alone = contents(tmp_path / "one")
+    assert alone.items() - {("people.json", alone["people.json"])} <= contents(out).items()
+    assert dict(os.environ) == before
 
 
 def test_other_people_and_other_files_are_refused(assets: Path, out: Path, tmp_path: Path) -> None:
