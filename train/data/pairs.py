@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sized
@@ -156,11 +157,25 @@ def batches(
         worker_init_fn=_prepare_worker,
         pin_memory=torch.cuda.is_available(),
     )
-    for loaded in loader:
+    for loaded in _forked(loader):
         if isinstance(loaded, MaskanimError):
             raise loaded
         pairs.note(loaded.damaged)
         yield loaded.pair
+
+
+def _forked(loader: DataLoader[Loaded | MaskanimError]) -> Iterator[Loaded | MaskanimError]:
+    """Start the workers, which are copies of this process, with nothing in them that is left to be collected.
+
+    FFmpeg's scaler keeps threads, and freeing it waits for them for ever in a copy, which has none. A frame in a
+    reference cycle, as PyAV makes them, would be freed there whenever Python's collector runs.
+    """
+    gc.collect()
+    gc.freeze()  # the copies' collector passes over what is alive now
+    try:
+        return iter(loader)
+    finally:
+        gc.unfreeze()
 
 
 def _collate(loads: list[Loaded | MaskanimError]) -> Loaded | MaskanimError:
