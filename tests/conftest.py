@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,12 +47,10 @@ def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture(autouse=True)
-def quiet_logs() -> Iterator[None]:
-    """A command that ran in a test has shown the log; the next test finds the library quiet."""
-    before, level = list(LOGGER.handlers), LOGGER.level
-    yield
-    LOGGER.handlers[:] = before
-    LOGGER.setLevel(level)
+def quiet_logs() -> None:
+    """A command that ran in a test, or in a fixture before it, has shown the log; each test finds the library quiet."""
+    LOGGER.handlers.clear()
+    LOGGER.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, perturb, upscale
-from maskanim.train.losses import Perceptual, pixel_loss
+from maskanim.train.losses import Perceptual, mask_entropy, pixel_loss
 from maskanim.train.settings import Ablations, During, TrainSettings
 
 
@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
     driving_mask: Tensor
     perturbed: Tensor | None
     refined: Tensor | None
-    coarse: Tensor
+    coarse: Tensor | None
     frame: Tensor | None
 
 
@@ -72,15 +72,16 @@ class TrainingPass:
         if restored:
             with torch.no_grad():
                 given = nets.r(small, source_mask, perturb(driver_mask, nets.spec.perturbation))
-        with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
-            coarse = nets.l(small, source_mask, given)
-        perturbed = refined = frame = None
+        coarse = perturbed = refined = frame = None
+        if low_res or high_res:
+            with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
+                coarse = nets.l(small, source_mask, given)
         if self.animation_pass and refine and nets.r.training:
             self._animate_others(small, source_mask.detach(), driving_mask.detach())
         if refine:
             perturbed = self.perturb(driver_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
-        if high_res:
+        if high_res and coarse is not None:
             masks = torch.cat((source_mask, given))
             up = upscale(masks if self.ablations.h_update_m else masks.detach())
             frame = nets.h(source, *up.chunk(2), self._coarse_for_h(small, masks, coarse))
@@ -115,15 +116,23 @@ class Losses:
 
     def __call__(self, prediction: Prediction, target: Tensor, now: During) -> dict[str, Tensor]:
         """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
-        targets = self.perceptual.targets(target) if self.perceptual and now.lambda_reconstruct else []
+        compared = self.perceptual and now.lambda_reconstruct and (prediction.coarse is not None)
+        targets = self.perceptual.targets(target) if self.perceptual and compared else []
         terms = {}
-        if now.low_res:
+        if now.low_res and prediction.coarse is not None:
             terms["coarse"] = self._reconstruct(prediction.coarse, target, targets, now)
         if prediction.refined is not None:
-            terms["mask"] = self.settings.lambda_mask * F.l1_loss(prediction.refined, prediction.driving_mask.detach())
+            terms["mask"] = self._restore(prediction.refined, prediction.driving_mask.detach())
         if prediction.frame is not None:
             terms["frame"] = self._reconstruct(prediction.frame, target, targets, now)
         return terms
+
+    def _restore(self, refined: Tensor, mask: Tensor) -> Tensor:
+        settings = self.settings
+        loss = settings.lambda_mask * F.l1_loss(refined, mask)
+        if settings.lambda_mask_entropy:
+            loss = loss + settings.lambda_mask_entropy * mask_entropy(refined, mask)
+        return loss
 
     def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]], now: During) -> Tensor:
         settings = self.settings

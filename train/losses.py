@@ -190,6 +190,12 @@ def pixel_loss(image: Tensor, target: Tensor, resolutions: tuple[int, ...], blur
     return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
 
 
+def mask_entropy(masks: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated."""
+    shares = masks.float().clamp(1e-6, 1 - 1e-6)
+    return -(targets * shares.log() + (1 - targets) * (1 - shares).log()).mean()
+
+
 def perceptual_network(name: str, weights: Path | None, compared: int = 3) -> nn.Module:
     """The perceptual network by its true name, which checkpoints record, up to the last of its compared layers."""
     if name == "efficientnet-lite0":

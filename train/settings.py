@@ -109,6 +109,7 @@ class TrainingStage(Record):
         lambda_reconstruct, lambda_pixel: the weights of these terms.
         trains: what learns. ``low_res``: m, r and l, while h rests: it gives nothing back to them, so their epochs may
             be had without its cost. ``high_res``: h, while m, r and l rest, in the state in which they animate.
+            ``refine``: r, while m rests and l and h are not run at all: an epoch costs a small part of the others.
         norm: what batch norm normalises by: ``batch``, each batch's own mean and variance; or ``running``, those that
             are remembered, and stay as they are, as when the networks animate. Towards the end that takes away the
             noise of small batches, which colours drown in.
@@ -121,7 +122,7 @@ class TrainingStage(Record):
     learning_rate: PositiveFloat | None = None
     lambda_reconstruct: NonNegativeFloat | None = None
     lambda_pixel: NonNegativeFloat | None = None
-    trains: Literal["all", "low_res", "high_res"] = "all"
+    trains: Literal["all", "low_res", "high_res", "refine"] = "all"
     norm: Literal["batch", "running"] = "batch"
     masks: Literal["true", "restored"] = "true"
 
@@ -165,6 +166,8 @@ class TrainSettings(Record):
         batch: source-driving pairs per step, of all processes together.
         learning_rate, betas: Adam.
         lambda_mask, lambda_reconstruct: weights of the two loss terms.
+        lambda_mask_entropy: weight of the cross-entropy of r's mask beside L_mask's L1; not in the paper (0). The best
+            mask by L1 is the median of those that may be meant, in which small eyes and mouths are lost.
         lambda_pixel: weight of a multi-resolution L1 beside the perceptual loss; not in the paper (0).
         perceptual: the perceptual network. The paper's is ``vgg19``; ``none`` only goes with `lambda_pixel`.
         layer_weights: of the compared layers of the perceptual network, from the first on; `lambda_reconstruct` times
@@ -207,6 +210,7 @@ class TrainSettings(Record):
     learning_rate: float = Field(default=2e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.9)
     lambda_mask: float = Field(default=100.0, ge=0)
+    lambda_mask_entropy: float = Field(default=0.0, ge=0)
     lambda_reconstruct: float = Field(default=10.0, ge=0)
     lambda_pixel: float = Field(default=0.0, ge=0)
     perceptual: Literal["vgg19", "efficientnet-lite0", "none"] = "vgg19"
@@ -259,14 +263,14 @@ class TrainSettings(Record):
         """What counts while `epoch` is under way, the first being 0."""
         stage = ([TrainingStage(from_epoch=0)] + [stage for stage in self.stages if stage.from_epoch <= epoch])[-1]
         decayed = self.learning_rate * self.decay ** sum(epoch >= at for at in self.decay_epochs)
-        low_res = stage.trains != "high_res"
+        low_res = stage.trains in ("all", "low_res")
         return During(
             decayed if stage.learning_rate is None else stage.learning_rate,
             self.lambda_reconstruct if stage.lambda_reconstruct is None else stage.lambda_reconstruct,
             self.lambda_pixel if stage.lambda_pixel is None else stage.lambda_pixel,
             low_res,
-            low_res and epoch >= self.refine_from_epoch,
-            stage.trains != "low_res" and epoch >= self.high_res_from_epoch,
+            stage.trains != "high_res" and epoch >= self.refine_from_epoch,
+            stage.trains in ("all", "high_res") and epoch >= self.high_res_from_epoch,
             stage.norm == "batch",
             stage.masks == "restored",
         )

@@ -13,6 +13,7 @@ from maskanim.train.augment import ColourAugmentation
 from maskanim.train.data import Pair
 from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses, Prediction, TrainingPass
+from maskanim.train.losses import mask_entropy
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings
 
@@ -52,13 +53,13 @@ class Step(nn.Module):
         """m on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
         images = floats(torch.cat((batch.source, batch.driving)))
         masks = self.nets.m(self.augment(images, groups=2))
-        terms = {"figure": _mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}
+        terms = {"figure": mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}
         start = self.settings.warmup.refine_from_step
         if start is not None and place.step >= start:
             source_masks = masks.detach()
             driving_masks = torch.cat(source_masks.chunk(2)[::-1])
             refined = self.nets.r(downscale(images), source_masks, self._perturb(driving_masks, groups=2))
-            terms["refined"] = _mask_entropy(refined, driving_masks)
+            terms["refined"] = mask_entropy(refined, driving_masks)
         return terms, masks
 
     def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -82,7 +83,7 @@ class Step(nn.Module):
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0 and now.low_res and not now.restored:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
-            terms["figure"] = settings.warmup.weight * fade * _mask_entropy(masks, figures)
+            terms["figure"] = settings.warmup.weight * fade * mask_entropy(masks, figures)
         return terms, masks
 
     def _perturb(self, mask: Tensor, groups: int = 1) -> Tensor:
@@ -101,9 +102,3 @@ class Step(nn.Module):
 def floats(images: Tensor) -> Tensor:
     """(N, 3, H, W) uint8 to float32 in [0, 1], channels last."""
     return images.contiguous(memory_format=torch.channels_last).float() / 255
-
-
-def _mask_entropy(masks: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated."""
-    shares = masks.float().clamp(1e-6, 1 - 1e-6)
-    return -(targets * shares.log() + (1 - targets) * (1 - shares).log()).mean()

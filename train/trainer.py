@@ -184,8 +184,9 @@ class Trainer:
         """What rests normalises by what it remembers, as it does when it animates; in some stages, everything does."""
         now = None if place.epoch is None else self.settings.during(place.epoch)
         batch_norm = now is None or now.batch_norm
-        for network in (self.nets.m, self.nets.r, self.nets.l):
+        for network in (self.nets.m, self.nets.l):
             network.train(batch_norm and (now is None or now.low_res))
+        self.nets.r.train(batch_norm and (now is None or now.low_res or now.refine))
         self.nets.h.train(batch_norm)
 
 

@@ -13,6 +13,7 @@ from maskanim.networks import Networks, TorchOps
 from maskanim.networks.ops import downscale, perturb, upscale
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.forward import Losses, Prediction, TrainingPass
+from maskanim.train.losses import mask_entropy
 from maskanim.train.settings import Ablations, TrainSettings
 
 SETTINGS = TrainSettings(
@@ -95,6 +96,24 @@ def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor])
     assert found.keys() == wanted.keys() and all(name.startswith("h.") for name in found)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, wanted[name], msg=name)
+
+
+def test_r_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """l and h are not run; r learns what it learns together with them, and by cross-entropy, too, where that weighs."""
+    for network in (nets.l, nets.h):
+        network.register_forward_pre_hook(lambda module, args: pytest.fail("run for nothing"))
+    step = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)
+    alone = step(*pair, low_res=False, high_res=False)
+    assert alone.coarse is None and not alone.driving_mask.requires_grad
+    terms = Losses(SETTINGS, None)(alone, pair[1], NOW._replace(low_res=False))
+    assert set(terms) == {"mask"} and all(name.startswith("r.") for name in gradients(nets, terms["mask"]))
+    both = Losses(SETTINGS.model_copy(update={"lambda_mask_entropy": 7.0}), None)(alone, pair[1], NOW)["mask"]
+    torch.testing.assert_close(both - terms["mask"], 7 * mask_entropy(alone.refined, alone.driving_mask))
+
+
+def test_the_entropy_of_masks() -> None:
+    masks, wanted = 0.1 + 0.8 * torch.rand(2, 2, 1, 64, 64)
+    torch.testing.assert_close(mask_entropy(masks, wanted), torch.nn.functional.binary_cross_entropy(masks, wanted))
 
 
 def test_l_and_h_learn_with_the_masks_that_r_restores(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -201,18 +201,19 @@ def test_compiled_bodies_are_the_same_networks(in_training: TrainSettings, make_
 def test_stages_let_networks_rest(settings: TrainSettings, make_trainer: MakeTrainer) -> None:
     """What rests stays as it is to the bit, its running statistics too; then it goes on."""
     stages = ({"from_epoch": 0, "trains": "low_res"}, {"from_epoch": 1, "trains": "high_res"}, {"from_epoch": 2})
+    stages += ({"from_epoch": 3, "trains": "refine"},)
     changes = {"stages": stages, "warmup": {}, "steps_per_epoch": 1, "refine_from_epoch": 0}
     trainer = make_trainer(TrainSettings(**settings.model_dump() | changes))
     learned = []
-    for batch in trainer.data(3, 0):
+    for batch in trainer.data(4, 0):
         before = {name: value.clone() for name, value in trainer.nets.state_dict().items()}
         figures = trainer.train_step(batch)
         after = trainer.nets.state_dict()
         learned.append({name.split(".")[0] for name in before if not torch.equal(before[name], after[name])})
         assert {"coarse", "mask", "frame"} & set(figures) == (
-            {"coarse", "mask"}, {"frame"}, {"coarse", "mask", "frame"}
+            {"coarse", "mask"}, {"frame"}, {"coarse", "mask", "frame"}, {"mask"}
         )[len(learned) - 1]  # fmt: skip
-    assert learned == [set("mrl"), set("h"), set("mrlh")]
+    assert learned == [set("mrl"), set("h"), set("mrlh"), set("r")]
 
 
 def test_a_stage_that_normalises_by_what_is_remembered(settings: TrainSettings, make_trainer: MakeTrainer) -> None:
