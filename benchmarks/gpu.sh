@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 
 # The tree as it is installed, whether it is installed or not.
 mkdir -p "$work/tree/maskanim" "$work/site"
-ln -s "$root"/maskanim/* "$root"/{benchmarks,export,runtime,train} "$work/tree/maskanim/"
+ln -sfn "$root"/maskanim/* "$root"/{benchmarks,export,runtime,train} "$work/tree/maskanim/"
 if compgen -G "$root/wheels/*.whl" > /dev/null; then
   "$python" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" "$root"/wheels/*.whl ||
     echo "gpu.sh: the wheels do not go with $("$python" --version), going on without them" >&2

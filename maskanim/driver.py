@@ -192,7 +192,7 @@ def _gpu(cuda: _Library, nvml: _Library | None, index: int) -> Gpu:
 
 
 class _NvmlMemory(ctypes.Structure):
-    """nvmlMemory_t"""
+    """NVML, ``nvmlMemory_t``."""
 
     _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
 

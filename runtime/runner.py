@@ -104,7 +104,7 @@ class Runner(ABC):
         """
 
     def mask(self, image: Frame) -> Array:
-        """m of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
+        """M of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
         return self.source_arrays(self.encode_source(image)).mask
 
     @abstractmethod

@@ -89,7 +89,7 @@ class TrainingPass:
 
     @torch.no_grad()
     def _animate_others(self, small: Tensor, source_mask: Tensor, driving_mask: Tensor) -> None:
-        """r and l on each source with the driver of the pair beside it, only for what batch norm remembers."""
+        """R and l on each source with the driver of the pair beside it, only for what batch norm remembers."""
         count = len(driving_mask)
         beside = [min(i ^ 1, count - 1) for i in range(count)]  # within the pairs of one process, if they are even
         perturbation = self.nets.spec.perturbation.model_copy(update={"released_animate": True})

@@ -170,8 +170,10 @@ def pyramid(image: Tensor, resolutions: tuple[int, ...], blur: Blur = "box") -> 
 
 
 def gaussian_shrink(image: Tensor, factor: int) -> Tensor:
-    """Blur with a sigma of (factor - 1) / 2 pixels over four of them to each side, zeros around, and take every
-    `factor`-th pixel, the first included."""
+    """Blur, and take every `factor`-th pixel, the first included.
+
+    The Gaussian has a sigma of (factor - 1) / 2 pixels and reaches over four of them; around the image there are zeros.
+    """
     sigma = (factor - 1) / 2
     radius = round(4 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)

@@ -50,7 +50,7 @@ class Step(nn.Module):
         return terms, masks.detach()[..., 3:-3, 3:-3]
 
     def _warm_up(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
-        """m on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
+        """M on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
         images = floats(torch.cat((batch.source, batch.driving)))
         masks = self.nets.m(self.augment(images, groups=2))
         terms = {"figure": mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}

@@ -102,7 +102,7 @@ def face_landmarks(net: Runs, observed: Observed) -> Feature:
 
 
 def face_embedding(net: Runs, observed: Observed) -> Feature:
-    """dlib's embedding in face-api's weights, in dlib's crop about eyes and mouth, less that of the mean face."""
+    """Dlib's embedding in face-api's weights, in dlib's crop about eyes and mouth, less that of the mean face."""
     embedding = raw_embedding(net, observed)
     return embedding._replace(values=embedding.values - mean_embedding())
 

@@ -1,5 +1,7 @@
-"""The mean embedding of faces, which CSIM takes away: dlib's embeddings all point much the same way, so that their raw
-cosine was above 0.78 for any two people, and would hardly tell two methods apart.
+"""The mean embedding of faces, which CSIM takes away.
+
+Dlib's embeddings all point much the same way: their raw cosine was above 0.78 for any two people, and would hardly tell
+two methods apart.
 
     python -m maskanim.benchmarks.judges.mean_face FILE...   (pictures and clips, one identity each)
 

@@ -133,7 +133,7 @@ def _animate_one(runner: Runner, task: Task) -> None:
 
 
 def _memory_after_clip(bundle: Bundle, runner: Runner, task: Task, before: int | None) -> dict[str, int | None]:
-    from maskanim.benchmarks.latency.measure import render_clip
+    from maskanim.benchmarks.latency.material import render_clip
 
     render_clip(bundle, runner, Path(task.folder))
     free = _device_memory_free()

@@ -48,9 +48,11 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Attributes:
-    changes: of what both runs measured.
-    warnings: what else differs between them, each a line.
+    """What two runs differ in.
+
+    Attributes:
+        changes: of what both runs measured.
+        warnings: what else differs between them, each a line.
     """
 
     changes: tuple[Change, ...]

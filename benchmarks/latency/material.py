@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from maskanim.bundle import Bundle
 from maskanim.ops import Frame
+from maskanim.runtime.runner import Runner
 from maskanim.spec import IMAGE_SIZE
 from maskanim.train.puppets import FPS, Puppet
 
@@ -17,11 +19,13 @@ KIND = "drawn puppets, H.264 256x256 in and out"
 
 
 class Material(NamedTuple):
-    """Attributes:
-    source: a picture, (256, 256, 3) uint8 RGB.
-    driving: the clip's first frames, as many as were asked for, each as `source`.
-    folder: where the files are written.
-    frames: of the clip.
+    """What the subjects animate.
+
+    Attributes:
+        source: a picture, (256, 256, 3) uint8 RGB.
+        driving: the clip's first frames, as many as were asked for, each as `source`.
+        folder: where the files are written.
+        frames: of the clip.
     """
 
     source: Frame
@@ -59,3 +63,14 @@ def _write_clip(path: Path, frames: int) -> None:
         for drawn in Puppet(1, "test").clip(frames):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(drawn.image, format="rgb24")))
         output.mux(stream.encode(None))
+
+
+def render_clip(bundle: Bundle, runner: Runner, folder: Path) -> float:
+    """Animate the clip of a material as maskanim-run does, from file to signed file; the seconds that it took."""
+    from maskanim.models import Choice
+    from maskanim.runtime.animator import Animator
+    from maskanim.runtime.backends import BackendInUse
+    from maskanim.runtime.jobs import Job, render
+
+    animator = Animator(Choice(bundle, "given"), runner, BackendInUse("", "", {}))
+    return render(animator, Job(folder / PICTURE, str(folder / CLIP), folder / "animated.mp4")).seconds

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.conditions import conditions, other_load, sm_clock
-from maskanim.benchmarks.latency.material import CLIP, KIND, PICTURE, Material, draw_material
+from maskanim.benchmarks.latency.material import KIND, Material, draw_material, render_clip
 from maskanim.benchmarks.latency.records import (
     ColdStart,
     EndToEnd,
@@ -194,17 +194,6 @@ def in_turns(subjects: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
     """Each subject once a round, in an order drawn anew: nobody always follows the same other."""
     for number in range(rounds):
         yield from ((number, subject) for subject in random.Random(number).sample(list(subjects), len(subjects)))
-
-
-def render_clip(bundle: Bundle, runner: Runner, folder: Path) -> float:
-    """Animate the clip of a material as maskanim-run does, from file to signed file; the seconds that it took."""
-    from maskanim.models import Choice
-    from maskanim.runtime.animator import Animator
-    from maskanim.runtime.backends import BackendInUse
-    from maskanim.runtime.jobs import Job, render
-
-    animator = Animator(Choice(bundle, "given"), runner, BackendInUse("", "", {}))
-    return render(animator, Job(folder / PICTURE, str(folder / CLIP), folder / "animated.mp4")).seconds
 
 
 def _keys(plan: Plan) -> list[Key]:

@@ -300,6 +300,7 @@ def rounded(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def median(values: Sequence[float]) -> float:
+    """Rounded as all figures of a record are."""
     return round(float(np.median(values)), DECIMALS)
 
 

@@ -20,10 +20,10 @@ from maskanim.ablations import FULL, TEST_TIME
 from maskanim.benchmarks.estimates import Estimate, correlation, ratio
 from maskanim.benchmarks.judges import Nets, Observed, Perception, perceive
 from maskanim.benchmarks.judges.heads import HEAD, MESH_68
+from maskanim.benchmarks.metrics import ssim
 from maskanim.benchmarks.quality.ablations import AblatedAnimator
 from maskanim.benchmarks.quality.puppets import FIRST_DRIVER, Animates
 from maskanim.benchmarks.quality.table import NOTE
-from maskanim.benchmarks.scoring.metrics import ssim
 from maskanim.benchmarks.tables import Table
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame

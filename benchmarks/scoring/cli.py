@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from maskanim.atomic import write_text
 from maskanim.benchmarks.outputs import check_outputs
 from maskanim.errors import MaskanimError
 
 if TYPE_CHECKING:
     from maskanim.benchmarks.judges import Perception
     from maskanim.benchmarks.scoring.engine import Case
+    from maskanim.benchmarks.scoring.results import Scored
     from maskanim.runtime import Animator
 
 SYNTHETIC = "synthetic"
@@ -66,7 +68,7 @@ class Options(NamedTuple):
             MaskanimError: not one video could be scored, or a file cannot be written.
         """
         from maskanim.benchmarks.scoring.engine import score_all
-        from maskanim.benchmarks.scoring.report import problems, write
+        from maskanim.benchmarks.scoring.report import print_scored, problems
         from maskanim.benchmarks.scoring.results import Scored
         from maskanim.progress import ProgressBar
 
@@ -76,7 +78,17 @@ class Options(NamedTuple):
         if not videos:
             typer.echo("\n".join(problems(scored)), err=True)
             raise MaskanimError("the videos", "none could be scored", "at least one", "The reasons are printed above")
-        write(scored, self.json_file, self.csv_file, self.latex_file, self.html_file)
+        print_scored(scored)
+        self._write(scored)
+
+    def _write(self, scored: Scored) -> None:
+        from maskanim.benchmarks.scoring.page import as_html
+        from maskanim.benchmarks.scoring.report import as_csv, as_json, as_latex
+
+        wanted = {self.json_file: as_json, self.csv_file: as_csv, self.latex_file: as_latex, self.html_file: as_html}
+        for path, make in wanted.items():
+            if path:
+                write_text(path, make(scored))
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

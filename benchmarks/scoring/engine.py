@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from maskanim.benchmarks.judges import Feature, Observed, Observer, Perception
-from maskanim.benchmarks.scoring.metrics import BY_NAME, METRICS, Metric, PerFrame
+from maskanim.benchmarks.metrics import BY_NAME, METRICS, Metric, PerFrame
 from maskanim.benchmarks.scoring.results import VideoScores
 from maskanim.benchmarks.scoring.strips import Strip
 from maskanim.errors import MaskanimError

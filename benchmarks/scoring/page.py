@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from maskanim.benchmarks.scoring.metrics import BY_NAME, Metric
+from maskanim.benchmarks.metrics import BY_NAME, Metric
 from maskanim.benchmarks.scoring.report import heading, judges_table, problems, shown, tables
 from maskanim.benchmarks.scoring.results import Scored, VideoScores
 from maskanim.benchmarks.scoring.strips import as_jpeg

@@ -6,14 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from maskanim.benchmarks.estimates import Estimate
-from maskanim.benchmarks.outputs import write_text
-from maskanim.benchmarks.scoring.metrics import METRICS, Metric
+from maskanim.benchmarks.metrics import METRICS, Metric
 from maskanim.benchmarks.scoring.results import BY_THIRDS, THIRDS, Scored
 from maskanim.benchmarks.tables import Table
 
@@ -87,26 +85,6 @@ def problems(scored: Scored) -> list[str]:
     failed = [f"{name}: {why}" for name, why in scored.failures.items()]
     counts = f"{len(scored.videos)} generated videos scored, {len(troubled)} of them with remarks"
     return [f"{counts}; {len(failed)} not scored or incomplete", *failed, *troubled]
-
-
-def write(
-    scored: Scored,
-    json_file: Path | None = None,
-    csv_file: Path | None = None,
-    latex_file: Path | None = None,
-    html_file: Path | None = None,
-) -> None:
-    """Print what was found and write the files that are wanted.
-
-    Raises:
-        MaskanimError: a file cannot be written; what was there before still is.
-    """
-    from maskanim.benchmarks.scoring.page import as_html
-
-    print_scored(scored)
-    for path, make in ((json_file, as_json), (csv_file, as_csv), (latex_file, as_latex), (html_file, as_html)):
-        if path:
-            write_text(path, make(scored))
 
 
 def print_scored(scored: Scored) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskanim.benchmarks.estimates import Estimate, ratio
 from maskanim.benchmarks.judges import Perception
-from maskanim.benchmarks.scoring.metrics import METRICS, Metric, PerFrame
+from maskanim.benchmarks.metrics import METRICS, Metric, PerFrame
 from maskanim.benchmarks.scoring.strips import Strip
 
 THIRDS = ("easy", "middle", "hard")

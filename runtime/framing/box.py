@@ -25,7 +25,7 @@ class Box(NamedTuple):
 
     @property
     def centre(self) -> tuple[float, float]:
-        """x and y, in pixels; a pixel's own centre lies at one half."""
+        """X and y, in pixels; a pixel's own centre lies at one half."""
         return self.left + self.side / 2, self.top + self.side / 2
 
     def overlap(self, other: Box) -> float:

@@ -127,7 +127,7 @@ def test_only_requests_meant_for_it_are_answered(served: Any, headers: dict[str,
 
 
 def test_another_address_finds_nobody(served: Any) -> None:
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", served.port), timeout=2)
 
 

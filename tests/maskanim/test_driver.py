@@ -93,7 +93,6 @@ def test_no_driver() -> None:
 
 def test_another_library_of_that_name(tmp_path: Path, library: str) -> None:
     """Some library without the functions, and a file that is no library."""
-
     assert "it has no cuDriverGetVersion" in str(read_driver("libm.so.6").trouble)
     text = tmp_path / "libcuda.so.1"
     text.write_text("not a library")

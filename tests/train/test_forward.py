@@ -50,7 +50,7 @@ def test_each_term_updates_its_networks_only(
 
 
 def test_what_each_network_is_given(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """l and h see m(A(d)) and never r's output; r sees the perturbed mask."""
+    """L and h see m(A(d)) and never r's output; r sees the perturbed mask."""
     given: dict[str, list[torch.Tensor]] = {}
     for name in "mrlh":
         getattr(nets, name).register_forward_pre_hook(lambda module, args, name=name: given.update({name: list(args)}))
@@ -99,7 +99,7 @@ def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor])
 
 
 def test_r_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """l and h are not run; r learns what it learns together with them, and by cross-entropy, too, where that weighs."""
+    """L and h are not run; r learns what it learns together with them, and by cross-entropy, too, where that weighs."""
     for network in (nets.l, nets.h):
         network.register_forward_pre_hook(lambda module, args: pytest.fail("run for nothing"))
     step = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)

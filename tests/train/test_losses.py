@@ -41,7 +41,7 @@ def test_vgg19_compares_relu_1_3_and_5(vgg_weights: Path) -> None:
 
 
 def test_more_layers_are_relu_9_and_13(vgg_weights: Path) -> None:
-    """torchvision's VGG-19: where its pools and convolutions are, by their numbers in `features`."""
+    """Torchvision's VGG-19: where its pools and convolutions are, by their numbers in `features`."""
     state = torch.load(vgg_weights, weights_only=True)
     convolutions = [int(name.split(".")[1]) for name in state if name.endswith("weight")]
     image = x = torch.rand(1, 3, 64, 64)

@@ -60,8 +60,7 @@ class PeoplePairs(Pairs):
         return Loaded(Pair(*map(torch.from_numpy, arrays)), {})
 
     def _draw(self, group: int) -> tuple[list[PersonFrame], list[PersonFrame]]:
-        """The frames of one person that the pairs of a group are made of, at random times, and another's who moves
-        alike, where that is asked for."""
+        """One person at random times, whose frames make the pairs of a group; and another who moves alike, if asked."""
         if self._studio is None:  # in the process that draws: a context of OpenGL is not shared
             self._studio = Studio(self._pack)
         rng = np.random.default_rng([self.seed, group])

@@ -133,7 +133,7 @@ def test_what_no_package_carries_is_said(tmp_path: Path) -> None:
 
 
 def test_without_networks_figures_are_not_available(tmp_path: Path) -> None:
-    from maskanim.benchmarks.scoring.metrics import BY_NAME
+    from maskanim.benchmarks.metrics import BY_NAME
 
     face = perceive("face", Nets(tmp_path))
     assert "mediapipe-face-detection is not here" in BY_NAME["CSIM"].why_not(face)

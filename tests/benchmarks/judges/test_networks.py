@@ -13,8 +13,8 @@ import pytest
 from maskanim.benchmarks.judges import Nets
 from maskanim.benchmarks.judges.features import Observed
 from maskanim.benchmarks.judges.perception import Perception, perceive
+from maskanim.benchmarks.metrics import akd, csim, mkr
 from maskanim.benchmarks.scoring.engine import score_video
-from maskanim.benchmarks.scoring.metrics import akd, csim, mkr
 from maskanim.benchmarks.scoring.results import Scored
 from maskanim.benchmarks.scoring.videos import AUTHORS, Columns
 from maskanim.ops import Frame

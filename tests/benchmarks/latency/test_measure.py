@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.cold import start
-from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material
-from maskanim.benchmarks.latency.measure import Key, Plan, Subject, in_turns, measure, render_clip
+from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material, render_clip
+from maskanim.benchmarks.latency.measure import Key, Plan, Subject, in_turns, measure
 from maskanim.benchmarks.latency.records import LatencyReport, Start, read_report, schema, write_report
 from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.benchmarks.latency.tables import print_report

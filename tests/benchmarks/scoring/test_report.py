@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from maskanim.benchmarks.judges.perception import Perception
+from maskanim.benchmarks.metrics import BY_NAME, PerFrame
 from maskanim.benchmarks.outputs import check_outputs, write_text
-from maskanim.benchmarks.scoring.metrics import BY_NAME, PerFrame
 from maskanim.benchmarks.scoring.page import as_html, chosen
 from maskanim.benchmarks.scoring.report import (
     as_csv,

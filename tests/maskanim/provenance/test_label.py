@@ -13,7 +13,7 @@ SIZES = [(64, 64), (65, 127), (256, 256), (256, 2048), (1080, 1920)]
 
 
 def linear(values: np.ndarray) -> np.ndarray:
-    """sRGB's grey levels as relative luminance."""
+    """SRGB's grey levels as relative luminance."""
     levels = values / 255
     return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 

@@ -72,7 +72,7 @@ def test_arguments_are_of_the_parameters_types() -> None:
     arguments = KERNELS["perturb_fixed"].arguments(2**63, 256, 0.1)
     assert [type(argument) for argument in arguments] == [ADDRESS, ADDRESS, np.float32]
     assert arguments == (2**63, 256, np.float32(0.1))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="zip"):
         KERNELS["upscale"].arguments(1, 2, 3)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskanim.benchmarks.judges import Feature
-from maskanim.benchmarks.scoring.metrics import (
+from maskanim.benchmarks.metrics import (
     BY_NAME,
     METRICS,
     PerFrame,
