@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import host
-import host_device
 import numpy as np
 import pytest
 import torch
 
+from helpers import host, host_device
 from maskanim import ops, pipeline
 from maskanim.benchmarks import gpu, gpu_stages
 from maskanim.benchmarks.gpu import DRY, STEPS, Record, Setup, run_all, run_step, shown

@@ -6,13 +6,14 @@ import os
 import shutil
 from typing import Any
 
-import host
 import pytest
+
+from helpers import host
 
 
 @pytest.fixture(scope="session")
 def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The kernels compiled for the processor: HostKernels of cuda/host.py."""
+    """The kernels compiled for the processor: HostKernels of helpers/host.py."""
     if shutil.which("g++") is None:
         reason = "the kernels' host proof needs g++"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toys
 
+from helpers import toys
 from maskanim import models
 from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.errors import MaskanimError

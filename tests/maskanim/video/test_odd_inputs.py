@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_inputs import DRIVING, SOURCES, Case, Moving, Still
 
+from helpers.odd_inputs import DRIVING, SOURCES, Case, Moving, Still
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import open_clip, read_source

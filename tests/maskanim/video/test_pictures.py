@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from odd_files import COLOURS, heic
 
+from helpers.odd_files import COLOURS, heic
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import read_picture, write_picture

@@ -12,8 +12,22 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from odd_files import BLUE, COLOURS, GREEN, RED, SAND, coloured, grown, hlg, interlaced, picture, pq, tracks, video
 
+from helpers.odd_files import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    RED,
+    SAND,
+    coloured,
+    grown,
+    hlg,
+    interlaced,
+    picture,
+    pq,
+    tracks,
+    video,
+)
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import ClipWriter, Encoding, open_clip, read_source

@@ -7,8 +7,9 @@ import shutil
 from typing import Any
 
 import pytest
-import toys
-from standin import Standin
+
+from helpers import toys
+from helpers.standin import Standin
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-import host_device
 import numpy as np
 import pytest
 
+from helpers import host_device
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.cuda.arrays import DeviceArray

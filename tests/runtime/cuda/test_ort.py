@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-import toys
 
+from helpers import toys
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda import ort as cuda_ort
 from maskanim.runtime.cuda.arrays import DeviceArray

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
+import helpers
+
+BINDING = Path(helpers.__file__).parent / "pycuda_standin"
 NOTHING_HELD = {"memory": 0, "stream": 0, "event": 0, "graph": 0}
 
 
 def run(standin: Any, output: Path, **environment: str) -> dict[str, Any]:
-    told: dict[str, Any] = standin.run("pycuda", output, HERE / "pycuda_standin", **environment)
+    told: dict[str, Any] = standin.run("pycuda", output, BINDING, **environment)
     return told
 
 

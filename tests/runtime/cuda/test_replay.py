@@ -7,11 +7,10 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import host_device
 import numpy as np
 import pytest
-import toys
 
+from helpers import host_device, toys
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, NumpyOps, lower_median, postprocess, preprocess
 from maskanim.pipeline import animate_frame, encode_source

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
-import host_device
 import numpy as np
 import pytest
-import toys
 from numpy.typing import NDArray
 
+from helpers import host_device, toys
 from maskanim import ops
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.errors import MaskanimError

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import host_device
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from helpers import host_device
 from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.bundle import Bundle
 from maskanim.driver import Gpu

@@ -16,12 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import host_device
 import numpy as np
 import onnxruntime as ort
 import pytest
-import toys
 
+from helpers import host_device, toys
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.cuda.runner import CudaRunner

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_inputs import DRIVING, SOURCES, Case, Moving
 from typer.testing import CliRunner
 
+from helpers.odd_inputs import DRIVING, SOURCES, Case, Moving
 from maskanim.bundle import Bundle
 from maskanim.runtime.cli import app
 from maskanim.video import open_clip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_people import write_standin
 
+from helpers.small_people import write_standin
 from maskanim.errors import MaskanimError
 from maskanim.train.people.assets import Pack, read_pack
 from maskanim.train.people.clip import Studio

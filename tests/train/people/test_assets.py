@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_people import BALL, BOX, COUNT, EYES, JOINTS, RINGS, SEGMENTS, vertices
 
+from helpers.small_people import BALL, BOX, COUNT, EYES, JOINTS, RINGS, SEGMENTS, vertices
 from maskanim.errors import MaskanimError
 from maskanim.train.people.assets import Pack, decode, read_mesh, read_pack
 

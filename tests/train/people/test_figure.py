@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_people import BALL, BOX, EYES, LOWER_LIP, MIDDLE, RINGS, SEGMENTS
 
+from helpers.small_people import BALL, BOX, EYES, LOWER_LIP, MIDDLE, RINGS, SEGMENTS
 from maskanim.train.people.assets import Pack
 from maskanim.train.people.clip import LANDMARKS, rotation
 from maskanim.train.people.figure import Anatomy, Figure, Wear, morphed

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from odd_files import (
+from PIL import Image
+
+from helpers.odd_files import (
     BLACK,
     BLUE,
     COLOURS,
@@ -40,7 +42,6 @@ from odd_files import (
     video,
     written,
 )
-from PIL import Image
 
 
 class Still(NamedTuple):
