@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from maskanim.errors import MaskanimError, one_line_errors, run_command
 from maskanim.logs import show_logs
@@ -19,19 +20,29 @@ from maskanim.runtime.backends import RunOptions
 
 if TYPE_CHECKING:
     from maskanim.runtime.animator import Animator
-    from maskanim.runtime.jobs import Job, Pair, RenderOne, RenderSettings
+    from maskanim.runtime.jobs import Job, Pair, RenderOne, RenderSettings, Summary
     from maskanim.runtime.jobs.process import Opening
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 TIMES, FRAMING, SEEING, LIVE = "Which part, and when", "Framing", "Seeing", "Live"
-KEEPING, ENGINE = "Keeping", "Model and engine"
+KEEPING, ENGINE, CLUSTER = "Keeping", "Model and engine", "Many machines"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
-@app.command()
+class _RunCommand(TyperCommand):
+    """--ray alone means --ray=local: Typer knows no option whose value may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click's Command."""
+        follows = [*args[1:], "-"]
+        alone = [name == "--ray" and after.startswith("-") for name, after in zip(args, follows, strict=True)]
+        return super().parse_args(ctx, [f"{name}=local" if it else name for name, it in zip(args, alone, strict=True)])
+
+
+@app.command(cls=_RunCommand)
 @one_line_errors
 def run(
     source: Annotated[
@@ -121,6 +132,18 @@ def run(
     no_graph: Annotated[
         bool, _option(ENGINE, "On a GPU, launch a frame's work step by step, which is slower.", "--no-graph")
     ] = False,
+    ray: Annotated[
+        str | None,
+        _option(
+            CLUSTER,
+            "Several pairs on a Ray cluster: 'auto', its address, or nothing: RAY_ADDRESS, else this machine. A worker "
+            "for each GPU, or else for some cores. All machines see the files under the same paths.",
+            metavar="[ADDRESS]",
+        ),
+    ] = None,
+    ray_cores: Annotated[
+        int | None, _option(CLUSTER, "Of each worker without a GPU. (default: 4, or as many as there are)", min=1)
+    ] = None,
 ) -> None:
     """Animate a picture by a driving video, with the video's timestamps and audio."""
     show_logs()
@@ -157,7 +180,14 @@ def run(
         model or ("demo" if demo else None), engine, RunOptions(batch, precision, cuda_binding, not no_graph)
     )
     if live:
-        unlike = {"--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid, "--resume": resume}
+        unlike = {
+            "--ray": ray,
+            "--pairs": pairs,
+            "--batch": batch != 1,
+            "--output": output,
+            "--grid": grid,
+            "--resume": resume,
+        }
         unlike |= {"--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
         _live(listed, settings, unlike, opening, to or ["page"], host)
         return
@@ -166,7 +196,11 @@ def run(
     if demo and output is None and len(listed) == 1:
         output = Path("maskanim-demo.mp4")
     places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
-    if pairs is not None or len(listed) > 1:
+    if ray_cores and ray is None:
+        raise MaskanimError("--ray-cores", "without --ray", "both")
+    if ray is not None:
+        _render_on_ray(several(listed, places), settings, opening, ray, ray_cores)
+    elif pairs is not None or len(listed) > 1:
         _render_all(several(listed, places), settings, opening)
     else:
         _render(single(listed[0], places), settings, opening)
@@ -222,6 +256,29 @@ def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> 
             render_one, interrupts = process, ForwardingInterrupts(process)
         with interrupts.heard():
             summary = render_all(jobs, render_one, interrupts)
+    _tell(summary)
+
+
+def _render_on_ray(
+    jobs: list[Job], settings: RenderSettings, opening: Opening, address: str, cores: int | None
+) -> None:
+    from maskanim.runtime.jobs import Interrupts, make_folders, summarize
+    from maskanim.runtime.jobs.cluster import Cluster, RayWorkers, check_for_cluster
+
+    check_for_cluster(jobs)
+    make_folders(jobs)
+    with ExitStack() as opened:
+        bar = opened.enter_context(ProgressBar("job"))
+        show_logs(bar.console)
+        workers = opened.enter_context(RayWorkers(Cluster(address, cores), opening, settings, bar))
+        typer.echo("\n".join(workers.running))
+        with (interrupts := Interrupts(several=True)).heard():
+            summary = summarize(jobs, workers.outcomes(jobs, interrupts))
+    _tell(summary)
+
+
+def _tell(summary: Summary) -> None:
+    """What became of several pairs; raises the command's exit code 1 where one is missing."""
     for line in summary.lines():
         typer.echo(line)
     if summary.failed or summary.left:

@@ -70,6 +70,13 @@ def test_the_command_that_runs(
         assert guarded(code, socket_guard, home) == ("", [])
 
 
+def test_a_batch_on_ray(socket_guard: Path, home: Path, tiny_bundle: Bundle, picture: Path, tiny_clip: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra cluster")
+    arguments = ["--source", str(picture), "--driving", str(tiny_clip), "--model", str(tiny_bundle.path), "--ray"]
+    code = COMMAND.format(command="runtime", arguments=[*arguments, "--engine", "ort", "-o", "out"])
+    assert guarded(code, socket_guard, home) == ("", [])
+
+
 def test_the_doctor(socket_guard: Path, home: Path, tiny_bundle: Bundle) -> None:
     code = COMMAND.format(command="runtime.doctor", arguments=["--model", str(tiny_bundle.path)])
     assert guarded(code, socket_guard, home) == ("", [])

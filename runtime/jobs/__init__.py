@@ -1,6 +1,6 @@
 """Rendering whole pairs, one or many: any input, exact times, and nothing lost."""
 
-from maskanim.runtime.jobs.batch import RenderOne, Summary, render_all, render_unless_there
+from maskanim.runtime.jobs.batch import RenderOne, Summary, make_folders, render_all, render_unless_there, summarize
 from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.jobs.pairs import Pair, Places, cross, read_pairs, several, single
 from maskanim.runtime.jobs.render import Inputs, Rendered, open_inputs, render
@@ -18,6 +18,7 @@ __all__ = [
     "Rendered",
     "Summary",
     "cross",
+    "make_folders",
     "open_inputs",
     "read_pairs",
     "render",
@@ -25,4 +26,5 @@ __all__ = [
     "render_unless_there",
     "several",
     "single",
+    "summarize",
 ]

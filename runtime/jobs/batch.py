@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ RECORD = ".maskanim.json"
 
 # Renders a job; None if its output is there already.
 RenderOne = Callable[[Job], Rendered | None]
+Outcome = Rendered | MaskanimError | None
 
 
 @dataclass
@@ -58,25 +59,42 @@ def render_all(jobs: Sequence[Job], render_one: RenderOne, interrupts: Interrupt
     Raises:
         MaskanimError: a folder cannot be made.
     """
-    summary = Summary()
+    make_folders(jobs)
+    return summarize(jobs, _one_by_one(jobs, render_one, interrupts))
+
+
+def _one_by_one(jobs: Sequence[Job], render_one: RenderOne, interrupts: Interrupts) -> Iterator[tuple[Job, Outcome]]:
     for job in jobs:
-        _make_folders(job)
-    for number, job in enumerate(jobs, 1):
         if interrupts.asked:
-            summary.left.append(job)
-            continue
+            return
         try:
-            done = render_one(job)
+            yield job, render_one(job)
         except MaskanimError as error:
-            summary.failed.append((job, error))
-            LOG.warning("%d of %d, failed: %s: %s", number, len(jobs), job.output.name, error)
-            continue
-        if done is None:
-            summary.there.append(job)
-        else:
-            summary.rendered.append(done)
-            LOG.info("%d of %d: %s, %d frames, %.1f frames/s", number, len(jobs), job.output, done.frames, done.rate)
-    return summary
+            yield job, error
+
+
+def summarize(jobs: Sequence[Job], outcomes: Iterable[tuple[Job, Outcome]]) -> Summary:
+    """Say and record what becomes of jobs.
+
+    Args:
+        jobs: all of them.
+        outcomes: of those that were begun, in any order.
+    """
+    found: dict[Job, Outcome] = {}
+    for number, (job, outcome) in enumerate(outcomes, 1):
+        found[job] = outcome = _recorded(job, outcome)
+        if isinstance(outcome, MaskanimError):
+            LOG.warning("%d of %d, failed: %s: %s", number, len(jobs), job.output.name, outcome)
+        elif outcome:
+            told = (job.output, outcome.frames, outcome.rate)
+            LOG.info("%d of %d: %s, %d frames, %.1f frames/s", number, len(jobs), *told)
+    begun = [(job, found[job]) for job in jobs if job in found]
+    return Summary(
+        [outcome for _, outcome in begun if isinstance(outcome, Rendered)],
+        [job for job, outcome in begun if outcome is None],
+        [(job, outcome) for job, outcome in begun if isinstance(outcome, MaskanimError)],
+        [job for job in jobs if job not in found],
+    )
 
 
 def render_unless_there(
@@ -88,17 +106,30 @@ def render_unless_there(
 ) -> Rendered | None:
     """Render a job, unless its folder's record says that the same files were rendered with the same settings.
 
+    `summarize` writes the record: of many processes that render into one folder, one alone may.
+
     Raises:
         MaskanimError: as `render`.
     """
     with os_errors(job):
-        record, mark = job.output.parent / RECORD, fingerprint(animator, job, settings)
-        if job.output.exists() and _marks(record).get(job.output.name) == mark:
+        mark = fingerprint(animator, job, settings)
+        if job.output.exists() and _marks(job.output.parent / RECORD).get(job.output.name) == mark:
             return None
-        done = render(animator, job, settings, None, progress, interrupts)
-        marks = _marks(record) | {job.output.name: mark}
-        write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
-    return done
+        return render(animator, job, settings, None, progress, interrupts)._replace(mark=mark)
+
+
+def _recorded(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome; an error where the folder's record cannot be written."""
+    if not isinstance(outcome, Rendered):
+        return outcome
+    record = job.output.parent / RECORD
+    marks = _marks(record) | {job.output.name: outcome.mark}
+    try:
+        with os_errors(job):
+            write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+    except MaskanimError as error:
+        return error
+    return outcome
 
 
 def _marks(record: Path) -> dict[str, str]:
@@ -110,9 +141,10 @@ def _marks(record: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _make_folders(job: Job) -> None:
-    extras = (job.extras.motion, job.extras.masks, job.extras.preview)
-    for path in (job.output, *filter(None, extras)):
+def make_folders(jobs: Iterable[Job]) -> None:
+    """Make the folders of all that jobs write; raises a MaskanimError where one cannot be made."""
+    written = (path for job in jobs for path in (job.output, job.extras.motion, job.extras.masks, job.extras.preview))
+    for path in filter(None, written):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

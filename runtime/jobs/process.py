@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -106,12 +107,23 @@ class RenderProcess:
                 return values[0]
 
 
-class _Sender(logging.Handler):
-    """Sends the parent what is logged, as a `Progress` how far a job is, and what came of it; from any thread."""
+class MessageSender(logging.Handler):
+    """Sends the parent what is logged, as a `Progress` how far a job is, and what came of it; from any thread.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        send: takes a message, a tuple: ``log`` with a logger's name, a level, a format and a text; ``progress`` with
+            what `Progress.update` takes; ``done`` with a result, or ``error`` with a MaskanimError.
+    """
+
+    def __init__(self, send: Callable[[tuple[Any, ...]], object]) -> None:
         super().__init__()
-        self.connection = connection
+        self._send = send
+
+    def listen(self) -> None:
+        """From now on all that is logged is sent."""
+        logger = logging.getLogger("maskanim")
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.send("log", record.name, record.levelno, "%s", record.getMessage())
@@ -122,17 +134,15 @@ class _Sender(logging.Handler):
     def send(self, *message: object) -> None:
         self.acquire()  # the handler's own lock, which a signal's handler may take again
         try:
-            self.connection.send(message)
+            self._send(message)
         finally:
             self.release()
 
 
 def _serve(connection: Connection, opening: Opening, settings: RenderSettings) -> None:
     """The child: open the model, and render what comes until the connection is closed."""
-    sender, interrupts = _Sender(connection), Interrupts(several=True)
-    logger = logging.getLogger("maskanim")
-    logger.addHandler(sender)
-    logger.setLevel(logging.INFO)
+    sender, interrupts = MessageSender(connection.send), Interrupts(several=True)
+    sender.listen()
     for number in SIGNALS:  # a terminal sends Ctrl-C to both processes; the parent passes it on, once
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, interrupts)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -52,12 +53,14 @@ class Rendered(NamedTuple):
         output: the video.
         frames: how many were animated now, and `kept` before.
         seconds: how long that took, from the source picture to the closed file.
+        mark: of a batch, the job's `fingerprint`.
     """
 
     output: Path
     frames: int
     kept: int
     seconds: float
+    mark: str = ""
 
     @property
     def rate(self) -> float:
@@ -182,7 +185,7 @@ def fingerprint(animator: Animator, job: Job, settings: RenderSettings) -> str:
     stated = {
         "version": __version__,
         "model": hashlib.sha256((animator.model.path / MANIFEST).read_bytes()).hexdigest(),
-        "engine": [animator.engine.name, animator.engine.detail],
+        "engine": [animator.engine.name, re.sub(r"threads: \d+", "", animator.engine.detail)],
         "source": _file(job.source),
         "driving": _file(Path(job.driving)),
         "settings": asdict(replace(settings, resume=False, provenance=None)),

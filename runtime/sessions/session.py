@@ -136,7 +136,7 @@ def check_names(network: NetworkSpec, inputs: Sequence[str], outputs: Sequence[s
 
 
 def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use; OMP_NUM_THREADS, as Ray and Slurm set it, limits them."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
