@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import socket
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple
 
-from maskanim.errors import MaskanimError, needs_extra
+from maskanim.errors import MaskanimError
 from maskanim.models import choose
 from maskanim.progress import Progress
 from maskanim.runtime.backends import AUTO, BACKENDS
 from maskanim.runtime.jobs.batch import Outcome, render_unless_there
+from maskanim.runtime.jobs.connection import LOCAL, connected
 from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.jobs.process import MessageSender, Opening
 from maskanim.runtime.jobs.render import Rendered
 from maskanim.runtime.jobs.settings import Extras, Job, RenderSettings
-from maskanim.runtime.sessions.session import processors
 from maskanim.video import is_feed
 
 LOG = logging.getLogger(__name__)
-LOCAL = "local"
 DEFAULT_CORES = 4  # of a worker without a GPU; the networks gain little from more
 MOST_DEATHS = 2  # of workers with one job, which then is to blame
-OBJECT_STORE = 80 << 20  # bytes; only paths and figures pass through it
-SECONDS_TO_CONNECT, SECONDS_OF_WAITING, SECONDS_PER_MESSAGE = 10.0, 0.2, 0.5
-# Read when ray is imported: nothing is reported to its makers, no advice is printed, and a Ray of our own listens on
-# this machine's loopback alone, as on Windows and macOS: who reaches its ports can run programs.
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-LOOPBACK_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+SECONDS_OF_WAITING, SECONDS_PER_MESSAGE = 0.2, 0.5
 
 
 class Cluster(NamedTuple):
@@ -61,14 +52,12 @@ class Worker:
     Args:
         opening: the model that it opens.
         settings: of all jobs.
-        home: the user's, where the worker was started with another one (see `_home`).
+        home: the user's, where the worker was started with another one (see `connection`).
     """
 
     def __init__(self, opening: Opening, settings: RenderSettings, home: str | None) -> None:
         os.environ.update({"HOME": home} if home else {})
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal sends Ctrl-C to all its processes; the first one decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process decides
         self._opening, self._settings = opening, settings
         self._messages: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._sender = MessageSender(self._messages.put)
@@ -147,7 +136,7 @@ class RayWorkers:
 
     def __enter__(self) -> RayWorkers:
         with ExitStack() as opened:
-            self._ray = opened.enter_context(_connected(self._address))
+            self._ray = opened.enter_context(connected(self._address))
             share, count = _share(self._ray.nodes(), self._arguments[0].engine, self._cores)
             self._actor = self._ray.remote(Worker).options(**{"num_cpus": 0, "max_restarts": 0, **share})
             for _ in range(count):
@@ -156,8 +145,8 @@ class RayWorkers:
                 list(self._listen())
             self._began = monotonic()
             self._opened = opened.pop_all()
-        told = ", ".join(f"{number} {kind.removeprefix('num_')}" for kind, number in share.items())
-        self.running.append(f"ray: {count} workers with {told} each")
+        told = ", ".join(f"{kind} of each: {number}" for kind, number in share.items())
+        self.running.append(f"ray: {count} workers, {told}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,7 +192,10 @@ class RayWorkers:
             worker = streams[stream]
             try:
                 kind, *values = self._ray.get(next(stream))
-            except self._ray.exceptions.RayActorError:
+            except self._ray.exceptions.RayTaskError as error:
+                cause = f"{type(error.cause).__name__} ({error.cause})"
+                kind, values = "error", [MaskanimError("a worker on Ray", cause, "one without a fault")]
+            except self._ray.exceptions.RayError:
                 kind, values = "error", [_DiedError(worker.job)]
             if kind == "log":
                 logging.getLogger(values[0]).log(*values[1:])
@@ -282,82 +274,3 @@ def _absolute(job: Job) -> Job:
     """The same files for a process of another working folder."""
     extras = Extras(*(path and path.absolute() for path in astuple(job.extras)))
     return Job(job.source.absolute(), str(Path(job.driving).absolute()), job.output.absolute(), extras)
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """The module ray, connected to a cluster, or to one of its own for as long as this lasts.
-
-    Raises:
-        MaskanimError: ray is not installed, or there is no such cluster.
-    """
-    local = address == LOCAL
-    os.environ.update(ENVIRONMENT | (LOOPBACK_ALONE if local else {}))
-    with needs_extra("--ray", "cluster"):
-        import ray
-    if not local:
-        _check_reachable(address)
-    ray._private.worker._worker_logs_enabled = False  # else it prints, on standard output, what dies
-    started: AbstractContextManager[object] = nullcontext()
-    given: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
-    with ExitStack() as opened:
-        if local:
-            # Ray's own folder would stay for ever. The paths of its sockets have to be short.
-            folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if os.name == "posix" else None)
-            opened.callback(shutil.rmtree, folder, ignore_errors=True)
-            given |= {"num_cpus": processors(), "object_store_memory": OBJECT_STORE, "_temp_dir": folder}
-            given["include_dashboard"] = False
-            started = _home(folder)
-        with _ray_errors(address, ConnectionError, ValueError, RuntimeError), _deaf_to_hangups(), started:
-            ray.init(**given)
-        opened.callback(ray.shutdown)
-        with _ray_errors(address, ray.exceptions.RayError):
-            yield ray
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if "://" in address:
-        expected = "the head's host and port, as 10.0.0.1:6379, given on a machine of the cluster"
-        raise MaskanimError(f"--ray {address}", "an address of another kind", expected)
-    with _ray_errors(address, OSError):
-        if port.isdecimal():
-            socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
-
-
-@contextmanager
-def _ray_errors(address: str, *kinds: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kinds as error:
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise MaskanimError(f"--ray {address}", told, "a Ray cluster that runs and can be reached") from error
-
-
-@contextmanager
-def _home(folder: str) -> Iterator[None]:
-    """What is started meanwhile finds this home: Ray would leave a token in the user's, and, where it finds no
-    description of a cluster, look up by their host names which cloud it is in, though it reports nothing.
-    """
-    before = os.environ.get("HOME")
-    Path(folder, "ray_bootstrap_config.yaml").write_text("{}", "utf-8")
-    os.environ["HOME"] = folder
-    try:
-        yield
-    finally:
-        os.environ.pop("HOME")
-        os.environ.update({"HOME": before} if before else {})
-
-
-@contextmanager
-def _deaf_to_hangups() -> Iterator[None]:
-    """Processes that are started meanwhile do not end with the terminal: this one decides what that means."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

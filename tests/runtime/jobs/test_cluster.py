@@ -104,7 +104,7 @@ def test_the_same_files_as_of_one_machine_though_a_worker_is_killed(pairs: Path,
     assert on_ray.returncode == plain.returncode == 1, errors
     assert files(pairs / "ray") == files(pairs / "plain") and len(files(pairs / "ray")) == 19
     model, engine, ray, *summary = output.splitlines()
-    assert "tiny" in model and "ort" in engine and ray.startswith("ray: ") and ray.endswith("workers with 1 cpus each")
+    assert "tiny" in model and "ort" in engine and ray.startswith("ray: ") and ray.endswith("num_cpus of each: 1")
     assert summary[0] == told[0] == "18 rendered, 0 there already, 2 failed"
     assert "bad.png: not a picture" in summary[1] and "bad.png: not a picture" in told[1]
     assert summary[2].startswith("failed: crash-clip.mp4: crash-clip.mp4: the worker that rendered it died")
