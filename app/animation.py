@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from maskanim.app.limits import Limits
-from maskanim.app.worker import LoadedModel
+from maskanim.app.worker import CancelledError, LoadedModel
 from maskanim.grid import draw_cells
 from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.runtime.loop import FrameInput, animate_frames
@@ -19,10 +19,6 @@ from maskanim.runtime.runner import FrameResult
 from maskanim.video import Clip, ClipWriter, open_clip, read_picture
 
 RESULT, MASKS = "animated.mp4", "masks.mp4"
-
-
-class CancelledError(Exception):
-    """Nobody waits for it any more, or the page ends."""
 
 
 @dataclass

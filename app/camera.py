@@ -52,13 +52,16 @@ def animate_camera(context: AppContext, frame: Any, picture: Any, model: Any, en
     image, path = camera_frame(frame), context.uploaded(picture, "picture")
     context.limits.check_picture(path)
     if context.worker.waiting:
+        context.worker.metrics.dropped.inc()
         raise BusyError
 
     def work(loaded: LoadedModel) -> Frame:
         return loaded.animator.animate(loaded.source(path, lambda: read_picture(path)), image)
 
     animated = context.worker.submit(context.model(model), context.engine(engine), work).result()
-    return Seen(animated, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    context.worker.metrics.shown(seconds)
+    return Seen(animated, seconds)
 
 
 def camera_frame(value: Any) -> Frame:

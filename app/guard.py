@@ -19,7 +19,7 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API = "/gradio_api"
 # All that the page asks for. Gradio offers more, such as a proxy and a recorder, which nothing here uses.
-READ = ("/", "/config", "/config/", "/favicon.ico", "/manifest.json", "/theme.css", "/pwa_icon")
+READ = ("/", "/config", "/config/", "/favicon.ico", "/manifest.json", "/theme.css", "/pwa_icon", "/metrics")
 READ_BELOW = ("/assets/", "/static/", "/svelte/", f"{API}/heartbeat/")
 READ_API = tuple(f"{API}/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "upload_progress"))
 POSTED = tuple(f"{API}/{name}" for name in ("cancel", "queue/join", "reset", "reset/", "run/predict", "upload"))

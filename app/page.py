@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from maskanim.app.animation import Animated, CancelledError, Request, animate
+from maskanim.app.animation import Animated, Request, animate
 from maskanim.app.camera import BusyError, animate_camera
 from maskanim.app.context import AppContext
 from maskanim.app.html import message, progress, still, summary, without_folders
+from maskanim.app.worker import CancelledError
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
 from maskanim.runtime.backends import AUTO
@@ -141,7 +142,7 @@ def animated(context: AppContext, picture: Any, clip: Any, model: Any, engine: A
         request = Request(*inputs, Path(mkdtemp(prefix="result-", dir=context.folder)), context.limits)
         work = partial(animate, request)
         future = context.worker.submit(context.model(model), context.engine(engine), work)
-        for line in _followed(request, future):
+        for line in _followed(context, request, future):
             yield (*unchanged, line)
         done = future.result()
         shown = str(done.result), str(done.masks), gr.update(value=str(done.result), interactive=True)
@@ -152,7 +153,7 @@ def animated(context: AppContext, picture: Any, clip: Any, model: Any, engine: A
         yield (*unchanged, message(without_folders(error), wrong=True))
 
 
-def _followed(request: Request, future: Future[Animated]) -> Iterator[str]:
+def _followed(context: AppContext, request: Request, future: Future[Animated]) -> Iterator[str]:
     """How far it is, until it is done; it is cancelled when nobody listens any more."""
     before = -1
     try:
@@ -163,6 +164,7 @@ def _followed(request: Request, future: Future[Animated]) -> Iterator[str]:
             time.sleep(SECONDS_PER_LOOK)
     finally:
         request.cancelled.set()
+        context.worker.metrics.frames.inc(request.done)
 
 
 def _camera_input() -> gr.Image:

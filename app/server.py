@@ -20,6 +20,7 @@ from maskanim.app.limits import Limits
 from maskanim.app.worker import ModelWorker, engines, models
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.runtime.live.hosts import in_url
+from maskanim.runtime.live.metrics import CONTENT_TYPE
 
 SUBJECT = "maskanim-app"
 SECONDS_KEPT = 3600.0
@@ -53,6 +54,7 @@ def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = 
             from maskanim.app.theme import THEME
         blocks = build(AppContext(worker, models(bundles), engines(), limits, folder))
         api = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        api.add_route("/metrics", lambda _: fastapi.Response(worker.metrics.text(), media_type=CONTENT_TYPE))
         mounted: Any = gr.mount_gradio_app(
             api,
             blocks,

@@ -12,10 +12,15 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.backends import AUTO
+from maskanim.runtime.live.metrics import Metrics
 
 T = TypeVar("T")
 
 Open = Callable[[str | Path, str], Animator]
+
+
+class CancelledError(Exception):
+    """Nobody waits for the work any more, or the page ends."""
 
 
 class LoadedModel:
@@ -51,10 +56,13 @@ class ModelWorker:
 
     Args:
         open_model: opens a model on an engine.
+
+    Attributes:
+        metrics: what is done here, for Prometheus.
     """
 
     def __init__(self, open_model: Open = Animator.open) -> None:
-        self._open_model = open_model
+        self._open_model, self.metrics = open_model, Metrics()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="maskanim-worker")
         self._key: tuple[str | Path, str] | None = None
         self._loaded: LoadedModel | None = None
@@ -79,13 +87,20 @@ class ModelWorker:
         future = self._thread.submit(lambda: work(self._load(model, engine)))
         with self._asking:
             self._asked.add(future)
-        future.add_done_callback(self._asked.discard)
+        future.add_done_callback(self._done)
         return future
+
+    def _done(self, future: Future[Any]) -> None:
+        self._asked.discard(future)
+        if not future.cancelled() and future.exception() and not isinstance(future.exception(), CancelledError):
+            self.metrics.errors.inc()
 
     def _load(self, model: str | Path, engine: str) -> LoadedModel:
         if self._loaded is None or self._key != (model, engine):
             self._unload()
-            self._loaded, self._key = LoadedModel(self._open_model(model, engine), self._stopping), (model, engine)
+            animator = self._open_model(model, engine)
+            self._loaded, self._key = LoadedModel(animator, self._stopping), (model, engine)
+            self.metrics.runs(animator)
         return self._loaded
 
     def _unload(self) -> None:

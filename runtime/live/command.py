@@ -15,6 +15,7 @@ from maskanim.runtime.jobs import Inputs, Job, RenderSettings
 from maskanim.runtime.jobs.driving import open_driving
 from maskanim.runtime.jobs.picture import canvas, read_job_source, source_square
 from maskanim.runtime.live.loop import LiveReport, go_live
+from maskanim.runtime.live.metrics import Metrics, metrics_of
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
 from maskanim.runtime.live.sources import ClipCamera, LiveSource, PacedClip
@@ -63,20 +64,22 @@ def open_outputs(
     Raises:
         MaskanimError: there is no such output here.
     """
-    claim, interval = Claim.of(animator.model), float(1 / clip.rate)
+    claim, interval, metrics = Claim.of(animator.model), float(1 / clip.rate), metrics_of(animator)
     with ExitStack() as owned:
         outputs = []
         for name in names:
-            outputs.append(_open(name, host, interval, claim, provenance))
+            outputs.append(_open(name, host, interval, claim, provenance, metrics))
             owned.push(outputs[-1])
         owned.pop_all()
     return outputs
 
 
-def _open(name: str, host: str, interval: float, claim: Claim, provenance: bool | None) -> Output:
+def _open(
+    name: str, host: str, interval: float, claim: Claim, provenance: bool | None, metrics: Metrics | None
+) -> Output:
     kind, _, port = name.partition(":")
     if kind == "page" and (port.isdecimal() or not port):
-        return Page(host, int(port or PORT))
+        return Page(host, int(port or PORT), metrics)
     if name == "camera":
         return VirtualCamera(interval)
     path = Path(name)

@@ -210,10 +210,10 @@ class _Live:
 
     def _show_status(self) -> None:
         if monotonic() - self.reported >= SECONDS_PER_REPORT:
-            self.reported, report = monotonic(), str(self._report())
+            self.reported, report = monotonic(), self._report()
             for output in self.outputs:
                 output.status(report)
-            self.progress.update(self.shown, None, report)
+            self.progress.update(self.shown, None, str(report))
 
     def _report(self) -> LiveReport:
         return LiveReport(self.shown, self.frames.captured, self.frames.dropped, self._latency(), self.lost)

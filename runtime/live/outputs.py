@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Frame
@@ -16,6 +16,9 @@ from maskanim.runtime.overlap import write_behind
 from maskanim.spec import IMAGE_SIZE
 from maskanim.video import Clip, ClipWriter, check_output
 from maskanim.video.pictures import FilePath
+
+if TYPE_CHECKING:
+    from maskanim.runtime.live.loop import LiveReport
 
 TICKS_PER_SECOND = 90_000  # fine enough for any camera, and usual in video
 
@@ -38,7 +41,7 @@ class Output(ABC):
             captured: when the driving frame was captured, in seconds; every one is later than the one before.
         """
 
-    def status(self, line: str) -> None:
+    def status(self, report: LiveReport) -> None:
         """Hear how the run stands, a few times a second."""
         return
 

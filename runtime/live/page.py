@@ -11,14 +11,19 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from threading import Condition, Lock, Thread
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.live.hosts import LOOPBACK, in_url, refusal
+from maskanim.runtime.live.metrics import CONTENT_TYPE, Metrics
 from maskanim.runtime.live.outputs import Output
+
+if TYPE_CHECKING:
+    from maskanim.runtime.live.loop import LiveReport
 
 PORT = 8765
 MOST_VIEWERS = 16
@@ -34,15 +39,16 @@ class Page(Output):
     Args:
         host: the address to listen on; this machine alone unless told otherwise.
         port: 0 takes any that is free.
+        metrics: served at ``/metrics``; None leaves them out.
 
     Raises:
         MaskanimError: it cannot listen there.
     """
 
-    def __init__(self, host: str = LOOPBACK, port: int = PORT) -> None:
-        self.newest = Newest()
+    def __init__(self, host: str = LOOPBACK, port: int = PORT, metrics: Metrics | None = None) -> None:
+        self.newest, self._metrics, self._dropped = Newest(), metrics, 0
         try:
-            self._server = _Server((host, port), self.newest)
+            self._server = _Server((host, port), self.newest, metrics)
         except (OSError, OverflowError) as error:
             received = f"cannot listen there ({getattr(error, 'strerror', None) or error})"
             next_step = "Choose another port, such as page:8766"
@@ -54,9 +60,14 @@ class Page(Output):
 
     def show(self, frame: Frame, captured: float) -> None:
         self.newest.put(frame)
+        if self._metrics:
+            self._metrics.shown(monotonic() - captured)
 
-    def status(self, line: str) -> None:
-        self.newest.line = line
+    def status(self, report: LiveReport) -> None:
+        self.newest.line = str(report)
+        if self._metrics:
+            self._metrics.dropped.inc(report.dropped - self._dropped)
+            self._dropped = report.dropped
 
     def close(self, error: BaseException | None) -> None:
         self.newest.close()
@@ -115,8 +126,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a viewer that takes nothing must not delay the end
 
-    def __init__(self, address: tuple[str, int], newest: Newest) -> None:
-        self.newest, self.listens_on = newest, address[0]
+    def __init__(self, address: tuple[str, int], newest: Newest, metrics: Metrics | None) -> None:
+        self.newest, self.metrics, self.listens_on = newest, metrics, address[0]
         self.viewers, self.counting = 0, Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Viewer)
@@ -139,6 +150,8 @@ class _Viewer(BaseHTTPRequestHandler):
         elif self.path == "/status":
             status = json.dumps({"line": self.server.newest.line, "ended": self.server.newest.closed})
             self._answer(HTTPStatus.OK, "application/json", status.encode())
+        elif self.path == "/metrics" and self.server.metrics:
+            self._answer(HTTPStatus.OK, CONTENT_TYPE, self.server.metrics.text())
         elif self.path == "/stream":
             self._stream()
         else:

@@ -45,6 +45,9 @@ def test_a_frame_is_animated_as_by_the_model(context: AppContext) -> None:
         lambda loaded: loaded.animator.animate(loaded.source(context.folder / "cat.png", lambda: image), image),
     ).result()
     assert np.array_equal(seen.frame, expected) and seen.seconds > 0
+    told = context.worker.metrics.text().decode().splitlines()
+    assert "maskanim_frames_total 1.0" in told and "maskanim_frame_age_seconds_count 1.0" in told
+    assert any(line.startswith("maskanim_engine_info{") and 'engine="ort"' in line for line in told)
 
 
 def test_colours_come_through() -> None:
@@ -78,6 +81,7 @@ def test_a_frame_does_not_wait_behind_a_clip(context: AppContext) -> None:
             animate_camera(
                 context, sent(np.zeros((64, 64, 3), np.uint8)), {"path": str(context.folder / "cat.png")}, "demo", "ort"
             )
+        assert "maskanim_dropped_frames_total 1.0" in context.worker.metrics.text().decode()
     finally:
         go_on.set()
     assert future.result(10)

@@ -60,6 +60,13 @@ def test_the_page_is_there_and_asks_nobody_else(served: Any) -> None:
     assert "default-src 'self'" in (answer.getheader("Content-Security-Policy") or "")
 
 
+def test_metrics_are_for_those_whom_the_page_is_for(served: Any) -> None:
+    status, told = ask(served, "GET", "/metrics")
+    assert status == 200 and b"# TYPE maskanim_frames_total counter" in told
+    assert ask(served, "GET", "/metrics", Host="evil.example")[0] == 403
+    assert ask(served, "GET", "/metrics", Origin="http://evil.example")[0] == 403
+
+
 def test_an_upload_over_the_limit_is_refused(served: Any) -> None:
     before = files_in(served.folder)
     status, told = announce(served, "/gradio_api/upload", 3_000_000)

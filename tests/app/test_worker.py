@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ class Opened:
     def __init__(self, model: object, engine: str) -> None:
         if model == "broken":
             raise MaskanimError("model broken", "damaged", "a whole one")
-        self.told = (model, engine)
+        self.engine = SimpleNamespace(name=engine, detail="a stand-in")
+        self.model = SimpleNamespace(manifest=SimpleNamespace(name=model))
         self.threads = {threading.current_thread().name}
         self.sources: list[object] = []
         self.closed = False
@@ -63,6 +65,9 @@ def test_a_model_that_cannot_be_opened_leaves_the_stage_alive(worker: ModelWorke
     with pytest.raises(MaskanimError, match="damaged"):
         worker.submit("broken", "ort", lambda loaded: None).result(10)
     assert worker.submit("a", "ort", lambda loaded: 7).result(10) == 7
+    told = worker.metrics.text().decode().splitlines()
+    assert "maskanim_errors_total 1.0" in told
+    assert 'maskanim_engine_info{detail="a stand-in",engine="ort",model="a"} 1.0' in told
 
 
 def test_a_source_is_encoded_once_per_picture(worker: ModelWorker) -> None:

@@ -20,7 +20,7 @@ from maskanim.ops import Frame
 from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
 from maskanim.runtime.jobs import Interrupts
-from maskanim.runtime.live import Captured, ClipCamera, FileOutput, Output, PacedClip, go_live
+from maskanim.runtime.live import Captured, ClipCamera, FileOutput, LiveReport, Output, PacedClip, go_live
 from maskanim.video import Clip
 
 CAMERA = 1 / 30
@@ -43,8 +43,8 @@ class Seen(Output):
         self.ages.append(time.monotonic() - captured)
         self.greys.append(int(frame[0, 0, 0]))
 
-    def status(self, line: str) -> None:
-        self.lines.append(line)
+    def status(self, report: LiveReport) -> None:
+        self.lines.append(str(report))
 
     def close(self, error: BaseException | None) -> None:
         self.closed.append(error)

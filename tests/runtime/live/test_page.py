@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,8 +16,9 @@ import pytest
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.live import Page
+from maskanim.runtime.live import LiveReport, Page
 from maskanim.runtime.live.hosts import host_is_ours
+from maskanim.runtime.live.metrics import metrics_of
 from maskanim.runtime.live.page import MOST_VIEWERS
 
 
@@ -53,8 +56,9 @@ def test_two_viewers_see_the_newest_picture_and_how_the_run_stands(page: Page) -
             while abs(int((picture := read_picture(viewer))[0, 0, 0]) - level) > 2:
                 pass
             assert picture.shape == (256, 256, 3)
-    page.status("latency 40 ms")
-    assert json.loads(ask(page, "/status").read()) == {"line": "latency 40 ms", "ended": False}
+    report = LiveReport(4, 6, 2, None)
+    page.status(report)
+    assert json.loads(ask(page, "/status").read()) == {"line": str(report), "ended": False}
 
 
 def test_the_page_asks_nothing_of_anyone_else(page: Page) -> None:
@@ -144,3 +148,29 @@ def test_on_every_address_only_numbers_and_known_names_pass() -> None:
         ("127.0.0.1", None, False),
     ):
         assert host_is_ours(header, told) is ours
+
+
+def test_metrics_are_served_to_those_whom_the_page_serves() -> None:
+    pytest.importorskip("prometheus_client", reason="needs the extra metrics")
+    engine = SimpleNamespace(name="ort", detail="ONNX Runtime, threads: 2")
+    model = SimpleNamespace(manifest=SimpleNamespace(name="tiny"))
+    with Page(port=0, metrics=metrics_of(SimpleNamespace(engine=engine, model=model))) as page:  # type: ignore[arg-type]
+        assert isinstance(page, Page)
+        for age in (0.04, 0.4):
+            page.show(grey(40), time.monotonic() - age)
+        for dropped in (2, 5):
+            page.status(LiveReport(2, 9, dropped, None))
+        told = ask(page, "/metrics")
+        lines = told.read().decode().splitlines()
+        assert ask(page, "/metrics", Host="evil.example").status == ask(page, "/metrics", Origin="null").status == 403
+    assert told.status == 200 and told.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert {"maskanim_frames_total 2.0", "maskanim_dropped_frames_total 5.0", "maskanim_errors_total 0.0"} <= {*lines}
+    assert 'maskanim_engine_info{detail="ONNX Runtime, threads: 2",engine="ort",model="tiny"} 1.0' in lines
+    assert (
+        'maskanim_frame_age_seconds_bucket{le="0.1"} 1.0' in lines and "maskanim_frame_age_seconds_count 2.0" in lines
+    )
+
+
+def test_without_the_package_there_are_no_metrics(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    assert metrics_of(SimpleNamespace()) is None and ask(page, "/metrics").status == 404  # type: ignore[arg-type]
