@@ -52,7 +52,7 @@ def test_the_readme_begins_with_the_run_command_and_the_test_command() -> None:
     blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     run, test = (block.strip() for block in blocks[:2])
     assert "\n" not in run and run.endswith("maskanim-run --demo")
-    assert "\n" not in test and "[dev]" in test and "pytest" in test
+    assert test == "tests/run" and f"\n{test} " in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 def test_the_readme_names_only_files_that_exist() -> None:
