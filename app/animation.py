@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from maskanim.app.limits import Limits
 from maskanim.app.worker import CancelledError, LoadedModel
 from maskanim.grid import draw_cells
+from maskanim.logs import collected_logs
 from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.runtime.loop import FrameInput, animate_frames
 from maskanim.runtime.runner import FrameResult
@@ -87,7 +89,8 @@ def animate(request: Request, loaded: LoadedModel) -> Animated:
     request.limits.check_picture(request.picture)
     source, request.stopping = loaded.source(request.picture, lambda: read_picture(request.picture)), loaded.stopping
     request.limits.check_clip_size(request.clip)
-    with open_clip(request.clip) as clip:
+    told: list[str] = []
+    with collected_logs(told), open_clip(request.clip) as clip:
         request.limits.check_clip(clip)
         request.total = clip.frame_count
         composite = clip.audio is not None
@@ -109,7 +112,8 @@ def animate(request: Request, loaded: LoadedModel) -> Animated:
 
             run = partial(animator.runner.run, source, mode="steps")
             frames = animate_frames(run, _inputs(request, clip, loaded), take, request)
-        request.notes.extend([clip.warning] if clip.warning else [])
+        told.extend([clip.warning] if clip.warning else [])
+    request.notes.extend(line.replace(f"{request.clip.parent}{os.sep}", "") for line in told)
     engine = f"{animator.engine.name}, {animator.engine.detail}"
     return Animated(result, masks_path, frames, perf_counter() - start, engine)
 

@@ -7,6 +7,8 @@ as the engine in use; WARNING is what he would do something about.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -25,6 +27,28 @@ class _ConsoleHandler(logging.Handler):
             self.console.print(self.format(record), soft_wrap=True, highlight=False, markup=False)
         except Exception:
             self.handleError(record)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def collected_logs(lines: list[str]) -> Iterator[None]:
+    """Append to `lines` what is logged while the block lasts, in any thread."""
+    collector, level = _Collector(lines), LOGGER.level
+    LOGGER.addHandler(collector)
+    LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(collector)
+        LOGGER.setLevel(level)
 
 
 def show_logs(console: Console | None = None, level: int = logging.INFO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -245,7 +246,7 @@ def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> 
     with ExitStack() as opened:
         bar = opened.enter_context(ProgressBar("frame"))
         show_logs(bar.console)
-        if any(job.driving == STANDARD_INPUT for job in jobs):  # which belongs to this process
+        if os.name == "nt" and any(job.driving == STANDARD_INPUT for job in jobs):  # where no child inherits it
             animator, interrupts = opened.enter_context(_open(opening)), Interrupts(several=True)
             render_one: RenderOne = partial(
                 render_unless_there, animator, settings, progress=_Pace(bar), interrupts=interrupts
@@ -294,6 +295,8 @@ def _live(
     host: str | None,
 ) -> None:
     from maskanim.runtime.jobs import Interrupts, Job
+    from maskanim.runtime.jobs.interrupts import RECORDING
+    from maskanim.runtime.live import FileOutput
     from maskanim.runtime.live.command import animate_live, open_live, open_outputs
     from maskanim.runtime.live.hosts import LOOPBACK, is_loopback
 
@@ -308,7 +311,9 @@ def _live(
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
         if not is_loopback(host) and any(name.startswith("page") for name in to):
             typer.echo(f"warning: everyone who reaches {host} can watch")
-        with Interrupts(recording=inputs.driving.clip).heard(), ProgressBar("frame") as bar:
+        told = RECORDING if any(isinstance(output, FileOutput) for output in outputs) else "it ends"
+        with Interrupts(recording=inputs.driving.clip, told=told).heard(), ProgressBar("frame") as bar:
+            show_logs(bar.console)
             report = animate_live(animator, inputs, settings, outputs, bar)
     typer.echo(f"live: ended; {report}")
     if report.lost:

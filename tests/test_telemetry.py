@@ -11,11 +11,40 @@ from pathlib import Path
 import pytest
 
 from maskanim.bundle import Bundle
+from maskanim.export.triton import Serving, write_repository
 
 GUARD = Path(__file__).with_name("socket_guard.c")
 OPEN = "from maskanim.runtime import Animator; Animator.open({model!r}, {engine!r}).close()"
 COMMAND = "import sys; sys.argv[1:] = {arguments!r}; from maskanim.{command}.cli import main; main()"
 OURS = {"maskanim"}
+# As Triton's Python backend runs a model: over the module that it brings, of which this is what the model uses.
+TRITON = """
+import json, runpy, sys, time
+from types import SimpleNamespace
+import numpy as np
+sys.modules["triton_python_backend_utils"] = SimpleNamespace(
+    Logger=SimpleNamespace(log_info=print),
+    Tensor=lambda name, array: array,
+    InferenceResponse=lambda tensors=None, error=None: (tensors, error),
+    TritonError=str,
+    get_input_tensor_by_name=lambda request, name: request.inputs.get(name),
+)
+picture = np.zeros((1, 1, 64, 64, 3), np.uint8)
+inputs = {{"START": [[True]], "END": [[True]], "source": picture[0], "driving": picture}}
+tensors = {{name: SimpleNamespace(as_numpy=lambda value=value: np.array(value)) for name, value in inputs.items()}}
+request = SimpleNamespace(inputs=tensors, correlation_id=lambda: 7)
+parameters = {{"engine": "{engine}", "precision": "fp32", "batch": "1"}}
+config = {{
+    "sequence_batching": {{"max_sequence_idle_microseconds": 10**6}},
+    "parameters": {{name: {{"string_value": value}} for name, value in parameters.items()}},
+}}
+model = runpy.run_path({path!r})["TritonPythonModel"]()
+model.initialize({{"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"}})
+((frames,), error), = model.execute([request])
+assert frames.shape == (1, 1, 256, 256, 3) and error is None
+time.sleep(2)
+model.finalize()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +108,13 @@ def test_a_batch_on_ray(socket_guard: Path, home: Path, tiny_bundle: Bundle, pic
 
 def test_the_doctor(socket_guard: Path, home: Path, tiny_bundle: Bundle) -> None:
     code = COMMAND.format(command="runtime.doctor", arguments=["--model", str(tiny_bundle.path)])
+    assert guarded(code, socket_guard, home) == ("", [])
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+def test_the_model_in_triton(engine: str, socket_guard: Path, home: Path, tiny_bundle: Bundle) -> None:
+    folder = write_repository(tiny_bundle, home.parent / "models", Serving(engine=engine))
+    code = TRITON.format(engine=engine, path=str(folder / "1/model.py"))
     assert guarded(code, socket_guard, home) == ("", [])
 
 

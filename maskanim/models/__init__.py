@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -42,13 +43,16 @@ def home() -> Path:
         folder = platformdirs.user_config_path("maskanim", appauthor=False, roaming=True)
     except RuntimeError:  # no home at all; older versions give a relative path
         return _private_folder()
-    usable = folder.is_absolute() and os.environ.get("HOME") != "" and (folder.exists() or _can_be_made(folder))
+    usable = folder.is_absolute() and os.environ.get("HOME") != "" and _usable(folder)
     return folder if usable else _private_folder()
 
 
-def _can_be_made(folder: Path) -> bool:
-    existing = next(parent for parent in folder.parents if parent.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+def _usable(folder: Path) -> bool:
+    """Whether a folder is there or can be made."""
+    with suppress(PermissionError):  # it lies in another user's home
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        return existing == folder or (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK))
+    return False
 
 
 @cache

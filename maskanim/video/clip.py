@@ -76,6 +76,10 @@ class FrameSource(ABC):
                 left out, but never one that is shown at this time or later.
         """
 
+    def stop(self) -> None:
+        """Free, in any thread or a signal's handler, who waits for a frame of a camera or a pipe: there is none."""
+        return
+
     def close(self) -> None:
         """Close what is open; there are no frames to read afterwards."""
         return
@@ -148,7 +152,7 @@ class Clip:
         try:
             frame = next(self._frames)
         except StopIteration:
-            self.finished = True
+            self.finished = not self._stopped
             raise
         self.frame_duration = frame.duration
         return frame
@@ -195,8 +199,10 @@ class Clip:
         return at == pts
 
     def stop(self) -> None:
-        """End before the next frame, as a recording from a camera does; any thread may call this."""
+        """End before the next frame, also one that is waited for; any thread, or a signal's handler, may call this."""
         self._stopped = True
+        if self._source:
+            self._source.stop()
 
     def close(self) -> None:
         """Close the file; there are no frames to read afterwards."""
@@ -222,6 +228,10 @@ class _View(FrameSource):
     def warning(self) -> str | None:  # type: ignore[override]
         """See `FrameSource`."""
         return self.base.warning
+
+    def stop(self) -> None:
+        """See `FrameSource`."""
+        self.base.stop()
 
     def close(self) -> None:
         """See `FrameSource`."""

@@ -184,7 +184,11 @@ def open_feed(name: str, *, track: int | None = None, whole: bool = False) -> Vi
         MaskanimError: there is no such camera, or nothing comes that can be read from a pipe.
     """
     if name == STANDARD_INPUT:
-        return piped_video(sys.stdin.buffer, track=track, whole=whole)
+        if sys.stdin is None:
+            raise MaskanimError("standard input", "closed", "a video through a pipe")
+        # A buffered file is locked while a thread waits for it, and Python aborts where it ends meanwhile.
+        pipe = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        return piped_video(pipe, track=track, whole=whole)
     return VideoFile(Path(name), partial(_open_camera, name), whole=whole, live=True)
 
 

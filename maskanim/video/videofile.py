@@ -21,6 +21,7 @@ from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
+from maskanim.video.feed import Feed
 from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, describe_colours, display_matrix, to_rgb
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class VideoFile(FrameSource):
         self.audio: PipedAudio | None = None
         self._open, self._whole, self._live, self._alpha = opener, whole, live, alpha
         self._begun = False
+        self._feed: Feed[SourceFrame] | None = None
         self._told: set[str] = set()
         self._matrix: Matrix | None = None
         self.container = container or opener()
@@ -99,6 +101,12 @@ class VideoFile(FrameSource):
         Raises:
             MaskanimError: no frame can be decoded, or, of a video that has to be whole, not every frame.
         """
+        frames = self._frames(since)
+        if self.once:
+            frames = self._feed = Feed(frames)
+        return frames
+
+    def _frames(self, since: int | None) -> Iterator[SourceFrame]:
         if self._begun and not self.once:
             self._reopen()
         self._begun = True
@@ -168,8 +176,14 @@ class VideoFile(FrameSource):
         self.container = self._open()
 
     def close(self) -> None:
+        """See `FrameSource`; what is being read from by a thread that is stuck stays open."""
+        if self._feed is None or self._feed.close():
+            self.container.close()
+
+    def stop(self) -> None:
         """See `FrameSource`."""
-        self.container.close()
+        if self._feed:
+            self._feed.stop()
 
 
 class _Decoding:

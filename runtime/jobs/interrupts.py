@@ -12,6 +12,7 @@ from maskanim.video import Clip
 
 LOG = logging.getLogger(__name__)
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+RECORDING = "the recording ends; its file is being finished"
 
 
 class Interrupts:
@@ -23,14 +24,15 @@ class Interrupts:
     Args:
         several: whether there are several renders.
         recording: the clip that comes from a camera or a pipe, or is animated live.
+        told: what is logged when the recording is ended.
 
     Attributes:
         asked: whether no other render is to be begun.
         recording: as the argument; set while it is rendered.
     """
 
-    def __init__(self, several: bool = False, recording: Clip | None = None) -> None:
-        self.asked = False
+    def __init__(self, several: bool = False, recording: Clip | None = None, told: str = RECORDING) -> None:
+        self.asked, self._told = False, told
         self.recording = recording
         self._several = several
 
@@ -40,7 +42,7 @@ class Interrupts:
         self.asked = True
         if self.recording:
             self.recording.stop()
-            LOG.info("the recording ends; its file is being finished")
+            LOG.info(self._told)
         else:
             LOG.info("finishing this file; Ctrl-C again stops at once, and what is whole waits for --resume")
 

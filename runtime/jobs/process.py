@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -141,6 +143,8 @@ class MessageSender(logging.Handler):
 
 def _serve(connection: Connection, opening: Opening, settings: RenderSettings) -> None:
     """The child: open the model, and render what comes until the connection is closed."""
+    with suppress(OSError):  # the parent's; multiprocessing has put an empty one in its place
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it stays open
     sender, interrupts = MessageSender(connection.send), Interrupts(several=True)
     sender.listen()
     for number in SIGNALS:  # a terminal sends Ctrl-C to both processes; the parent passes it on, once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,10 +13,12 @@ import av
 import numpy as np
 import pytest
 
+from helpers.odd_files import coloured, pq
 from maskanim.app.animation import CancelledError, Request, animate
 from maskanim.app.limits import Limits
 from maskanim.app.worker import LoadedModel
 from maskanim.errors import MaskanimError
+from maskanim.logs import LOGGER
 from maskanim.ops import Frame
 from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
@@ -77,6 +80,26 @@ def test_without_the_package_that_signs_the_page_says_so(
     monkeypatch.setitem(sys.modules, "c2pa", None)
     request = make_request()
     assert animate(request, loaded).result.is_file() and "will not be marked as synthetic" in request.notes[0]
+
+
+def test_what_is_done_about_an_odd_clip_is_told(
+    make_request: Callable[..., Request], loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    monkeypatch.setattr(LOGGER, "level", logging.WARNING)
+    odd = coloured(tmp_path / "odd.mkv", pq(np.full((4, 3), 100.0)), (9, 16, 9))
+    request = make_request(odd)
+    animate(request, loaded)
+    assert request.notes[1:] == ["odd.mkv: HDR (PQ); shown as SDR, in BT.709"]
+    assert LOGGER.level == logging.WARNING and not LOGGER.handlers
+
+
+def test_what_a_clip_lacks_is_told_without_its_folder(
+    make_request: Callable[..., Request], loaded: LoadedModel, cut_clip: Path
+) -> None:
+    request = make_request(cut_clip)
+    animate(request, loaded)
+    assert any(note.startswith("cut.mp4: damaged or cut short") for note in request.notes), request.notes
 
 
 def test_the_result_is_what_the_runner_makes(

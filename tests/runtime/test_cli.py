@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -378,43 +377,75 @@ def test_a_full_standard_output_is_one_line(command: str, arguments: list[str]) 
     assert done.returncode == 2 and done.stderr == "error: standard output: No space left on device\n"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("kind", ["pipe", "live"])
-def test_a_signal_keeps_what_was_recorded(
-    kind: str, number: signal.Signals, here: Path, picture: Path, tiny_clip: Path, tiny_bundle: Bundle
-) -> None:
-    feed = here.parent / "feed.mkv"
-    with av.open(os.fspath(feed), "w", format="matroska") as output:
+# A camera whose frames come through a named pipe: as a driver that hangs, FFmpeg waits in it uninterrupted.
+CAMERA = """
+from maskanim.video import read
+read.DEVICES = {"linux": ("matroska", "camera")}
+"""
+FEEDS = {  # what drives it, what it is written to, and what is said when it is to end
+    "pipe": (["--driving=-", "-o", "out.mp4"], "the recording ends; its file is being finished"),
+    "camera": (["--driving=camera:0", "-o", "out.mp4"], "the recording ends; its file is being finished"),
+    "live": (["--driving=camera:0", "--live", "--to=out.mp4"], "the recording ends; its file is being finished"),
+    "live file": (["--driving=feed.mkv", "--live", "--to=out.mp4"], "the recording ends; its file is being finished"),
+    "page": (["--driving=camera:0", "--live", "--to=page:0"], "it ends"),
+}
+
+
+@pytest.fixture
+def feed(here: Path) -> Path:
+    """Six seconds of a camera."""
+    path = here / "feed.mkv"
+    with av.open(os.fspath(path), "w", format="matroska") as output:
         stream = output.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
-        for _ in range(250):
+        for _ in range(150):
             output.mux(stream.encode(av.VideoFrame(64, 64, "yuvj420p")))
-    options = ["-o", "out.mp4", "--driving=-"] if kind == "pipe" else ["--live", "--to=out.mp4", f"--driving={feed}"]
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the camera is a named pipe")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("kind", FEEDS)
+def test_a_signal_keeps_what_was_recorded_though_nothing_more_comes(
+    kind: str, number: signal.Signals, here: Path, feed: Path, picture: Path, tiny_bundle: Bundle
+) -> None:
+    options, line = FEEDS[kind]
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "from maskanim.runtime.cli import main; main()"
-    command = [sys.executable, "-c", code, f"--source={picture}", f"--model={tiny_bundle.path}", "--engine=ort"]
+    code += f"{CAMERA}\nfrom maskanim.runtime.cli import main; main()"
+    values = [f"--source={picture}", f"--model={tiny_bundle.path}", "--engine=ort", "--no-provenance", *options]
+    os.mkfifo(here / "camera")
     process = subprocess.Popen(
-        [*command, *options],
+        [sys.executable, "-c", code, *values],
         cwd=here,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert process.stdin
-    if kind == "pipe":  # which stays open: only the signal ends it
-        process.stdin.write(feed.read_bytes())
-        process.stdin.flush()
-    until = time.monotonic() + 60
-    while not any(path.stat().st_size for path in here.glob(".*")):
+    # The first half comes, then nothing, but it stays open.
+    first = feed.read_bytes()[: feed.stat().st_size // 2]
+    with os.fdopen(os.open(here / "camera", os.O_RDWR), "wb") as camera:
+        pipe = process.stdin if kind == "pipe" else camera
+        pipe.write(first)
+        pipe.flush()
+        wait_until_it_runs(process, here, kind)
+        process.send_signal(number)
+        begun = time.monotonic()
+        code = process.wait(60)
+        assert time.monotonic() - begun < 8
+    told, errors = process.stdout.read().decode(), process.stderr.read().decode()  # type: ignore[union-attr]
+    assert code == 0 and line in errors.splitlines() and "Traceback" not in errors, told + errors
+    assert {path.name for path in here.iterdir()} - {"camera", "feed.mkv"} == (set() if kind == "page" else {"out.mp4"})
+    assert kind == "page" or timestamps(here / "out.mp4")
+
+
+def wait_until_it_runs(process: subprocess.Popen[bytes], here: Path, kind: str) -> None:
+    """Until it records or is live, and long enough for a few frames more."""
+    until, recording = time.monotonic() + 60, kind in ("pipe", "camera")
+    assert process.stdout
+    while not recording and not process.stdout.readline().startswith(b"live: "):
+        assert process.poll() is None and time.monotonic() < until
+    while recording and not any(path.stat().st_size for path in here.glob(".*")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(number)
-    with suppress(BrokenPipeError):
-        process.stdin.write(feed.read_bytes() if kind == "pipe" else b"")  # the frame that is being read comes
-        process.stdin.close()
-    process.stdin = None
-    told, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, told + errors
-    assert [path.name for path in here.iterdir()] == ["out.mp4"] and timestamps(here / "out.mp4")
+    time.sleep(1.5)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.container import open_container, video_stream
-from maskanim.video.pixels import Matrix, display_matrix, to_rgb
+from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, display_matrix, to_rgb
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
 CONTAINERS = frozenset({"matroska", "mov"})
@@ -132,7 +132,8 @@ class Seeker:
     def _counted(self, numbers: set[int]) -> dict[int, Frame]:
         self._restart()
         found: dict[int, Frame] = {}
-        for i, frame in enumerate(self._container.decode(self._stream)):
+        decoded = self._container.decode(self._stream)
+        for frame, i, _ in deinterlaced(TimedVideoFrame(frame, i, 1) for i, frame in enumerate(decoded)):
             if i in numbers:
                 found[i] = self._rgb(frame)
             if len(found) == len(numbers):
@@ -149,11 +150,25 @@ class Seeker:
             key = self._index.key_before(time)
             if reached is None or key > reached:
                 frames = self._from_key(key, times)
-            reached = time
             frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= time), None)
             if frame is None or frame.pts != time or frame.is_corrupt:
                 raise self._missing(number)
-            found[number] = self._rgb(frame)
+            found[number] = self._rgb(self._deinterlaced(number) if frame.interlaced_frame else frame)
+            reached = None if frame.interlaced_frame else time
+        return found
+
+    def _deinterlaced(self, number: int) -> av.VideoFrame:
+        """A whole frame of an interlaced one, which needs those before and behind it."""
+        times = self._index.times
+        assert times is not None
+        before = int(times[max(0, number - 1)])
+        decoded = self._from_key(self._index.key_before(before), frozenset(times.tolist()))
+        timed = (
+            TimedVideoFrame(frame, frame.pts, 1) for frame in decoded if frame.pts is not None and frame.pts >= before
+        )
+        found = next((each.frame for each in deinterlaced(timed) if each.pts == times[number]), None)
+        if found is None:
+            raise self._missing(number)
         return found
 
     def _from_key(self, key: int, wanted: Container[int]) -> Iterator[av.VideoFrame]:

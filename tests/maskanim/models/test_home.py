@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from maskanim.models import home
+
 CODE = """
 import pwd
 from pathlib import Path
@@ -68,3 +70,16 @@ def test_the_platforms_variable_and_ours(tmp_path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are the variables of Linux")
 def test_ours_comes_first(tmp_path: Path) -> None:
     assert asked(tmp_path, HOME="", MASKANIM_HOME=str(tmp_path / "ours")) == tmp_path / "ours"
+
+
+def test_in_another_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `sudo -u`, which may leave HOME as it was: not even whether there is such a folder can be asked."""
+
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.delenv("MASKANIM_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not home().is_relative_to(tmp_path)

@@ -125,6 +125,26 @@ def test_a_job_that_crashes_natively_costs_one_job(twenty: Path, tmp_path: Path,
     assert len(list((tmp_path / "out").glob("*.mp4"))) == 17
 
 
+def test_a_crash_costs_one_job_also_beside_standard_input(
+    picture: Path, tiny_clip: Path, tmp_path: Path, tiny_bundle: Bundle
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)
+    shutil.copy(picture, tmp_path / "crash.png")
+    (tmp_path / "pairs.csv").write_text(f"source,driving\ncrash.png,{tiny_clip}\n{picture},-\n{picture},{tiny_clip}\n")
+    values = ["--pairs", "pairs.csv", "-o", "out", "--model", tiny_bundle.path, "--engine", "ort", "--no-provenance"]
+    done = subprocess.run(
+        [*COMMAND, *map(str, values)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        input=tiny_clip.read_bytes(),
+        capture_output=True,
+    )
+    told = done.stdout.decode()
+    assert done.returncode == 1 and "2 rendered, 0 there already, 1 failed" in told, told + done.stderr.decode()
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4")} == {"picture-stdin.mp4", "picture-clip.mp4"}
+
+
 def started(tmp_path: Path, picture: Path, long_clip: Path, model: Bundle) -> subprocess.Popen[str]:
     """A batch of two, while its first file is under way."""
     values = ["--source", picture, "--source", shutil.copy(picture, tmp_path / "b.png"), "--driving", long_clip]

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from helpers.odd_files import interlaced
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.train.data import ClipFile, open_frames
@@ -50,6 +51,19 @@ def video(request: pytest.FixtureRequest, tmp_path: Path, write_video: Write) ->
 def decoded(path: Path) -> list[Frame]:
     with open_clip(path) as clip:
         return [image for image, _ in clip]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "mpeg2video"), ("a.ts", "libx264"), ("a.mpg", "mpeg2video")]
+)
+def test_interlaced_frames_are_whole(name: str, codec: str, tmp_path: Path) -> None:
+    video = interlaced(tmp_path / name, codec, "tff", list(range(9)))
+    every = decoded(video)
+    with open_frames(clip_file(video)) as frames:
+        for number in (7, 0, 8, 3):
+            assert np.array_equal(frames.read([number])[0], every[number]), number
+        for wanted in ([1, 5], [8, 2, 3]):
+            assert all(map(np.array_equal, frames.read(wanted), [every[number] for number in wanted]))
 
 
 def clip_file(path: Path, kind: Kind = "video") -> ClipFile:
