@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from maskanim import models
-from maskanim.bundle import Bundle, HalfParity
+from maskanim.bundle import Bundle, HalfParity, Int8
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
@@ -48,6 +48,14 @@ def export(
     no_register: Annotated[
         bool, typer.Option("--no-register", help="Do not make this the model that runs by default.")
     ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also find out which networks run in INT8; needs no --ckpt.")
+    ] = False,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(help="Picture, folder or video that INT8 is calibrated on; may be repeated. (default: --frames)"),
+    ] = None,
+    int8_psnr: Annotated[float, typer.Option(help="What INT8 has to keep of the final frame, in dB.")] = 40.0,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -90,17 +98,25 @@ def export(
     triton_sequences: Annotated[int, typer.Option(help="Clips at a time, for each GPU.")] = 8,
     triton_idle: Annotated[float, typer.Option(help="Seconds after which a silent client's clip has ended.")] = 10.0,
     model: Annotated[
-        str | None, typer.Option(help="For --triton without --ckpt: a bundle or 'demo'. (default: the current model)")
+        str | None,
+        typer.Option(help="For --int8 and --triton without --ckpt: a bundle or 'demo'. (default: the current model)"),
     ] = None,
 ) -> None:
     """Export a checkpoint to a bundle that maskanim-run takes, verified against PyTorch."""
     serving = Serving(engine=triton_engine, sequences=triton_sequences, idle_seconds=triton_idle)
     if triton:
         check_repository(triton, serving)
+    if calibrate and not int8:
+        raise MaskanimError("--calibrate", "without --int8", "both")
     if ckpt is None:
-        if triton is None:
-            raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", "Or --triton DIR, for a model you have")
-        typer.echo(f"triton: {write_repository(models.choose(model).bundle, triton, serving)}")
+        if triton is None and not int8:
+            wanted = "Or --int8 or --triton DIR, for a model you have"
+            raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", wanted)
+        bundle = models.choose(model).bundle
+        if int8:
+            bundle = _quantize(bundle, calibrate, frames, int8_psnr)
+        if triton:
+            typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
         return
     if model:
         raise MaskanimError("--model", "together with --ckpt", "one of the two")
@@ -115,8 +131,7 @@ def export(
         strip_weights=strip_weights,
         timing_cache=timing_cache,
     )
-    with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
-        import onnxruntime  # noqa: F401
+    _need_onnxruntime()
     with needs_extra("maskanim-export", "export"):
         from maskanim.export.build import Weights, export_bundle
     with ProgressBar("percent") as bar:
@@ -134,12 +149,31 @@ def export(
     if not no_register:
         models.register(bundle)
     _tell(bundle)
+    if int8:
+        bundle = _quantize(bundle, calibrate, frames, int8_psnr)
     if request is not None:
         _tell_engines(_build_engines(bundle, request))
     if triton:
         typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
     named = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
     typer.echo(f"Next: maskanim-run{named} --source PICTURE --driving CLIP")
+
+
+def _need_onnxruntime() -> None:
+    with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
+        import onnxruntime  # noqa: F401
+
+
+def _quantize(bundle: Bundle, calibrate: list[Path] | None, frames: list[Path] | None, least_psnr: float) -> Bundle:
+    _need_onnxruntime()
+    with needs_extra("maskanim-export --int8", "export"):
+        from maskanim.export.int8 import quantize_bundle
+    with ProgressBar("percent") as bar:
+        show_logs(bar.console)
+        bundle = quantize_bundle(bundle, calibrate or (), frames or (), least_psnr, bar)
+    assert bundle.manifest.int8
+    _tell_int8(bundle.manifest.int8)
+    return bundle
 
 
 def _build_engines(bundle: Bundle, request: BuildRequest) -> StoredEngines:
@@ -178,6 +212,18 @@ def _tell_half(half: HalfParity) -> None:
     where = f", at most {half.flip_distance:.1e} from the threshold" if half.threshold_flips else ""
     largest = ", ".join(f"{name} {value:.3g}" for name, value in half.largest_activation.items())
     typer.echo(f"  {half.threshold_flips} of {half.mask_pixels} mask pixels flip{where}; largest activation {largest}")
+
+
+def _tell_int8(int8: Int8) -> None:
+    typer.echo(f"INT8, calibrated on {int8.calibrated}, measured on {int8.measured}:")
+    for names, psnr in int8.frame_psnr.items():
+        flips = f", {int8.threshold_flips[names]} of {int8.mask_pixels} mask pixels flip" if "m" in names else ""
+        typer.echo(f"  {' '.join(names):7}  final frame {psnr:.1f} dB{flips}")
+    limit = f"keep {int8.least_psnr:g} dB of the final frame"
+    if int8.networks:
+        typer.echo(f"  {' and '.join(int8.networks)} {limit}; as TensorRT computes {int8.engine_psnr:.1f} dB")
+    else:
+        typer.echo(f"  the model stays in float: in INT8 none of its networks would {limit}")
 
 
 def _tell_engines(engines: StoredEngines) -> None:

@@ -17,12 +17,12 @@ FRAMES_PER_CLIP = 8
 DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")
 
 
-def read_pairs(paths: Sequence[Path]) -> list[FramePair]:
+def read_pairs(paths: Sequence[Path], count: int = FRAMES_PER_CLIP) -> list[FramePair]:
     """Each frame as the source of the next one, the last as that of the first.
 
     Args:
-        paths: pictures, folders of pictures, videos; of a folder or a video, eight frames spread over it. Empty:
-            the embedded demo's.
+        paths: pictures, folders of pictures, videos. Empty: the embedded demo's.
+        count: of a folder or a video, so many frames spread over it.
 
     Raises:
         MaskanimError: a path that is none of these, or no path where there is no demo.
@@ -30,13 +30,13 @@ def read_pairs(paths: Sequence[Path]) -> list[FramePair]:
     if not paths and not all(path.is_file() for path in DEMO_FRAMES):
         wanted = "pictures to compare the exported networks on"
         raise MaskanimError("--frames", "not given, and there is no embedded demo", wanted, "Add --frames FOLDER")
-    frames = [preprocess(frame) for path in paths or DEMO_FRAMES for frame in _frames(path)]
+    frames = [preprocess(frame) for path in paths or DEMO_FRAMES for frame in _frames(path, count)]
     return [FramePair(frames[i - 1], frames[i]) for i in range(len(frames))]
 
 
-def _frames(path: Path) -> list[Frame]:
+def _frames(path: Path, count: int) -> list[Frame]:
     if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir():
         return [read_picture(path)]
     with open_clip(path) as clip:
-        step = max(1, (clip.frame_count or 1) // FRAMES_PER_CLIP)
-        return [frame.image for frame in islice(clip, 0, FRAMES_PER_CLIP * step, step)]
+        step = max(1, (clip.frame_count or 1) // count)
+        return [frame.image for frame in islice(clip, 0, count * step, step)]

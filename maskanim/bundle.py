@@ -20,7 +20,8 @@ from maskanim.folders import replace_folder, sibling_folder
 from maskanim.spec import NETWORKS, ModelSpec, NetworkName, NetworkSpec, Record
 
 FORMAT: Final = "maskanim-bundle"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2  # that is written; 1 knew no INT8, and is read as well
+READABLE: Final = (1, 2)
 MANIFEST = "manifest.json"
 PLANS = "plans"  # the folder of the engine plans that were built from the bundle; not part of the bundle itself
 
@@ -119,6 +120,35 @@ class Parity(Agreement):
     half_refusal: str = ""
 
 
+class Int8(Record):
+    """How a model runs in INT8, measured at export on real frames against float32.
+
+    A set of networks is written as their names in the order of `NETWORK_NAMES`, such as ``rlh``.
+
+    Attributes:
+        networks: the set that was chosen; empty where the model does not survive INT8.
+        least_psnr: what the choice had to keep, in dB.
+        calibrated, measured: what the frames were.
+        ranges: per network that can be used, of each tensor that `int8.to_int8` rounds, the smallest and largest value.
+        frame_psnr: per set, the lowest agreement of the final frames, each side with its own decisions, in dB.
+        network_psnr: per network, the lowest agreement of its output on the same inputs, in dB.
+        threshold_flips: per set, pixels of the driving masks that the perturbation decides otherwise.
+        mask_pixels: of all driving masks.
+        engine_psnr: `frame_psnr` of the chosen set as TensorRT computes it; None without one.
+    """
+
+    networks: tuple[NetworkName, ...]
+    least_psnr: float
+    calibrated: str
+    measured: str
+    ranges: dict[NetworkName, dict[str, tuple[float, float]]]
+    frame_psnr: dict[str, float]
+    network_psnr: dict[NetworkName, float]
+    threshold_flips: dict[str, int]
+    mask_pixels: int
+    engine_psnr: float | None = None
+
+
 class Manifest(Record):
     """What a bundle says of itself.
 
@@ -130,11 +160,12 @@ class Manifest(Record):
         networks: the four files.
         parity: exported against PyTorch.
         golden: the golden pairs, see `maskanim.golden`; None in bundles of older versions.
+        int8: where ``maskanim-export --int8`` looked for it.
         provenance: where the weights come from: command, seed, data, perceptual network, versions.
     """
 
     format: Literal["maskanim-bundle"] = FORMAT
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = FORMAT_VERSION
     name: str
     model: ModelSpec
     weights: Literal["float32", "float16"] = "float32"
@@ -142,6 +173,7 @@ class Manifest(Record):
     networks: dict[NetworkName, NetworkFile]
     parity: Parity | None = None
     golden: BundleFile | None = None
+    int8: Int8 | None = None
     provenance: dict[str, Any] = {}
 
 
@@ -252,11 +284,11 @@ def _read_manifest(path: Path, subject: str) -> Manifest:
         raise MaskanimError(subject, f"an unreadable {MANIFEST}", wanted, "Export it again") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise MaskanimError(subject, f"a {MANIFEST} of something else", wanted)
-    if values.get("format_version") != FORMAT_VERSION:
+    if values.get("format_version") not in READABLE:
         raise MaskanimError(
             subject,
             f"format version {values.get('format_version')}",
-            f"version {FORMAT_VERSION}, which this maskanim reads",
+            f"version {' or '.join(map(str, READABLE))}, which this maskanim reads",
             "Export it again, or install the maskanim that wrote it",
         )
     try:

@@ -1,0 +1,137 @@
+"""INT8: the graphs, and which networks a bundle may run in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, numpy_helper
+from typer.testing import CliRunner
+
+from maskanim.bundle import MANIFEST, Bundle
+from maskanim.errors import MaskanimError
+from maskanim.export.cli import app
+from maskanim.export.int8 import WORK, quantize_bundle
+from maskanim.export.parity import onnx_function
+from maskanim.golden import psnr
+from maskanim.int8 import rounded_tensors, to_int8
+from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.trt.half import to_half
+
+
+@pytest.fixture
+def bundle(float32_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A copy that may be changed."""
+    return Bundle.open(shutil.copytree(float32_bundle.path, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def quantized(exported: Any, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """With float16 weights, limited so that everything is tried."""
+    copy = shutil.copytree(exported.bundle.path, tmp_path_factory.mktemp("int8") / "bundle")
+    return quantize_bundle(Bundle.open(copy), frames=[frames], least_psnr=1)
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_a_graph_is_near_its_float_one_and_its_head_is_float(quantized: Bundle, name: NetworkName) -> None:
+    assert quantized.manifest.int8
+    content, ranges = quantized.network(name).read_bytes(), quantized.manifest.int8.ranges[name]
+    rng = np.random.default_rng(0)
+    inputs = [rng.random(spec.shape(2), np.float32) for spec in NETWORKS[name].inputs]
+    expected = onnx_function(content, name)(*inputs)
+    for engine, kind, largest in ((False, np.uint8, 63), (True, np.int8, 127)):
+        rounded = to_int8(content, ranges, engine=engine)
+        assert rounded == to_int8(content, ranges, engine=engine)
+        onnx.checker.check_model(rounded, full_check=True)
+        assert 20 < psnr(onnx_function(rounded, name)(*inputs), expected) < 80
+        graph = ModelProto.FromString(rounded).graph
+        weights = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
+        zeros = {weights[node.input[2]].dtype for node in graph.node if node.op_type == "QuantizeLinear"}
+        assert zeros == {np.dtype(kind)}
+        steps = [np.abs(w.astype(int)).max() for key, w in weights.items() if w.dtype == np.int8 and w.ndim == 4]
+        assert max(steps) == largest
+        convolutions = [node for node in graph.node if "Conv" in node.op_type]
+        floats = [node for node in convolutions if not node.input[1].endswith(".rounded")]
+        assert floats[-1] is convolutions[-1] and len(floats) == (2 if name == "m" else 1)  # m's blur, and the head
+        if engine:
+            assert all(weights[node.input[2]] == 0 for node in graph.node if node.op_type == "QuantizeLinear")
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_fp16_graphs_are_rounded_too(quantized: Bundle, name: NetworkName) -> None:
+    assert quantized.manifest.int8
+    half = to_half(quantized.network(name).read_bytes(), name)
+    rounded = to_int8(half, quantized.manifest.int8.ranges[name], engine=True)
+    onnx.checker.check_model(rounded, full_check=True)
+    graph = ModelProto.FromString(rounded).graph
+    scales = {w.data_type for w in graph.initializer if w.name.endswith(".scale")}
+    assert scales == {onnx.TensorProto.FLOAT16}
+
+
+def test_what_was_measured_is_in_the_manifest(quantized: Bundle) -> None:
+    int8 = quantized.manifest.int8
+    assert int8 and int8.networks == NETWORK_NAMES and len(int8.frame_psnr) == 15
+    assert all(
+        int8.ranges[name].keys() == {*rounded_tensors(quantized.network(name).read_bytes())} for name in NETWORKS
+    )
+    assert int8.threshold_flips["m"] > 0 == int8.threshold_flips["rlh"]
+    assert int8.frame_psnr["lh"] < min(int8.frame_psnr["l"], int8.frame_psnr["h"]) + 1
+    assert quantized.manifest.golden and (quantized.path / quantized.manifest.golden.file).is_file()
+
+
+def test_the_search_takes_the_most_work_that_keeps_the_limit(quantized: Bundle, frames: Path, tmp_path: Path) -> None:
+    """The same model with a limit that about half of the sets keep."""
+    assert quantized.manifest.int8
+    measured = quantized.manifest.int8.frame_psnr
+    limit = sorted(measured.values())[7]
+    copy = Bundle.open(shutil.copytree(quantized.path, tmp_path / "bundle"))
+    found = quantize_bundle(copy, frames=[frames], least_psnr=limit).manifest.int8
+    kept = {names for names, psnr in measured.items() if psnr >= limit}
+    whole = {names for names in kept if all(part in kept or {*part} - {*names} for part in measured)}
+    assert found and "".join(found.networks) == max(whole, key=_work) != "mrlh"
+    assert whole <= found.frame_psnr.keys() < measured.keys()  # of sets that hold one that fails, none is tried
+
+
+def _work(names: str) -> float:
+    return sum(WORK[name] for name in NETWORK_NAMES if name in names)
+
+
+def test_a_model_that_does_not_survive_stays_in_float(bundle: Bundle, frames: Path) -> None:
+    before = {path.name: path.read_bytes() for path in bundle.path.glob("*.onnx")}
+    result = CliRunner().invoke(
+        app, ["--int8", "--model", str(bundle.path), "--frames", str(frames), "--int8-psnr", "99"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "the model stays in float" in result.output
+    int8 = Bundle.open(bundle.path).manifest.int8
+    assert int8 and int8.networks == () and int8.ranges == {} and int8.engine_psnr is None
+    assert {path.name: path.read_bytes() for path in bundle.path.glob("*.onnx")} == before
+
+
+def test_calibration_frames_count(bundle: Bundle, frames: Path, tmp_path: Path) -> None:
+    """A black picture has no range worth having: calibrated on it, little is kept."""
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((256, 256, 3), np.uint8))
+    black = quantize_bundle(bundle, [tmp_path / "black.png"], [frames], 1).manifest.int8
+    assert black and black.calibrated == "1 pairs of given frames"
+    usual = quantize_bundle(bundle, (), [frames], 1).manifest.int8
+    assert usual and usual.network_psnr["h"] > black.network_psnr["h"]
+
+
+def test_older_bundles_are_read(bundle: Bundle) -> None:
+    values = json.loads((bundle.path / MANIFEST).read_text())
+    del values["int8"]
+    (bundle.path / MANIFEST).write_text(json.dumps({**values, "format_version": 1}))
+    assert Bundle.open(bundle.path).manifest.int8 is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, float("nan")])
+def test_limits_that_are_none(bundle: Bundle, limit: float) -> None:
+    with pytest.raises(MaskanimError, match="--int8-psnr"):
+        quantize_bundle(bundle, least_psnr=limit)
