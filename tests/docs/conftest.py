@@ -18,7 +18,7 @@ from maskanim.ops import Frame
 def material(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle, tiny_clip: Path, tiny_frames: list[Frame]
 ) -> Path:
-    """The current folder from now on; no engine but ONNX Runtime's, whose start is the shortest, is tried by `auto`."""
+    """The current folder from now on."""
     monkeypatch.setenv(models.HOME_VARIABLE, str(tmp_path / "home"))
     models.register(tiny_bundle)
     here = tmp_path / "here"

@@ -20,10 +20,22 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHECKED = ("sh", "python", "pycon")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-OTHERS = {"pip", "python", "python3", "pytest", "source", "apt-get", "docker", "pre-commit", "torchrun", ".ci/run"}
+OTHERS = {
+    "pip",
+    "python",
+    "python3",
+    "pytest",
+    "source",
+    "apt-get",
+    "docker",
+    "pre-commit",
+    "torchrun",
+    ".ci/run",
+    "tests/run",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -105,3 +117,12 @@ def test_a_wrong_option_is_found() -> None:
     command, arguments = own(["maskanim", "bench", "quality", "nets", "--fetsh"]) or (None, [])
     with pytest.raises(Exception, match="--fetsh"):
         parse(command, arguments)
+
+
+def test_the_readme_is_short_and_its_table_of_commands_is_true() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.split()) <= 900
+    rows = re.findall(r"^\| [^|`]+ \| `(maskanim-[^`]+)` \|$", text, re.MULTILINE)
+    assert len(rows) >= 12
+    for row in rows:
+        _check_command(row.split(), "README.md")
