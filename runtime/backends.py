@@ -111,15 +111,17 @@ class RunOptions(NamedTuple):
 
     Attributes:
         batch: driving frames that go through the networks together; one is best for latency.
-        precision: of a backend on a GPU, ``fp16`` or ``fp32``. Those on the processor choose by themselves.
+        precision: of a backend on a GPU, ``fp16`` or ``fp32``. Those on the processor measure what is best.
         cuda_binding: the package through which the GPU is driven, ``cuda-core`` or ``pycuda``.
         graph: capture a frame's work on a GPU as a CUDA graph; without, it is launched step by step.
+        least_psnr: what a final frame keeps against float32 where a processor runs networks in BF16 or INT8, in dB.
     """
 
     batch: int = 1
     precision: str = "fp16"
     cuda_binding: str = "cuda-core"
     graph: bool = True
+    least_psnr: float = 45.0
 
 
 DEFAULTS = RunOptions()
@@ -154,6 +156,8 @@ def check_backend(name: str, options: RunOptions = DEFAULTS) -> None:
             raise MaskanimError(f"{kind} {value}", f"no such {kind}", f"one of {', '.join(known)}")
     if options.batch < 1:
         raise MaskanimError("batch", str(options.batch), "a positive number of frames")
+    if not 0 < options.least_psnr <= 150:
+        raise MaskanimError("least PSNR", f"{options.least_psnr:g}", "a number of dB above 0, at most 150")
 
 
 def open_runner(
@@ -194,7 +198,7 @@ def _open(
     try:
         from maskanim.runtime.verification import verify
 
-        verify(bundle, runner, name, detail, again=again)
+        verify(bundle, runner, name, detail, again=again, least_psnr=options.least_psnr)
     except BaseException:
         runner.close()
         raise

@@ -129,6 +129,9 @@ def run(
     ] = None,
     batch: Annotated[int, _option(ENGINE, "Frames that go through the networks together, for throughput.")] = 1,
     precision: Annotated[str, _option(ENGINE, "Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    least_psnr: Annotated[
+        float, _option(ENGINE, "What a frame keeps where a processor runs networks in BF16 or INT8, in dB.")
+    ] = 45.0,
     cuda_binding: Annotated[str, _option(ENGINE, "What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
     no_graph: Annotated[
         bool, _option(ENGINE, "On a GPU, launch a frame's work step by step, which is slower.", "--no-graph")
@@ -178,7 +181,9 @@ def run(
     )
     listed = _pairs(source, driving, pairs, demo)
     opening = Opening(
-        model or ("demo" if demo else None), engine, RunOptions(batch, precision, cuda_binding, not no_graph)
+        model or ("demo" if demo else None),
+        engine,
+        RunOptions(batch, precision, cuda_binding, not no_graph, least_psnr),
     )
     if live:
         unlike = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import openvino as ov
 
@@ -11,8 +12,16 @@ from maskanim.bundle import Bundle
 from maskanim.ops import Array
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.precision import (
+    LIMIT_VARIABLE,
+    Library,
+    Precision,
+    Precisions,
+    int8_network,
+    open_in_best,
+)
 from maskanim.runtime.sessions.session import Session, SessionNets, check_names, processors, refusal
-from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName, NetworkSpec
+from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
 
 LIBRARY, DEVICE = "OpenVINO", "CPU"
 # One for the whole process, and never given up. A core gives the thread that first compiles with it another signal
@@ -23,12 +32,16 @@ CORE = ov.Core()
 
 def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
     """`open_sessions` as a runner."""
-    sessions, detail = open_sessions(bundle)
+    sessions, detail = open_sessions(bundle, options.least_psnr)
     return HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch), detail
 
 
-def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
-    """Compile a bundle's networks; r, l and h in BF16 where the processor has it and the model survives it.
+def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
+    """Compile a bundle's networks: r, l and h in BF16 where the processor has it and the model survives it, or in INT8.
+
+    Args:
+        bundle: the model.
+        least_psnr: see `RunOptions`.
 
     Returns:
         The sessions, and a line on what runs them.
@@ -36,33 +49,40 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     Raises:
         MaskanimError: OpenVINO cannot load a network.
     """
-    bf16 = "BF16" in CORE.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") and _survives_bf16(bundle)
-    with ThreadPoolExecutor(len(NETWORKS)) as threads:  # compiling uses one core each
-        opening = {
-            name: threads.submit(_open, bundle, spec, bf16 and name in BF16_NETWORKS) for name, spec in NETWORKS.items()
-        }
-        sessions: dict[NetworkName, Session] = {name: opened.result() for name, opened in opening.items()}
+    bf16 = _has_bf16() and _survives_bf16(bundle, least_psnr)
+    usual: Precisions = {name: "bf16" if bf16 and name in BF16_NETWORKS else "fp32" for name in NETWORKS}
     version, processor = ov.__version__.split("-")[0], CORE.get_property(DEVICE, "FULL_DEVICE_NAME")
-    precision = f"{' and '.join(BF16_NETWORKS)} in BF16" if bf16 else "FP32"
-    return sessions, f"OpenVINO {version}, {processor}, threads: {processors()}, {precision}"
+    name = f"OpenVINO {version}, {processor}"
+    library = Library(name, usual, partial(_open, bundle, bf16))
+    sessions, precision = open_in_best(bundle, library, least_psnr)
+    return sessions, f"{name}, threads: {processors()}, {precision}"
 
 
-def _survives_bf16(bundle: Bundle) -> bool:
+def _has_bf16() -> bool:
+    """OpenVINO tells what the processor has, also where it is told to do without."""
+    limit = os.environ.get(LIMIT_VARIABLE, "ALL").upper()
+    allowed = limit in ("ALL", "DEFAULT") or "BF16" in limit or "AMX" in limit or "FP16" in limit
+    return allowed and "BF16" in CORE.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+
+
+def _survives_bf16(bundle: Bundle, least_psnr: float) -> bool:
     """As export measured it; a bundle without that figure is trusted."""
     parity = bundle.manifest.parity
-    return parity is None or parity.bf16_frame_psnr is None or parity.bf16_frame_psnr >= REDUCED_FRAME_PSNR
+    return parity is None or parity.bf16_frame_psnr is None or parity.bf16_frame_psnr >= least_psnr
 
 
-def _open(bundle: Bundle, spec: NetworkSpec, bf16: bool) -> Session:
-    """For any batch size: fixed shapes were no faster."""
+def _open(bundle: Bundle, bf16: bool, name: NetworkName, precision: Precision) -> Session:
+    """For any batch size: fixed shapes were no faster. What of an INT8 network stays in float is in BF16 as well."""
+    reduced = precision == "bf16" or (precision == "int8" and bf16 and name in BF16_NETWORKS)
     config = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if reduced else "f32",
         "INFERENCE_NUM_THREADS": processors(),
     }
-    file = bundle.network(spec.name)
-    with refusal(f"network {spec.name} in {file}", LIBRARY, "a network that it loads"):
-        compiled = CORE.compile_model(file, DEVICE, config)
+    spec, file = NETWORKS[name], bundle.network(name)
+    with refusal(f"network {name} in {file}", LIBRARY, "a network that it loads"):
+        model = CORE.read_model(int8_network(bundle, name)) if precision == "int8" else file
+        compiled = CORE.compile_model(model, DEVICE, config)
         request = compiled.create_infer_request()
     inputs = [port.any_name for port in compiled.inputs]
     check_names(spec, inputs, [port.any_name for port in compiled.outputs])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import onnxruntime as ort
 
@@ -10,8 +11,9 @@ from maskanim.bundle import Bundle
 from maskanim.ops import Array
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.precision import Library, Precision, int8_network, open_in_best
 from maskanim.runtime.sessions.session import Session, SessionNets, check_names, processors, refusal
-from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
+from maskanim.spec import NETWORK_NAMES, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
 
 LIBRARY = "ONNX Runtime"
 SILENT = 4  # only fatal errors are logged: a failure is raised, and told once
@@ -19,12 +21,16 @@ SILENT = 4  # only fatal errors are logged: a failure is raised, and told once
 
 def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
     """`open_sessions` as a runner."""
-    sessions, detail = open_sessions(bundle)
+    sessions, detail = open_sessions(bundle, options.least_psnr)
     return HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch), detail
 
 
-def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
-    """Load a bundle's networks.
+def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
+    """Load a bundle's networks, in FP32 or INT8.
+
+    Args:
+        bundle: the model.
+        least_psnr: see `RunOptions`.
 
     Returns:
         The sessions, and a line on what runs them.
@@ -32,21 +38,24 @@ def open_sessions(bundle: Bundle) -> tuple[dict[NetworkName, Session], str]:
     Raises:
         MaskanimError: ONNX Runtime cannot load a network.
     """
-    sessions: dict[NetworkName, Session] = {name: _open(bundle, spec) for name, spec in NETWORKS.items()}
-    return sessions, f"ONNX Runtime {ort.__version__} on the processor, threads: {processors()}, FP32"
+    name = f"ONNX Runtime {ort.__version__} on the processor"
+    library = Library(name, dict.fromkeys(NETWORK_NAMES, "fp32"), partial(_open, bundle))
+    sessions, precision = open_in_best(bundle, library, least_psnr)
+    return sessions, f"{name}, threads: {processors()}, {precision}"
 
 
-def _open(bundle: Bundle, spec: NetworkSpec) -> Session:
-    """For any batch size, in FP32."""
+def _open(bundle: Bundle, name: NetworkName, precision: Precision) -> Session:
+    """For any batch size."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = processors()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = SILENT
     # Four networks take turns: threads of one that spin when it has finished slow down the next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    file = bundle.network(spec.name)
-    with refusal(f"network {spec.name} in {file}", LIBRARY, "a network that it loads"):
-        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    spec, file = NETWORKS[name], bundle.network(name)
+    with refusal(f"network {name} in {file}", LIBRARY, "a network that it loads"):
+        model = int8_network(bundle, name) if precision == "int8" else file
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     check_names(spec, names, [node.name for node in session.get_outputs()])
     order = [tensor.name for tensor in spec.inputs]

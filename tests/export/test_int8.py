@@ -20,6 +20,8 @@ from maskanim.export.int8 import WORK, quantize_bundle
 from maskanim.export.parity import onnx_function
 from maskanim.golden import psnr
 from maskanim.int8 import rounded_tensors, to_int8
+from maskanim.runtime.backends import RunOptions, open_runner
+from maskanim.runtime.sessions import precision
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 from maskanim.trt.half import to_half
 
@@ -71,6 +73,19 @@ def test_fp16_graphs_are_rounded_too(quantized: Bundle, name: NetworkName) -> No
     graph = ModelProto.FromString(rounded).graph
     scales = {w.data_type for w in graph.initializer if w.name.endswith(".scale")}
     assert scales == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("engine", ["openvino", "ort"])
+def test_processors_run_it(quantized: Bundle, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In INT8 whatever it takes; the golden pairs are held against it when it opens."""
+    monkeypatch.setattr(precision, "GAIN", 1000.0)
+    int8 = quantized.manifest.int8
+    assert int8
+    only = int8.model_copy(update={"frame_psnr": {"mrlh": int8.frame_psnr["mrlh"]}})
+    bundle = Bundle(quantized.path, quantized.manifest.model_copy(update={"int8": only}))
+    runner, used = open_runner(bundle, engine, RunOptions(least_psnr=20))
+    runner.close()
+    assert used.detail.endswith("m and r and l and h in INT8, as measured here")
 
 
 def test_what_was_measured_is_in_the_manifest(quantized: Bundle) -> None:

@@ -1,0 +1,225 @@
+"""Which networks run in INT8 here: what a bundle's export allows, what this processor gains, and what its frames keep.
+
+The first start measures and keeps what it found; later ones read it, so that a model runs the same way each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from maskanim import __version__
+from maskanim.atomic import write_text
+from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
+from maskanim.golden import agreement, unpack
+from maskanim.int8 import to_int8
+from maskanim.models import home
+from maskanim.runtime.sessions.host import HostRunner
+from maskanim.runtime.sessions.session import Session, SessionNets, processors
+from maskanim.runtime.verification import animate_pair, limits
+from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+
+LOG = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "bf16", "int8"]
+Precisions = dict[NetworkName, Precision]
+Open = Callable[[NetworkName, Precision], Session]
+TOLD: dict[Precision, str] = {"int8": "INT8", "bf16": "BF16", "fp32": "FP32"}
+
+LIMIT_VARIABLE = "ONEDNN_MAX_CPU_ISA"  # makes OpenVINO treat a processor as an older one
+RUNS, SECONDS = 5, 0.05  # of a candidate, whichever ends first, but two
+BUDGET = 3.0  # seconds of runs, which full-size networks reach on small processors: then the usual precision stays
+GAIN = 0.9  # of the usual precision's time is the most that another may take, so that noise decides nothing
+
+
+class Library(NamedTuple):
+    """What runs networks.
+
+    Attributes:
+        name: with its version and the processor as it sees it.
+        usual: each network's precision where nothing speaks for INT8.
+        open_network: loads one in a precision.
+    """
+
+    name: str
+    usual: Precisions
+    open_network: Open
+
+
+def open_in_best(bundle: Bundle, library: Library, least_psnr: float) -> tuple[dict[NetworkName, Session], str]:
+    """Load a bundle's networks, each in the precision that is best here.
+
+    Args:
+        bundle: whose manifest says which sets of networks keep how much in INT8; without that all run as usual.
+        library: what runs them.
+        least_psnr: what the final frame has to keep against float32, in dB.
+
+    Returns:
+        The sessions, and a line on their precisions.
+
+    Raises:
+        MaskanimError: a network cannot be loaded as usual.
+    """
+    allowed = _allowed(bundle, least_psnr)
+    if not allowed:
+        return _open_all(library, library.usual), _told(library.usual)
+    file = home() / "measured" / f"{_key(bundle, library, least_psnr)}.json"
+    kept = _kept(file)
+    if kept is not None:
+        with suppress(MaskanimError):  # else something has changed since, and it is measured anew
+            return _open_all(library, kept), f"{_told(kept)}, as measured here"
+    sessions, chosen = _measured(bundle, library, allowed, least_psnr)
+    with suppress(OSError):  # without it the next start measures again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(chosen) + "\n")
+    return sessions, f"{_told(chosen)}, as measured here"
+
+
+def int8_network(bundle: Bundle, name: NetworkName) -> bytes:
+    """A network's ONNX file in INT8; a MissingPackageError without onnx."""
+    assert bundle.manifest.int8
+    return to_int8(bundle.network(name).read_bytes(), bundle.manifest.int8.ranges[name])
+
+
+def _allowed(bundle: Bundle, least_psnr: float) -> list[str]:
+    """The sets of networks that may run in INT8."""
+    int8 = bundle.manifest.int8
+    return [names for names, kept in int8.frame_psnr.items() if kept >= least_psnr] if int8 else []
+
+
+def _open_all(library: Library, precisions: Mapping[NetworkName, Precision]) -> dict[NetworkName, Session]:
+    with ThreadPoolExecutor(len(NETWORKS)) as threads:  # loading uses one core each
+        opening = {name: threads.submit(library.open_network, name, precisions[name]) for name in NETWORK_NAMES}
+        return {name: opened.result() for name, opened in opening.items()}
+
+
+def _told(precisions: Mapping[NetworkName, Precision]) -> str:
+    """``FP32``, or ``r and l and h in INT8``, without what is in FP32."""
+    groups = {
+        told: [n for n in NETWORK_NAMES if precisions[n] == kind] for kind, told in TOLD.items() if kind != "fp32"
+    }
+    return ", ".join(f"{' and '.join(names)} in {told}" for told, names in groups.items() if names) or "FP32"
+
+
+def _measured(
+    bundle: Bundle, library: Library, allowed: Sequence[str], least_psnr: float
+) -> tuple[dict[NetworkName, Session], Precisions]:
+    """The sessions of what is best, and their precisions; those of the others are closed."""
+    opened = _open_candidates(library, {n for n in NETWORK_NAMES if n in "".join(allowed)})
+    times = _times(opened)
+    for name, found in times.items():
+        told = ", ".join(f"{TOLD[kind]} {1000 * spent:.1f} ms" for kind, spent in found.items())
+        LOG.info("measured: network %s in %s", name, told or "its usual precision alone")
+    chosen = _fastest(library.usual, times, allowed)
+    if "int8" in chosen.values() and not _keeps(bundle, {n: opened[n][chosen[n]] for n in NETWORK_NAMES}, least_psnr):
+        LOG.info("note: in INT8 this processor does not give the golden frames to %g dB", least_psnr)
+        chosen = _fastest(library.usual, times, ())
+    sessions = {name: opened[name].pop(kind) for name, kind in chosen.items()}
+    for session in (session for others in opened.values() for session in others.values()):
+        session.close()
+    return sessions, chosen
+
+
+def _open_candidates(library: Library, rounded: set[NetworkName]) -> dict[NetworkName, dict[Precision, Session]]:
+    """Each network as usual, in FP32, and where it is allowed in INT8; what does not load but as usual is left out."""
+    wanted: dict[NetworkName, tuple[Precision, ...]] = {
+        name: (library.usual[name], "fp32", *(("int8",) if name in rounded else ())) for name in NETWORK_NAMES
+    }
+    with ThreadPoolExecutor(len(NETWORKS)) as threads:
+        opening = {
+            name: {kind: threads.submit(library.open_network, name, kind) for kind in dict.fromkeys(kinds)}
+            for name, kinds in wanted.items()
+        }
+    found: dict[NetworkName, dict[Precision, Session]] = {}
+    for name, candidates in opening.items():
+        found[name] = {library.usual[name]: candidates[library.usual[name]].result()}
+        for kind, candidate in candidates.items():
+            with suppress(MaskanimError):
+                found[name][kind] = candidate.result()
+    return found
+
+
+def _times(opened: Mapping[NetworkName, Mapping[Precision, Session]]) -> dict[NetworkName, dict[Precision, float]]:
+    """Seconds of a run, the networks with the most work first; a network is measured wholly or not at all."""
+    began = perf_counter()
+    found: dict[NetworkName, dict[Precision, float]] = {name: {} for name in NETWORK_NAMES}
+    for name in reversed(NETWORK_NAMES):
+        if len(opened[name]) > 1 and perf_counter() - began < BUDGET:
+            inputs = [np.full(tensor.shape(1), 0.5, np.float32) for tensor in NETWORKS[name].inputs]
+            for kind, session in opened[name].items():
+                with suppress(MaskanimError):
+                    found[name][kind] = _time(partial(session.run, *inputs))
+    return found
+
+
+def _time(run: Callable[[], object]) -> float:
+    """The fastest of some runs: whatever else a processor does only adds to them."""
+    run()
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < RUNS and sum(times) < SECONDS):
+        began = perf_counter()
+        run()
+        times.append(perf_counter() - began)
+    return min(times)
+
+
+def _fastest(
+    usual: Precisions, times: Mapping[NetworkName, Mapping[Precision, float]], allowed: Sequence[str]
+) -> Precisions:
+    """The usual precisions, but for what gains: FP32 for each network by itself, INT8 for one of the sets allowed."""
+    chosen = dict(usual)
+    for name, found in times.items():
+        if found.get("fp32", math.inf) < GAIN * found.get(usual[name], math.inf):
+            chosen[name] = "fp32"
+
+    def gain(name: NetworkName) -> float:
+        found = times[name]
+        before, after = found.get(chosen[name], 0.0), found.get("int8", math.inf)
+        return before - after if after < GAIN * before else -math.inf
+
+    gains = {name: gain(name) for name in NETWORK_NAMES}
+    best = max(allowed, key=lambda names: sum(gains[n] for n in NETWORK_NAMES if n in names), default="")
+    if any(gains[n] == -math.inf for n in NETWORK_NAMES if n in best):
+        return chosen
+    return chosen | {name: "int8" for name in NETWORK_NAMES if name in best}
+
+
+def _keeps(bundle: Bundle, sessions: Mapping[NetworkName, Session], least_psnr: float) -> bool:
+    """Whether the golden pairs come out near enough."""
+    if bundle.manifest.golden is None:
+        return True
+    runner = HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation)
+    pairs = unpack((bundle.path / bundle.manifest.golden.file).read_bytes())
+    found = agreement(pairs, lambda source, driving: animate_pair(runner, source, driving))
+    return all(found[name] >= limit for name, limit in limits(least_psnr).items())
+
+
+def _key(bundle: Bundle, library: Library, least_psnr: float) -> str:
+    manifest, int8 = bundle.manifest, bundle.manifest.int8
+    networks = [manifest.networks[name].sha256 for name in NETWORK_NAMES]
+    told = [__version__, library.name, library.usual, networks, int8 and int8.model_dump(mode="json"), least_psnr]
+    machine = [platform.machine(), processors(), os.environ.get(LIMIT_VARIABLE)]
+    return hashlib.sha256(json.dumps([told, machine]).encode()).hexdigest()[:16]
+
+
+def _kept(file: Path) -> Precisions | None:
+    try:
+        values = json.loads(file.read_bytes())
+        kept: Precisions = {name: values[name] for name in NETWORK_NAMES}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return kept if all(kind in get_args(Precision) for kind in kept.values()) else None
