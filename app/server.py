@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
+from types import FrameType
 from typing import Any
 
 from maskanim.app.context import AppContext
@@ -19,6 +19,7 @@ from maskanim.app.guard import Asgi, Guard
 from maskanim.app.limits import Limits
 from maskanim.app.worker import ModelWorker, engines, models
 from maskanim.errors import MaskanimError, needs_extra
+from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.live.hosts import in_url
 from maskanim.runtime.live.metrics import CONTENT_TYPE
 
@@ -28,7 +29,7 @@ LOOKS_PER_STAY = 10
 # Gradio reads these when it is imported: no word home, and uploads where they are removed.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 # A client that Gradio makes when it is imported refuses some values of these, and the page asks nothing of any server.
-PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
+PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 
 
 @contextmanager
@@ -152,10 +153,17 @@ def serve(application: Asgi, listening: socket.socket) -> None:
         timeout_graceful_shutdown=2,
         limit_concurrency=200,
     )
-    # uvicorn passes on the signal that ended it: told to end, the process would die before the folder is removed.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[listening])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    server = uvicorn.Server(settings)
+    with _Ending(server).heard():
+        server.run(sockets=[listening])
+
+
+class _Ending(Interrupts):
+    """Every signal ends the server, also when uvicorn passes it on: who died of it would leave the folder."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__()
+        self._server = server
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._server.handle_exit(number, frame)

@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -131,6 +131,17 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
         received = f"no file can be created in {resolved.parent} ({error.strerror})"
         raise MaskanimError(subject, received, "a folder that can be written to", "Choose another folder") from error
     return resolved
+
+
+def check_no_input(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Check that what is to be written is none of the files that are read.
+
+    Raises:
+        MaskanimError: it is one of them.
+    """
+    output = Path(path)
+    if output.exists() and any(output.samefile(given) for given in inputs if Path(given).exists()):
+        raise MaskanimError(os.fspath(path), "the same file as an input", "a new file", "Choose another name")
 
 
 @contextmanager

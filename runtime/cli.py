@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from maskanim.atomic import check_no_input
 from maskanim.errors import MaskanimError, one_line_errors, run_command
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
@@ -309,6 +310,8 @@ def _live(
     if given or len(listed) != 1:
         found = f"together with {given[0]}" if given else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
+    for name in to:
+        check_no_input(name, (listed[0].source, listed[0].driving))
     host = host or LOOPBACK
     with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, _open(opening) as animator:
         outputs = open_outputs(to, host, inputs.driving.clip, animator, settings.provenance)
@@ -342,10 +345,10 @@ class _Pace:
     def update(self, done: int, total: int | None, note: str = "") -> None:
         """See `Progress`."""
         if done <= self._last or not self._last:
-            self._first, self._began = done - 1, monotonic()
+            self._first, self._began = done, monotonic()
         self._last = done
         passed = max(monotonic() - self._began, 1e-9)
-        self._bar.update(done, total, f"{(done - self._first) / passed:.1f} frames/s")
+        self._bar.update(done, total, f"{(done - self._first) / passed:.1f} frames/s" if done > self._first else "")
 
 
 def main() -> None:

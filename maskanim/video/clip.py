@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import av
@@ -100,6 +101,7 @@ class Clip:
         audio_rate: the audio's samples per second; None without audio.
         frame_duration: ticks for which the frame read last is shown.
         finished: whether every frame has been read.
+        stopped: set by `stop`.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Clip:
         self.frame_duration = 0
         self.finished = False
         self._frames, self._source = self._checked(frames), source
-        self._stopped = False
+        self.stopped = Event()
 
     @classmethod
     def of(cls, source: FrameSource, audio: AudioTrack | None = None) -> Clip:
@@ -147,12 +149,12 @@ class Clip:
         return TimedFrame(frame.pixels(), frame.pts)
 
     def _next(self) -> SourceFrame:
-        if self._stopped:
+        if self.stopped.is_set():
             raise StopIteration
         try:
             frame = next(self._frames)
         except StopIteration:
-            self.finished = not self._stopped
+            self.finished = not self.stopped.is_set()
             raise
         self.frame_duration = frame.duration
         return frame
@@ -200,7 +202,7 @@ class Clip:
 
     def stop(self) -> None:
         """End before the next frame, also one that is waited for; any thread, or a signal's handler, may call this."""
-        self._stopped = True
+        self.stopped.set()
         if self._source:
             self._source.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -15,6 +16,9 @@ from maskanim.video.pictures import brand, require_size
 from maskanim.video.pixels import sane_aspect
 
 TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays any bytes with such a name as ANSI art
+# These name other files, on this machine or another, which nobody has given.
+PLAYLISTS = frozenset({"concat", "dash", "hls", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"})
+OPTIONS = {"format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
 
 
@@ -26,13 +30,14 @@ def open_container(path: Path) -> av.container.InputContainer:
     """
     try:
         # FFmpeg would take the name "10:30.mp4" for a protocol, and "face%02d.png" for a series of files.
-        name, options = str(path.absolute()), {"pattern_type": "none"}
+        name, options = str(path.absolute()), OPTIONS | {"pattern_type": "none"}
         return av.open(name, container_options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and brand(path):
             raise unreadable(path, "an incomplete mp4 or mov, whose index (moov) is missing") from error
         next_step = "Check that it is a video and plays"
-        received = f"not a video that FFmpeg can open ({error.strerror})"
+        listed = "a list of other files, or " if error.errno == errno.EINVAL else ""
+        received = f"{listed}not a video that FFmpeg can open ({error.strerror})"
         raise MaskanimError(str(path), received, DRIVING_KINDS, next_step) from error
 
 

@@ -77,6 +77,8 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
         with _without_warnings():
             image = Image.open(path)
         with image as opened:
+            if opened.format == "EPS":  # a program, for which Pillow would start Ghostscript
+                raise _refused(path, "a program that draws (EPS)")
             require_size(path, *opened.size)
             yield opened
     except MaskanimError:

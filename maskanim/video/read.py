@@ -21,7 +21,7 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.audio import AudioTrack, FileAudio, PipedAudio
 from maskanim.video.clip import Clip, FrameSource, Looped, Resampled, SourceFrame, Trimmed, parse_rate, parse_time
-from maskanim.video.container import DRIVING_KINDS, audio_stream, holds_picture, open_container, unreadable
+from maskanim.video.container import DRIVING_KINDS, OPTIONS, audio_stream, holds_picture, open_container, unreadable
 from maskanim.video.pictures import (
     PICTURE_SUFFIXES,
     STILL_BRANDS,
@@ -217,7 +217,7 @@ def _open_camera(name: str) -> av.container.InputContainer:
 
 def _open_pipe(name: str, pipe: BinaryIO) -> av.container.InputContainer:
     try:
-        container = av.open(pipe, mode="r", metadata_errors="replace")
+        container = av.open(pipe, mode="r", container_options=OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         received = f"nothing that FFmpeg can read from a pipe ({_reason(error)})"
         next_step = "An mp4 whose index is at its end has to be given as a file"
@@ -258,7 +258,7 @@ def folder_of_pictures(folder: Path, rate: Fraction) -> Stills:
         MaskanimError: there are none.
     """
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    found = [path for path in visible if path.suffix.lower() in PICTURE_SUFFIXES]
+    found = [path for path in visible if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()]
     if not found:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise MaskanimError(str(folder), "a folder without pictures", DRIVING_KINDS, f"Pictures end in {kinds}")

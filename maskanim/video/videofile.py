@@ -90,7 +90,10 @@ class VideoFile(FrameSource):
         self._step = max(1, round(1 / (self.rate * self.time_base)))
         self.frame_count = stream.frames or None
         if not self.frame_count and self.container.duration:
-            self.frame_count = round(Fraction(self.container.duration, av.time_base) * self.rate)
+            length = self.container.duration
+            if "matroska" in self.container.format.name:  # where it is the time of the end
+                length -= self.container.start_time or 0
+            self.frame_count = max(1, round(Fraction(length, av.time_base) * self.rate))
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
         """See `FrameSource`.
@@ -308,5 +311,6 @@ class _Decoding:
         stated = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if self._stream.duration is None and stated and self._stream.time_base:
             hours, minutes, seconds = (Fraction(part) for part in stated.groups())
-            return round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
+            end = round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
+            return end - (self._stream.start_time or 0)  # FFmpeg states the end, others the length
         return self._stream.duration

@@ -21,7 +21,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from maskanim.atomic import check_writable, replacing
+from maskanim.atomic import check_no_input, check_writable, replacing
 from maskanim.errors import MaskanimError
 from maskanim.video.audio import AudioTrack, breaks_pyav, copied, transcoded
 from maskanim.video.clip import FINEST, Clip
@@ -54,8 +54,7 @@ def check_output(path: FilePath, inputs: Iterable[FilePath] = (), *, alpha: bool
         wanted = f"{', '.join(fitting[:-1])} or {fitting[-1]}"
         reason = "An mp4 has no room for alpha" if suffix.lower() in FORMATS else f"Only {wanted} can be written"
         raise MaskanimError(subject, ending, f"one ending in {wanted}", reason)
-    if resolved.exists() and any(resolved.samefile(given) for given in inputs if Path(given).exists()):
-        raise MaskanimError(subject, "the same file as an input", "a new file", "Choose another name")
+    check_no_input(path, inputs)
     return resolved
 
 

@@ -94,7 +94,8 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     Two pairs that would have one name, such as ``a.png`` and ``a.jpg`` with one driver, get numbers, in their order.
 
     Raises:
-        MaskanimError: the output, or an extra, is a file; or a list names one output twice.
+        MaskanimError: the output, or an extra, is a file; a list names one output twice; or what is written would
+            replace what is read.
     """
     folder = places.output or Path()
     for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
@@ -105,10 +106,15 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     if twice:
         raise MaskanimError("--pairs", f"the output {twice} twice", "a name of its own for each pair")
     names = _names(pairs, places.suffix)
-    return [
+    jobs = [
         Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem))
         for pair, name in zip(pairs, names, strict=True)
     ]
+    read = {os.path.realpath(name) for pair in pairs for name in (pair.source, pair.driving)}
+    for path in (each for job in jobs for each in (job.output, job.extras.motion, job.extras.preview) if each):
+        if os.path.realpath(path) in read:
+            raise MaskanimError(str(path), "the same file as an input", "another folder for the results")
+    return jobs
 
 
 def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from maskanim import __version__
-from maskanim.atomic import check_writable, hidden_path
+from maskanim.atomic import check_no_input, check_writable, hidden_path
 from maskanim.bundle import MANIFEST
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
@@ -100,7 +100,7 @@ def _open_inputs(job: Job, settings: RenderSettings) -> Inputs:
     if job.extras.masks:
         check_mask_folder(job.extras.masks)
     if job.extras.preview:
-        _check_preview(job.extras.preview)
+        _check_preview(job.extras.preview, given)
     return Inputs(read_job_source(job, settings), open_driving(job, settings))
 
 
@@ -277,9 +277,10 @@ def _mode(job: Job, settings: RenderSettings) -> Mode:
     return "record" if job.extras.motion else "frame"
 
 
-def _check_preview(path: Path) -> None:
+def _check_preview(path: Path, given: Sequence[Path]) -> None:
     check_picture_name(path)
     check_writable(path)
+    check_no_input(path, given)
 
 
 def _write_preview(video: Path, preview: Path) -> None:

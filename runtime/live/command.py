@@ -14,7 +14,7 @@ from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs import Inputs, Job, RenderSettings
 from maskanim.runtime.jobs.driving import open_driving
 from maskanim.runtime.jobs.picture import canvas, read_job_source, source_square
-from maskanim.runtime.live.loop import LiveReport, go_live
+from maskanim.runtime.live.loop import SECONDS_OF_SILENCE, LiveReport, go_live
 from maskanim.runtime.live.metrics import Metrics, metrics_of
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
@@ -113,4 +113,6 @@ def animate_live(
         picture = inputs.picture.image
         source, drawn = canvas(animator, picture, source_square(picture, settings, animator), settings)
         failing.pop_all()
-    return go_live(animator.runner, source, live_source(inputs.driving.clip), outputs, drawn.draw, progress)
+    clip = inputs.driving.clip
+    silence = SECONDS_OF_SILENCE if clip.once else None  # a file may well show a picture for longer
+    return go_live(animator.runner, source, live_source(clip), outputs, drawn.draw, progress, silence)

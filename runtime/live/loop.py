@@ -37,7 +37,7 @@ class Freshest:
         dropped: how many of them were replaced before they were taken.
     """
 
-    def __init__(self, source: LiveSource, silence: float = SECONDS_OF_SILENCE) -> None:
+    def __init__(self, source: LiveSource, silence: float | None = SECONDS_OF_SILENCE) -> None:
         self.source, self.captured, self.dropped = source, 0, 0
         self._silence = silence
         self._frame: Captured | None = None
@@ -86,7 +86,7 @@ class Freshest:
 
 
 @contextmanager
-def freshest(source: LiveSource, silence: float = SECONDS_OF_SILENCE) -> Iterator[Freshest]:
+def freshest(source: LiveSource, silence: float | None = SECONDS_OF_SILENCE) -> Iterator[Freshest]:
     """Read a source in a thread of its own, and give its newest frame; the source is closed on leaving the block."""
     frames = Freshest(source, silence)
     thread = Thread(target=frames.read, name="maskanim-capture", daemon=True)
@@ -138,7 +138,7 @@ def go_live(
     outputs: Sequence[Output],
     draw: Draw = lambda result, driving: result.finish(),
     progress: Progress = SILENT,
-    silence: float = SECONDS_OF_SILENCE,
+    silence: float | None = SECONDS_OF_SILENCE,
 ) -> LiveReport:
     """Animate a picture by the freshest frame of a source until it ends, fails, or the user interrupts.
 
@@ -152,7 +152,7 @@ def go_live(
         outputs: are finished and closed at the end, however it comes; a recording is kept.
         draw: makes the frame that is seen, of the result and the driving frame.
         progress: is told a few times a second how it stands.
-        silence: seconds without a frame after which the source counts as lost.
+        silence: seconds without a frame after which the source counts as lost; None waits however long it takes.
 
     Returns:
         How it went; `lost` tells an end that nobody wanted.

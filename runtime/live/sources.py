@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from threading import Event
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -89,7 +88,7 @@ class PacedClip:
 
     def __init__(self, clip: Clip, rate: Fraction | float | None = None) -> None:
         self.name, self.interval = str(clip.path), float(1 / (rate or clip.rate))
-        self._clip, self._paced, self._closed = clip, rate is not None, Event()
+        self._clip, self._paced = clip, rate is not None
 
     def __iter__(self) -> Iterator[Captured]:
         start, first = monotonic(), None
@@ -99,10 +98,9 @@ class PacedClip:
             late = monotonic() - due
             if late > self.interval:
                 start, due = start + late, due + late
-            if self._closed.wait(max(0.0, due - monotonic())):
+            if self._clip.stopped.wait(max(0.0, due - monotonic())):
                 return
             yield Captured(image, due)
 
     def close(self) -> None:
-        self._closed.set()
         self._clip.stop()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +43,24 @@ def test_a_port_in_use() -> None:
 def test_impossible_settings(flag: str, told: str) -> None:
     result = CliRunner().invoke(app, [flag])
     assert result.exit_code == 2 and told in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_whatever_ends_it_no_upload_is_left(number: str, tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="the page needs the extra app")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from maskanim.app.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline().startswith("maskanim-app: http")
+    (folder,) = tmp_path.glob("maskanim-app-*")
+    (folder / "upload.png").write_bytes(b"a face")
+    time.sleep(1)
+    process.send_signal(getattr(signal, number))
+    told = process.communicate(timeout=30)
+    assert (process.returncode, *told) == (0, "", "") and not list(tmp_path.glob("maskanim-app-*"))
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])

@@ -29,6 +29,7 @@ assert dict(os.environ) == before
         {"no_proxy": "localhost,[::1]", "http_proxy": "http://127.0.0.1:9"},
         {"SSL_CERT_FILE": "/no/such/file.pem"},
         {"SSL_CERT_DIR": "/no/such/folder"},
+        {"SSLKEYLOGFILE": "/no/such/folder/keys"},
     ],
     ids=lambda variables: " ".join(variables),
 )

@@ -259,11 +259,23 @@ def folder_of(*names: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / "frames").mkdir()
         for name in names:
-            if name.endswith(".png"):
+            if name.endswith("/"):
+                (folder / "frames" / name).mkdir()
+            elif name.endswith(".png"):
                 picture(name)(folder / "frames")
             else:
                 (folder / "frames" / name).write_text("no picture")
         return folder / "frames"
+
+    return make
+
+
+def playlist(name: str, text: str) -> Callable[[Path], Path]:
+    """A text that names a clip beside it."""
+
+    def make(folder: Path) -> Path:
+        clip = video("clip.ts")(folder)
+        return written(name, text.format(clip.name).encode())(folder)
 
     return make
 

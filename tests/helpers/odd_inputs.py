@@ -34,6 +34,7 @@ from helpers.odd_files import (
     noise_in_the_middle,
     one_bit,
     picture,
+    playlist,
     profile_with_red_and_green_exchanged,
     sound_with_a_cover,
     strip,
@@ -153,6 +154,7 @@ SOURCES = {
     "empty": Case(written("a.png", b""), r"an empty file \(0 bytes\)"),
     "text": Case(written("a.png", b"no picture\n" * 50), "not a picture that can be read"),
     "SVG": Case(written("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "not a picture|cannot decode"),
+    "EPS": Case(picture("a.eps"), r"a program that draws \(EPS\)"),
     "JPEG cut short": Case(
         written("a.jpg", encoded("JPEG", cut(0.6))), "not a picture that can be read, or a damaged one"
     ),
@@ -187,6 +189,10 @@ DRIVING = {
     "animated WebP without durations": Case(animation("a.webp", duration=0), Moving((0, 0.1, 0.2))),
     "animated PNG": Case(animation("a.png"), Moving((0, 0.04, 0.12))),
     "rate that varies": Case(video("a.mkv", times=MOVED_TICKS, ticks=1000), Moving(MOVED)),
+    "mkv that begins after a day": Case(
+        video("a.mkv", times=tuple(25 * 86400 + i for i in range(12))),
+        Moving(tuple(86400 + 0.04 * i for i in range(12))),
+    ),
     "portrait turned by a phone": Case(video("a.mp4", change=turned_by_a_phone), Moving(12, height=128, width=96)),
     "portrait that is mirrored": Case(video("a.mp4", change=mirrored), Moving(12, height=128, width=96)),
     "pixels that are not square": Case(video("a.mp4", options={"x264-params": "sar=2/1"}), Moving(12, width=256)),
@@ -218,6 +224,7 @@ DRIVING = {
     ),
     "alpha": Case(video("a.mov", "prores_ks", pixels="yuva444p10le"), Moving(12)),
     "folder": Case(folder_of("2.png", "10.png", "1.png", "notes.txt", "._1.png"), Moving(3)),
+    "folder in which a folder is called a picture": Case(folder_of("2.png", "1.png", "3.png/"), Moving(2)),
     "folder without pictures": Case(folder_of("notes.txt"), "a folder without pictures"),
     "strip": Case(strip, Moving(5, height=64, width=64)),
     "still picture": Case(picture("a.jpg"), Moving(1)),
@@ -271,6 +278,14 @@ DRIVING = {
     "animated WebP cut short": Case(
         lambda folder: written("a.webp", cut(0.5)(animation("b.webp")(folder).read_bytes()))(folder),
         "not a picture that can be read",
+    ),
+    "HLS playlist": Case(
+        playlist("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"),
+        "a list of other files, or not a video that FFmpeg can open",
+    ),
+    "list of clips under a video's name": Case(
+        playlist("a.mp4", "ffconcat version 1.0\nfile {}\n"),
+        "a list of other files, or not a video that FFmpeg can open",
     ),
     "camera that is not there": Case(lambda folder: Path("camera:99"), "camera:99: no camera that can be opened at"),
 }

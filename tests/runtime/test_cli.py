@@ -177,8 +177,13 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
         lambda t, b, c: {"background": "reddish", "source": clear(t / "c.png")},
         "a colour such as",
     ),
+    "a preview that is the source": (lambda t, b, c: {"preview": t / "picture.png"}, "the same file as an input"),
     "a preview that is no picture": (lambda t, b, c: {"preview": t / "sheet.txt"}, "a name ending in '.txt'"),
     "a named pipe as source": (lambda t, b, c: {"source": named_pipe(t / "pipe.png")}, "a pipe or a device"),
+    "several onto what is read": (
+        lambda t, b, c: {"driving": written(Path(two(t)).parent / "picture-b.mp4").parent, "output": t},
+        "picture-b.mp4: the same file as an input",
+    ),
     "several into a file": (lambda t, b, c: {"driving": two(t), "output": t / "o.mp4"}, "a folder, for several pairs"),
 }
 
@@ -247,6 +252,13 @@ def test_what_live_is_not(flags: list[str], told: str, invoke: Invoke, here: Pat
     result = invoke(*flags)
     assert result.exit_code == 2 and told in result.stderr, result.output
     assert len(result.stderr.splitlines()) == 1 and not list(here.iterdir())
+
+
+def test_live_onto_its_own_driver(invoke: Invoke, tiny_clip: Path, tmp_path: Path) -> None:
+    clip = Path(shutil.copy(tiny_clip, tmp_path / "mine.mp4"))
+    result = invoke("--live", "--to", str(clip), driving=clip)
+    assert result.exit_code == 2 and "the same file as an input" in result.stderr
+    assert clip.read_bytes() == tiny_clip.read_bytes()
 
 
 def test_live_to_a_file(invoke: Invoke, here: Path) -> None:

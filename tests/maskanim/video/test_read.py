@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.odd_files import video
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import Clip, ClipWriter, open_clip
@@ -179,6 +180,12 @@ def test_errors_at_open(
         with pytest.raises(MaskanimError, match=told):
             open_clip(tmp_path / name)
     assert capfd.readouterr() == ("", "")
+
+
+def test_how_many_frames_an_mkv_has_that_begins_after_a_day(tmp_path: Path) -> None:
+    late = video("late.mkv", times=tuple(25 * 86400 + i for i in range(12)))(tmp_path)
+    with open_clip(late) as clip:
+        assert clip.frame_count == 12
 
 
 @pytest.mark.parametrize("audio", [None, "aac"])

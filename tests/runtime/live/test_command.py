@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from threading import Timer
 from types import ModuleType
 from typing import Any
 
@@ -17,9 +20,9 @@ from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
 from maskanim.runtime.jobs import Inputs, RenderSettings
 from maskanim.runtime.jobs.driving import Opened
-from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera
+from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera, command
 from maskanim.runtime.live.command import animate_live, open_outputs
-from maskanim.video import Clip, Picture
+from maskanim.video import Clip, Picture, SourceFrame
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +65,27 @@ def test_what_is_recorded_of_a_lost_camera_stays(
     lost = MaskanimError("camera:0", "reading it failed", "a camera")
     assert run(slow_animator(0.02), numbered_clip(9, then=lost), [str(tmp_path / "live.mp4")]).lost is lost
     assert (tmp_path / "live.mp4").stat().st_size
+
+
+def test_a_pause_in_a_clip_is_no_silence(
+    slow_animator: Callable[[float], Animator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "SECONDS_OF_SILENCE", 0.2)
+    report = run(slow_animator(0), paused(0, 45), [str(tmp_path / "live.mp4")])
+    assert report.shown == 2 and report.lost is None
+
+
+def test_a_pause_in_a_clip_delays_no_end(slow_animator: Callable[[float], Animator], tmp_path: Path) -> None:
+    clip, begun = paused(0, 30 * 600), time.monotonic()
+    Timer(0.5, clip.stop).start()
+    assert run(slow_animator(0), clip, [str(tmp_path / "live.mp4")]).shown == 1
+    assert time.monotonic() - begun < 10
+
+
+def paused(*times: int) -> Clip:
+    """Frames at these thirtieths of a second."""
+    frames = (SourceFrame(np.zeros((64, 64, 3), np.uint8), at, 1) for at in times)
+    return Clip(Path("paused.mp4"), frames, Fraction(1, 30), Fraction(30), len(times))
 
 
 @pytest.mark.parametrize("name", ["window", "page:http", "live.avi", ""])
