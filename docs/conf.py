@@ -22,6 +22,7 @@ html_theme = "furo"  # asks no other machine for fonts or scripts
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_show_sphinx = False
+smartquotes = False  # two dashes begin an option
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 default_role = "code"  # docstrings put names into single backticks

@@ -201,7 +201,12 @@ def piped_video(
         MaskanimError: it is a terminal, or no video that can be read from a pipe.
     """
     if pipe.isatty():
-        raise MaskanimError(name, "a terminal", "a video through a pipe", "For example: cat clip.mkv | ...")
+        raise MaskanimError(
+            name,
+            "a terminal",
+            "a video through a pipe",
+            "For example: cat clip.mkv | maskanim-run --driving - --source a.jpg",
+        )
     return VideoFile(Path(name), partial(_open_pipe, name, pipe), track=track, whole=whole, once=True)
 
 
