@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Animator", "__version__"]
 __version__ = "0.1.0"
+
+# Python that is started at the top of a checkout finds this folder before what is installed; sub-packages such as
+# `runtime` lie beside it there.
+if Path(__file__).parents[1].joinpath("pyproject.toml").is_file():
+    __path__.append(str(Path(__file__).parents[1]))
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet, until a program or a command shows the log
 

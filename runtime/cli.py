@@ -39,7 +39,7 @@ class _RunCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See click's Command."""
-        follows = [*args[1:], "-"]
+        follows = [*args, "-"][1:]
         alone = [name == "--ray" and after.startswith("-") for name, after in zip(args, follows, strict=True)]
         return super().parse_args(ctx, [f"{name}=local" if it else name for name, it in zip(args, alone, strict=True)])
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -45,6 +46,8 @@ def test_every_command_is_a_sub_command_of_one() -> None:
 def test_a_sub_command_answers_as_the_command_of_its_own() -> None:
     shown = CliRunner().invoke(app, ["run", "--source", "a.jpg"])
     assert shown.exit_code == 2 and "maskanim-run: no --driving" in shown.stderr
+    shown = CliRunner().invoke(app, ["run"])
+    assert shown.exit_code == 2 and "maskanim-run: no --source and --driving" in shown.stderr
 
 
 def test_a_name_mistyped_gets_a_proposal() -> None:
@@ -61,3 +64,14 @@ def test_the_shell_completes(typed: str, word: int, proposed: str) -> None:
         [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=False
     )
     assert proposed in shown.stdout.split()
+
+
+def test_python_that_is_started_in_a_checkout_finds_all_of_it() -> None:
+    """As where it is installed without -e: what lies in the current folder is found first."""
+    root = Path(__file__).resolve().parents[2]
+    code = (
+        "import sys; sys.meta_path = [each for each in sys.meta_path if 'ditable' not in repr(each)]; import maskanim; "
+    )
+    code += "print(maskanim.Animator.__name__); import maskanim.train.settings"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert shown.stdout == "Animator\n" and not shown.returncode, shown.stderr
