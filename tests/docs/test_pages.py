@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -13,9 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FETCHED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("video", "src"), ("source", "src"), ("link", "href")}
-RAISES = re.compile(
-    r"^(?!.*\bclass )(?!.*\bdef ).*\b(?:MaskanimError|MissingPackageError|needs_extra)\((?!\*)", re.MULTILINE
-)
+RAISE = ("MaskanimError", "MissingPackageError", "needs_extra")
 
 
 class Links(HTMLParser):
@@ -85,14 +84,20 @@ def test_every_error_that_the_code_can_raise_is_listed_with_its_cure(site: Path)
     finally:
         sys.path.pop(0)
     found = list(raised())
-    folders = ("maskanim", "runtime", "app", "train", "export", "benchmarks")
-    sources = "".join(path.read_text("utf-8") for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
-    assert len(found) == len(RAISES.findall(sources)) > 300
+    assert len(found) == sum(map(_raising, ("maskanim", "runtime", "app", "train", "export", "benchmarks"))) > 300
     for one in found:
         assert one.subject and one.received and len(one.cure) > len("Expected: ."), one
     text = (site / "troubleshooting.html").read_text("utf-8")
     for told in ("no C2PA manifest in it", "It was never signed, or was encoded again since", "not four whole numbers"):
         assert told in text
+
+
+def _raising(folder: str) -> int:
+    """How often an error is made in a folder, but for those that only hand on another process's."""
+    trees = (ast.parse(path.read_text("utf-8")) for path in (ROOT / folder).rglob("*.py"))
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    made = (call for call in calls if getattr(call.func, "id", "") in RAISE)
+    return sum(not any(isinstance(arg, ast.Starred) for arg in call.args) for call in made)
 
 
 def test_every_option_of_every_command_is_listed(site: Path) -> None:
