@@ -22,6 +22,8 @@ from maskanim.export.parity import NetworkFunctions, Reference, compare, torch_f
 from maskanim.spec import MASK_SIZE, REDUCED_FRAME_PSNR, NetworkName
 from maskanim.trt.half import LARGEST_HALF, NEXT_STEP, to_half
 
+PAIRS_ALONE = 2  # on which each network is run by itself, too
+
 Attributes = Mapping[str, Any]
 Operation = Callable[..., Tensor]
 
@@ -38,7 +40,7 @@ def measure_half(references: Iterable[Reference], contents: Mapping[NetworkName,
     """
     emulated = {name: EmulatedNetwork(to_half(content, name), name) for name, content in contents.items()}
     candidate = NetworkFunctions(**{name: torch_function(network) for name, network in emulated.items()})
-    found = compare(references, candidate, images=np.float16)
+    found = compare(references, candidate, images=np.float16, alone=PAIRS_ALONE)
     largest = {name: network.largest for name, network in emulated.items()}
     return HalfParity(**found.model_dump(), pairs=found.mask_pixels // MASK_SIZE**2, largest_activation=largest)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import FramePair
 from maskanim.models import DEMO
-from maskanim.ops import Frame, preprocess
+from maskanim.ops import Frame, postprocess, preprocess
 from maskanim.video import open_clip, read_picture
 from maskanim.video.pictures import PICTURE_SUFFIXES
 
@@ -18,7 +18,7 @@ DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")
 
 
 def read_pairs(paths: Sequence[Path], count: int = FRAMES_PER_CLIP) -> list[FramePair]:
-    """Each frame as the source of the next one, the last as that of the first.
+    """Each frame, in 8 bits as any video has it, as the source of the next one, the last as that of the first.
 
     Args:
         paths: pictures, folders of pictures, videos. Empty: the embedded demo's.
@@ -30,7 +30,9 @@ def read_pairs(paths: Sequence[Path], count: int = FRAMES_PER_CLIP) -> list[Fram
     if not paths and not all(path.is_file() for path in DEMO_FRAMES):
         wanted = "pictures to compare the exported networks on"
         raise MaskanimError("--frames", "not given, and there is no embedded demo", wanted, "Add --frames FOLDER")
-    frames = [preprocess(frame) for path in paths or DEMO_FRAMES for frame in _frames(path, count)]
+    frames = [
+        preprocess(postprocess(preprocess(frame))) for path in paths or DEMO_FRAMES for frame in _frames(path, count)
+    ]
     return [FramePair(frames[i - 1], frames[i]) for i in range(len(frames))]
 
 

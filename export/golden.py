@@ -4,41 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from maskanim import pipeline
+from maskanim.export.parity import Reference
 from maskanim.golden import Animated, Golden, golden, pack
-from maskanim.networks import TorchOps
-from maskanim.ops import Array, postprocess, preprocess
-from maskanim.spec import Perturbation
+from maskanim.ops import postprocess
 
 COUNT = 2
 GOLDEN_FILE = "golden.png"
 
 
-def golden_pairs(
-    nets: pipeline.Nets[Tensor], perturbation: Perturbation, pairs: Sequence[tuple[Array, Array]]
-) -> bytes:
-    """Some of the pairs on which an export is verified, rounded to 8 bits, and what PyTorch makes of those.
+def golden_pairs(references: Sequence[Reference]) -> bytes:
+    """Some of the pairs on which an export is verified, and what PyTorch makes of them.
 
     Args:
-        nets: in eval mode, on the CPU, with the weights as they are stored.
-        perturbation: of the model.
-        pairs: source and driving frames, (1, 3, 256, 256) float32 in [0, 1]; two of them are taken.
+        references: of the networks with the weights as they are stored, on frames of 8 bits; two of them are taken.
 
     Returns:
         The file's content.
     """
-    taken = pairs[:: max(1, len(pairs) // COUNT)][:COUNT]
-    return pack(_golden(nets, TorchOps(perturbation), source, driving) for source, driving in taken)
+    return pack(map(_golden, references[:: max(1, len(references) // COUNT)][:COUNT]))
 
 
-@torch.no_grad()
-def _golden(nets: pipeline.Nets[Tensor], ops: TorchOps, source: Array, driving: Array) -> Golden:
-    frames = postprocess(source), postprocess(driving)
-    images = [torch.from_numpy(preprocess(frame)) for frame in frames]
-    encoded = pipeline.encode_source(nets, ops, images[0])
-    steps = vars(pipeline.animate_frame(nets, ops, encoded, images[1]))
-    animation = pipeline.Animation(**{name: tensor.numpy() for name, tensor in steps.items()})
-    return golden(*frames, Animated(encoded.mask.numpy(), animation))
+def _golden(reference: Reference) -> Golden:
+    steps = {name: tensor.numpy() for name, tensor in vars(reference.animation).items()}
+    animated = Animated(reference.calls[0].output, pipeline.Animation(**steps))
+    return golden(postprocess(reference.pair.source), postprocess(reference.pair.driving), animated)

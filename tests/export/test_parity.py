@@ -78,6 +78,25 @@ def test_a_changed_network_is_named(nets: Networks, pairs: list[FramePair], name
         require_parity(found)
 
 
+@pytest.mark.parametrize(("alone", "runs"), [(None, 4), (1, 3), (0, 2)])
+def test_single_networks_are_looked_at_on_as_many_pairs_as_asked(
+    nets: Networks, pairs: list[FramePair], alone: int | None, runs: int
+) -> None:
+    given: list[Array] = []
+    changed = functions(nets)
+    right = changed["h"]
+
+    def h(*inputs: Array) -> Array:
+        given.append(inputs[0])
+        return right(*inputs) + np.float32(3e-4)
+
+    references = [run_reference(nets, Perturbation(), pair) for pair in pairs]
+    found = compare(references, NetworkFunctions(**{**changed, "h": h}), alone=alone)
+    assert len(given) == runs and found.mask_pixels == 2 * 64 * 64
+    assert found.frame_psnr == pytest.approx(-20 * math.log10(3e-4), abs=0.1)  # whichever pairs it is looked at on
+    assert found.max_difference["h"] == pytest.approx(3e-4 if alone != 0 else 0, rel=1e-3)
+
+
 def test_flips_at_the_threshold_are_counted_and_do_no_harm(nets: Networks, pairs: list[FramePair]) -> None:
     class FlatMask(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
