@@ -172,7 +172,7 @@ def latency(
     batch: Annotated[str, typer.Option(help="Frames that go through the networks together; '1,8' for both.")] = "1",
     frames: Annotated[int, typer.Option(min=1, help="Frames to time of each, and the clip's length.")] = 50,
     repeats: Annotated[int, typer.Option(min=1, help="Cold starts, and clips from end to end, of each.")] = 5,
-    precision: Annotated[str, typer.Option(help="Of engines on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    precision: Annotated[str, typer.Option(help="Of engines on a GPU: 'fp16', 'fp32' or 'int8'.")] = "fp16",
     cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
     json_file: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw them, a picture.")] = None,

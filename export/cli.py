@@ -63,7 +63,9 @@ def export(
             help="Also build plans: 'rtx' by TensorRT-RTX, anywhere; 'trt' by TensorRT, on the GPU that will run them."
         ),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="Of the plans: 'fp16' or 'fp32'. (default: fp16)")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the plans: 'fp16', 'fp32' or 'int8'. (default: fp16)")
+    ] = None,
     batch: Annotated[str | None, typer.Option(help="Of the plans: MIN:OPT:MAX frames. (default: 1:1:8)")] = None,
     targets: Annotated[
         str | None,
@@ -121,6 +123,8 @@ def export(
         return
     if model:
         raise MaskanimError("--model", "together with --ckpt", "one of the two")
+    if precision == "int8" and not int8:
+        raise MaskanimError("--precision int8", "without --int8", "both")
     request = parse_engine(
         engine,
         precision=precision,

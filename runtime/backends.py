@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from maskanim.runtime.runner import Runner
 
 AUTO = "auto"
-PRECISIONS = ("fp16", "fp32")
+PRECISIONS = ("fp16", "fp32", "int8")
 MIN_CAPABILITY = (7, 5)  # of the kernels and of TensorRT 10.12 and later
 # What TensorRT-RTX 1.x builds for; data centre GPUs such as sm_90 and sm_100 are not among them.
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
@@ -111,7 +111,7 @@ class RunOptions(NamedTuple):
 
     Attributes:
         batch: driving frames that go through the networks together; one is best for latency.
-        precision: of a backend on a GPU, ``fp16`` or ``fp32``. Those on the processor measure what is best.
+        precision: of a backend on a GPU, ``fp16``, ``fp32`` or ``int8``. Those on the processor measure what is best.
         cuda_binding: the package through which the GPU is driven, ``cuda-core`` or ``pycuda``.
         graph: capture a frame's work on a GPU as a CUDA graph; without, it is launched step by step.
         least_psnr: what a final frame keeps against float32 where a processor runs networks in BF16 or INT8, in dB.

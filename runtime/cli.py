@@ -129,7 +129,7 @@ def run(
         str | None, _option(ENGINE, "A bundle's folder, or 'demo'. (default: the one exported last, else the demo)")
     ] = None,
     batch: Annotated[int, _option(ENGINE, "Frames that go through the networks together, for throughput.")] = 1,
-    precision: Annotated[str, _option(ENGINE, "Of an engine on a GPU: 'fp16' or 'fp32'.")] = "fp16",
+    precision: Annotated[str, _option(ENGINE, "Of an engine on a GPU: 'fp16', 'fp32' or 'int8'.")] = "fp16",
     least_psnr: Annotated[
         float, _option(ENGINE, "What a frame keeps where a processor runs networks in BF16 or INT8, in dB.")
     ] = 45.0,

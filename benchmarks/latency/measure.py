@@ -161,7 +161,7 @@ def measure(model: Bundle | ModelSpec, plan: Plan, progress: Progress | None = N
     Raises:
         MaskanimError: an engine that was asked for by name is unknown or does not work, or none works.
     """
-    keys, shown = _keys(plan), progress or NoProgress()
+    keys, shown = _keys(plan, model), progress or NoProgress()
     with TemporaryDirectory(prefix="maskanim-latency-") as folder, ExitStack() as opened:
         material = draw_material(Path(folder), plan.frames, max(plan.batches))
         state, elsewhere = conditions(), other_load()
@@ -196,11 +196,11 @@ def in_turns(subjects: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
         yield from ((number, subject) for subject in random.Random(number).sample(list(subjects), len(subjects)))
 
 
-def _keys(plan: Plan) -> list[Key]:
+def _keys(plan: Plan, model: Bundle | ModelSpec) -> list[Key]:
     for batch in plan.batches:
         for engine in plan.engines or (AUTO,):
             check_subject(engine, plan.options._replace(batch=batch))
-    names = dict.fromkeys(plan.engines or usual_subjects())
+    names = dict.fromkeys(plan.engines or usual_subjects(model))
     return [Key(name, batch) for name in names for batch in dict.fromkeys(plan.batches)]
 
 

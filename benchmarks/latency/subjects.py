@@ -12,6 +12,8 @@ from maskanim.runtime.runner import Runner
 from maskanim.spec import ModelSpec
 
 EAGER = "torch-eager"
+# A bundle that knows its INT8, run without: FP32, or BF16 where the processor has it.
+FLOATS = {f"{name}-float": name for name, backend in BACKENDS.items() if not backend.gpu}
 # PyTorch's networks with random weights, which take as long as any others, under PyTorch's own control.
 BASELINES = {
     EAGER: "FP32 as the released code runs it, P_test on the host; on a GPU with TF32, PyTorch's default",
@@ -36,19 +38,21 @@ def check_subject(name: str, options: RunOptions) -> None:
         MaskanimError: lists the known ones.
     """
     torch = (*BASELINES, *CAPTURED)
-    if name not in (AUTO, *BACKENDS, *torch):
-        known = f"one of {', '.join((AUTO, *BACKENDS))}, or {', '.join(torch)}"
+    if name not in (AUTO, *BACKENDS, *FLOATS, *torch):
+        known = f"one of {', '.join((AUTO, *BACKENDS, *FLOATS))}, or {', '.join(torch)}"
         raise MaskanimError(f"engine {name}", "no such engine", known)
     check_backend(AUTO, options)
 
 
-def usual_subjects() -> list[str]:
-    """All engines, and PyTorch's eager baseline if it is installed."""
-    return [*BACKENDS, EAGER] if find_spec("torch") else [*BACKENDS]
+def usual_subjects(model: Bundle | ModelSpec) -> list[str]:
+    """All engines, those on the processor also without INT8 if the model knows it, and PyTorch's eager if installed."""
+    floats = FLOATS if isinstance(model, Bundle) and model.manifest.int8 else ()
+    return [*BACKENDS, *floats, *((EAGER,) if find_spec("torch") else ())]
 
 
 def import_library(name: str) -> None:
     """Import a subject's library, if it is installed: opening the subject says what is wrong."""
+    name = FLOATS.get(name, name)
     package = BACKENDS[name].package if name in BACKENDS else "torch" if name != AUTO else None
     if package and find_spec(package):
         import_module(package)
@@ -80,5 +84,8 @@ def open_subject(model: Bundle | ModelSpec, name: str, options: RunOptions) -> t
         return opener(spec, name, options)
     if not isinstance(model, Bundle):
         raise MaskanimError(f"engine {name}", "sizes of networks, and no bundle", "a bundle")
+    if name in FLOATS:
+        model = Bundle(model.path, model.manifest.model_copy(update={"int8": None}))
+        name = FLOATS[name]
     runner, used = open_runner(model, name, options)
     return runner, used.detail if used.name == name else f"{used.name}: {used.detail}"

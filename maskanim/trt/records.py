@@ -22,7 +22,7 @@ PORTABLE_FROM = (12, 0)
 COMPATIBLE_FROM = (8, 0)  # TensorRT's HardwareCompatibilityLevel.AMPERE_PLUS
 PORTABLE_TOLD = "sm80, sm86, sm89, sm120 and newer"
 
-Precision = Literal["fp16", "fp32"]
+Precision = Literal["fp16", "fp32", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OPT_LEVELS = range(6)  # builder_optimization_level: 0 builds fastest, 5 looks longest for fast kernels
 Dtype = Literal["float32", "float16"]
@@ -65,7 +65,8 @@ class BuildOptions(Record):
     """How engines are built.
 
     Attributes:
-        precision: ``fp16`` has half bodies and float32 heads (see `half`); ``fp32`` is float32 throughout, no TF32.
+        precision: ``fp16`` has half bodies and float32 heads (see `half`); ``fp32`` is float32 throughout, no TF32;
+            ``int8`` is ``fp16`` with the convolutions in INT8 of those networks that the export chose (see `graphs`).
         batch: the optimization profile.
         targets: compute capabilities such as ``sm86``, for TensorRT-RTX only. Empty: its portable engine, which runs on
             sm80, sm86, sm89, sm120 and newer. TensorRT builds for the GPU it runs on.
@@ -102,7 +103,7 @@ class Target(Record):
 
 
 def parse_precision(text: str) -> Precision:
-    """Read ``fp16`` or ``fp32``; raises a MaskanimError for anything else."""
+    """Read ``fp16``, ``fp32`` or ``int8``; raises a MaskanimError for anything else."""
     for precision in PRECISIONS:
         if text == precision:
             return precision
@@ -180,7 +181,7 @@ class EngineFile(Record):
 
     Attributes:
         file, sha256, size: its name in the folder, and what its content must be; the size in bytes.
-        source_sha256: of the bundle's ONNX file that it was built from.
+        source_sha256: of what it was built from: the bundle's ONNX file, and in INT8 the ranges.
         inputs, output: what it takes and gives.
         seconds: that the conversion of the graph and the build took.
     """

@@ -26,7 +26,7 @@ from maskanim.models import DEMO, home
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.builder import BuiltEngine, build_engine
-from maskanim.trt.half import require_half, to_half
+from maskanim.trt.graphs import engine_graph, require_precision, source_hash
 from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary
 from maskanim.trt.records import (
     BatchRange,
@@ -132,8 +132,7 @@ def build_engines(
     if gpu is None and not library.known.builds_without_gpu:
         title = library.known.title
         raise MaskanimError(f"--engine {library.known.name}", "no GPU", f"the one that {title} shall build for")
-    if options.precision == "fp16":
-        require_half(bundle.manifest)
+    require_precision(bundle.manifest, options.precision)
     key = engine_key(library, options, gpu)
     reused = _reused(bundle, key)
     if reused is not None:
@@ -185,7 +184,8 @@ def _examined(folder: Path, bundle: Bundle, request: EngineRequest) -> _Examined
 
 def _stale(record: EngineSet, bundle: Bundle) -> list[str]:
     sources = bundle.manifest.networks
-    changed = [name for name in NETWORK_NAMES if record.networks[name].source_sha256 != sources[name].sha256]
+    now = {name: source_hash(bundle.manifest, name, record.key.options.precision) for name in NETWORK_NAMES}
+    changed = [name for name in NETWORK_NAMES if record.networks[name].source_sha256 != now[name]]
     return [f"built from another {', '.join(sources[name].file for name in changed)}"] if changed else []
 
 
@@ -243,21 +243,19 @@ def _built(
     """Build one engine into a folder."""
     options, began = key.options, perf_counter()
     LOG.info("building %s.plan: %s, %s, batch %s", name, library.full_name, options.precision, options.batch)
-    content = bundle.network(name).read_bytes()
-    if options.precision == "fp16":
-        content = to_half(content, name, extra=key.library)
+    content = engine_graph(bundle, name, options.precision, key.library)
     engine = build_engine(library, content, name, options, progress=progress, timing_cache=timing_cache)
     progress.update(100, 100, "built")
     (folder / f"{name}.plan").write_bytes(engine.content)
-    return _entry(bundle, name, engine, perf_counter() - began)
+    return _entry(source_hash(bundle.manifest, name, options.precision), name, engine, perf_counter() - began)
 
 
-def _entry(bundle: Bundle, name: NetworkName, engine: BuiltEngine, seconds: float) -> EngineFile:
+def _entry(source: str, name: NetworkName, engine: BuiltEngine, seconds: float) -> EngineFile:
     return EngineFile(
         file=f"{name}.plan",
         sha256=hashlib.sha256(engine.content).hexdigest(),
         size=len(engine.content),
-        source_sha256=bundle.manifest.networks[name].sha256,
+        source_sha256=source,
         inputs=engine.inputs,
         output=engine.output,
         seconds=round(seconds, 2),

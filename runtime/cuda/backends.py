@@ -13,7 +13,7 @@ from maskanim.runtime.cuda.device import Device, open_device
 from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
 from maskanim.spec import NETWORK_NAMES, NetworkName
-from maskanim.trt.half import require_half, to_half
+from maskanim.trt.graphs import engine_graph, require_precision
 from maskanim.trt.libraries import LibraryName, LoadedLibrary, load_library
 from maskanim.trt.records import EngineRequest, Target, parse_precision
 from maskanim.trt.store import StoredEngines, find_or_build
@@ -68,11 +68,13 @@ def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Ope
 
 def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> StoredEngines:
     """The bundle's engines for this GPU; where there are none, says why and builds them."""
+    precision = parse_precision(options.precision)
+    require_precision(bundle.manifest, precision, options.least_psnr)
     request = EngineRequest(
         library=library.known.name,
         version=library.version,
         gpu=Target(name=gpu.name, capability=gpu.capability),
-        precision=parse_precision(options.precision),
+        precision=precision,
         batches=(1, options.batch),  # a source is encoded by itself
         lean=library.is_lean,
     )
@@ -81,11 +83,9 @@ def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptio
 
 
 def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:
-    contents = {name: bundle.network(name).read_bytes() for name in NETWORK_NAMES}
-    if options.precision == "fp32":
-        return contents
-    require_half(bundle.manifest)
-    return {name: to_half(content, name, extra="gpu") for name, content in contents.items()}
+    precision = parse_precision(options.precision)
+    require_precision(bundle.manifest, precision, options.least_psnr)
+    return {name: engine_graph(bundle, name, precision, "gpu") for name in NETWORK_NAMES}
 
 
 def _runner(

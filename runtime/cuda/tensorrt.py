@@ -105,7 +105,7 @@ class TensorRTNetwork(DeviceNetwork):
     def _dtype(self, spec: NetworkSpec, tensor: TensorSpec) -> DType:
         """The type of a tensor: masks are float32, images as the precision says."""
         types, image = self.library.module.DataType, tensor.channels != MASK_CHANNELS
-        wanted = types.HALF if image and self.options.precision == "fp16" else types.FLOAT
+        wanted = types.HALF if image and self.options.precision != "fp32" else types.FLOAT
         found = self.engine.get_tensor_dtype(tensor.name)
         if found != wanted:
             raise MaskanimError(f"network {spec.name}, tensor {tensor.name}", found.name, wanted.name, REBUILD)
@@ -113,7 +113,7 @@ class TensorRTNetwork(DeviceNetwork):
 
     def _check_precision(self, spec: NetworkSpec) -> None:
         """Refuse an engine that is said to be FP16 and in which, by its own words, nothing is."""
-        if self.options.precision != "fp16" or self.library.is_lean:  # which does not say what is in an engine
+        if self.options.precision == "fp32" or self.library.is_lean:  # which does not say what is in an engine
             return
         module = self.library.module
         layers = self.engine.create_engine_inspector().get_engine_information(module.LayerInformationFormat.JSON)

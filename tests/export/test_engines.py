@@ -114,7 +114,8 @@ def test_a_flipped_byte_is_noticed(built: Built, tmp_path: Path, caplog: pytest.
             "--targets: sm86 with TensorRT, which builds for the GPU it runs on",
         ),
         (["--engine", "rtx", "--batch", "8:1:1"], "--batch: 8:1:1; expected MIN:OPT:MAX"),
-        (["--engine", "trt", "--precision", "int8"], "--precision: int8; expected fp16 or fp32"),
+        (["--engine", "trt", "--precision", "fp8"], "--precision: fp8; expected fp16 or fp32 or int8"),
+        (["--engine", "trt", "--precision", "int8"], "--precision int8: without --int8; expected both"),
         (["--engine", "rtx", "--opt-level", "6"], "--opt-level: 6; expected 0 to 5"),
         (["--strip-weights"], "--strip-weights: given without --engine"),
         (

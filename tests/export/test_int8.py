@@ -23,7 +23,11 @@ from maskanim.int8 import rounded_tensors, to_int8
 from maskanim.runtime.backends import RunOptions, open_runner
 from maskanim.runtime.sessions import precision
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
+from maskanim.trt.graphs import engine_graph, require_precision
 from maskanim.trt.half import to_half
+from maskanim.trt.libraries import load_library
+from maskanim.trt.records import BuildOptions, EngineRequest, Target
+from maskanim.trt.store import build_engines, find_engines
 
 
 @pytest.fixture
@@ -86,6 +90,48 @@ def test_processors_run_it(quantized: Bundle, engine: str, monkeypatch: pytest.M
     runner, used = open_runner(bundle, engine, RunOptions(least_psnr=20))
     runner.close()
     assert used.detail.endswith("m and r and l and h in INT8, as measured here")
+
+
+def test_tensorrt_rtx_builds_it(quantized: Bundle, tmp_path: Path) -> None:
+    """With FP16's borders; what was built is stale as soon as the ranges are others."""
+    library = load_library("rtx")
+    plans = {p: build_engines(quantized, library, BuildOptions(precision=p)) for p in ("fp16", "int8")}
+    for name in NETWORK_NAMES:
+        half, rounded = (plans[p].record.networks[name] for p in ("fp16", "int8"))
+        assert (half.inputs, half.output) == (rounded.inputs, rounded.output)
+        assert half.source_sha256 != rounded.source_sha256 and half.sha256 != rounded.sha256
+        flags = 1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        builder = library.module.Builder(library.logger)
+        network = builder.create_network(flags)
+        parser = library.module.OnnxParser(network, library.logger)
+        assert parser.parse(engine_graph(quantized, name, "int8", "rtx"))
+        kinds = [network.get_layer(i).type for i in range(network.num_layers)]
+        assert kinds.count(library.module.LayerType.QUANTIZE) > 5
+    assert build_engines(quantized, library, BuildOptions(precision="int8")) == plans["int8"]
+    int8 = quantized.manifest.int8
+    assert int8
+    wider = {n: {t: (2 * low, 2 * high) for t, (low, high) in r.items()} for n, r in int8.ranges.items()}
+    manifest = quantized.manifest.model_copy(update={"int8": int8.model_copy(update={"ranges": wider})})
+    copy = shutil.copytree(quantized.path, tmp_path / "bundle")
+    (copy / MANIFEST).write_text(manifest.model_dump_json())
+    ada = Target(name="NVIDIA GeForce RTX 4090", capability=(8, 9))
+    request = EngineRequest(library="rtx", version=library.version, gpu=ada, precision="int8")
+    assert not isinstance(find_engines(Bundle.open(copy), request.model_copy(update={"precision": "fp16"})), str)
+    shutil.rmtree(copy / "plans" / plans["fp16"].folder.name)
+    assert "built from another m.onnx, r.onnx, l.onnx, h.onnx" in str(find_engines(Bundle.open(copy), request))
+
+
+def test_engines_that_do_not_keep_the_frame_are_refused(quantized: Bundle, float32_bundle: Bundle) -> None:
+    int8 = quantized.manifest.int8
+    assert int8 and int8.engine_psnr
+    require_precision(quantized.manifest, "int8", int8.engine_psnr)
+    with pytest.raises(MaskanimError, match=r"keeps [\d.]+ dB; expected at least 99 dB\. Use --precision fp16"):
+        require_precision(quantized.manifest, "int8", 99)
+    float_only = int8.model_copy(update={"networks": (), "engine_psnr": None})
+    with pytest.raises(MaskanimError, match="all of it stays in float"):
+        require_precision(quantized.manifest.model_copy(update={"int8": float_only}), "int8")
+    with pytest.raises(MaskanimError, match="nobody has examined this model"):
+        require_precision(float32_bundle.manifest, "int8")
 
 
 def test_what_was_measured_is_in_the_manifest(quantized: Bundle) -> None:

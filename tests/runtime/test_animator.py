@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -83,6 +84,28 @@ def test_stream_equals_animate_and_computes_the_source_once(
     assert len(calls) == 1 + len(tiny_frames)
     for frame, driving in zip(streamed, tiny_frames, strict=True):
         np.testing.assert_array_equal(frame, animator.animate(source, driving))
+
+
+@pytest.mark.parametrize(("batch", "computed"), [(1, 4), (2, 3)])
+def test_frames_that_repeat_the_one_before_are_computed_once(
+    tiny_bundle: Bundle, tiny_frames: list[Frame], batch: int, computed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As screen recordings and constant rates have them; what comes out is the same, in arrays of its own."""
+    one, two = tiny_frames[:2]
+    frames = [one, one, one.copy(), one, two, two, one, two]
+    with Animator.open(tiny_bundle, "ort", RunOptions(batch=batch)) as animator:
+        source = animator.encode_source(one)
+        expected = {id(frame): animator.animate(source, frame) for frame in (one, two)}
+        calls = count_runs(nets_of(animator).sessions["m"], monkeypatch)
+        recorded = list(animator.record(source, frames))
+        assert len(calls) == computed
+        for (picture, mask), driving in zip(recorded, frames, strict=True):
+            likeness = expected[id(two if driving is two else one)]
+            assert np.abs(picture.astype(int) - likeness).max() <= 1  # batches add up in another order
+            mask += 1
+        masks = [mask for _, mask in recorded]
+        assert not any(np.shares_memory(a, b) for a, b in itertools.pairwise(masks))
+        assert masks[0].max() <= 2  # each was added to once
 
 
 def test_stream_takes_frames_as_they_come(animator: Animator, tiny_frames: list[Frame]) -> None:

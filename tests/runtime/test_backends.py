@@ -127,7 +127,7 @@ def test_no_engine_works(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -
     ("options", "told"),
     [
         (RunOptions(batch=0), "batch: 0; expected a positive number"),
-        (RunOptions(precision="fp8"), "precision fp8: no such precision; expected one of fp16, fp32"),
+        (RunOptions(precision="fp8"), "precision fp8: no such precision; expected one of fp16, fp32, int8"),
         (RunOptions(cuda_binding="numba"), "CUDA binding numba: .* one of cuda-core, pycuda"),
     ],
 )

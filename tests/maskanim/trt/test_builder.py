@@ -218,8 +218,8 @@ def test_own_targets(rtx: LoadedLibrary) -> None:
 
 def test_other_flags() -> None:
     assert (parse_precision("fp16"), parse_opt_level(5)) == ("fp16", 5)
-    with pytest.raises(MaskanimError, match="--precision: int8; expected fp16 or fp32"):
-        parse_precision("int8")
+    with pytest.raises(MaskanimError, match="--precision: fp8; expected fp16 or fp32 or int8"):
+        parse_precision("fp8")
     for level in (-1, 6):
         with pytest.raises(MaskanimError, match=f"--opt-level: {level}; expected 0 to 5"):
             parse_opt_level(level)
