@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import maskanim
+from helpers.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,10 @@ def read(name: str) -> Any:
 def test_ci_and_hooks_run_what_has_to_pass() -> None:
     steps = read(".github/workflows/ci.yml")["jobs"]["run"]["steps"]
     assert any(step.get("run") == ".ci/run" for step in steps)
+    first = next(block for block in blocks(ROOT / "README.md") if block.language == "sh")
+    assert any(step.get("run") == first.code.strip() for step in steps), (
+        "the README's first command is run as it stands"
+    )
     hooks = [hook for repo in read(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
     assert any(hook["entry"] == ".ci/run" and hook["always_run"] for hook in hooks)
     run = (ROOT / ".ci/run").read_text("utf-8")
