@@ -164,9 +164,11 @@ def latency(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeat for several; also PyTorch: the baselines 'torch-eager', 'torch-fp32', 'torch-bf16', "
+            help="Repeat for several; also 'openvino-float' and 'ort-float', which leave out INT8, and PyTorch: the "
+            "baselines 'torch-eager', 'torch-fp32', 'torch-bf16', "
             "'torch-fp16', 'torch-compile', and on a GPU inside our pipeline 'torch-graph', 'torch-graph-plain', "
-            "'torch-no-graph', 'torch-graph-compile'. Without it, the engines that work here and torch-eager."
+            "'torch-no-graph', 'torch-graph-compile'. Without it, the engines that work here, with "
+            "INT8 where the model knows it and without, and torch-eager."
         ),
     ] = None,
     batch: Annotated[str, typer.Option(help="Frames that go through the networks together; '1,8' for both.")] = "1",

@@ -187,11 +187,11 @@ def test_what_fails_in_the_process_of_a_cold_start_is_told_here(tiny_bundle: Bun
 def test_engines_that_nobody_named_are_left_out_where_they_fail(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda: ["ort", "abacus"])
+    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda _: ["ort", "abacus"])
     report = measure(tiny_bundle, Plan(frames=1, repeats=1))
     assert [each.engine for each in report.measured] == ["ort"]
     assert list(report.left_out) == ["abacus"] and "no such engine" in report.left_out["abacus"]
-    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda: ["abacus"])
+    monkeypatch.setattr("maskanim.benchmarks.latency.measure.usual_subjects", lambda _: ["abacus"])
     with pytest.raises(MaskanimError, match="expected an engine that works"):
         measure(tiny_bundle, Plan(frames=1, repeats=1))
 

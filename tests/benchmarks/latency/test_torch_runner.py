@@ -11,6 +11,7 @@ from maskanim.benchmarks.latency.subjects import BASELINES, open_subject, usual_
 from maskanim.benchmarks.latency.torch_runner import TorchRunner, Variant
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
+from maskanim.models import demo_bundle
 from maskanim.ops import Frame
 from maskanim.runtime.backends import RunOptions
 from maskanim.spec import ModelSpec, Widths
@@ -61,7 +62,16 @@ def test_baselines_open_by_name(tiny_bundle: Bundle) -> None:
     _, detail = open_subject(tiny_bundle, "torch-eager", RunOptions())
     for told in (torch.__version__, "FP32", "P_test on the host", "random weights"):
         assert told in detail
-    assert "torch-eager" in usual_subjects() and "torch-compile" in BASELINES
+    assert "torch-eager" in usual_subjects(tiny_bundle) and "torch-compile" in BASELINES
+
+
+def test_a_model_that_knows_its_int8_is_measured_without_it_too(tiny_bundle: Bundle) -> None:
+    assert "openvino-float" not in usual_subjects(tiny_bundle)
+    demo = demo_bundle()
+    assert demo.manifest.int8 and {"openvino", "openvino-float", "ort-float"} <= {*usual_subjects(demo)}
+    runner, detail = open_subject(demo, "openvino-float", RunOptions())
+    runner.close()
+    assert detail.startswith("OpenVINO") and "INT8" not in detail
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
