@@ -63,10 +63,13 @@ def _machine() -> str:
 
 
 def _remove_abandoned(path: Path) -> None:
-    for partial in path.parent.glob(f"{glob.escape(_beginning(path))}*{glob.escape(path.suffix)}"):
-        with suppress(OSError):  # another process was faster
-            if partial.name not in _handed_out and _is_abandoned(partial):
-                partial.unlink()
+    """Remove what dead processes left of a file, and of the one that waits beside it for its signature."""
+    stem, suffix = glob.escape(path.stem), glob.escape(path.suffix)
+    for beginning in (glob.escape(_beginning(path)), f"..{stem}.*{MARK}"):
+        for partial in path.parent.glob(f"{beginning}*{suffix}"):
+            with suppress(OSError):  # another process was faster
+                if partial.name not in _handed_out and _is_abandoned(partial):
+                    partial.unlink()
 
 
 def _is_abandoned(partial: Path) -> bool:
@@ -120,6 +123,7 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
         if not resolved.parent.is_dir():
             raise MaskanimError(subject, f"{resolved.parent} is not a folder", "an existing folder", "Create it first")
         resolved.exists()  # raises for a name that is too long, as `is_dir` does
+        _remove_abandoned(resolved)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         reason = getattr(error, "strerror", None) or "links that lead in a circle"
         raise MaskanimError(subject, f"not a name that a file can have ({reason})", "another name") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maskanim.atomic import NAME_BYTES, partial_path, replacing, write_text
+from maskanim.atomic import NAME_BYTES, check_writable, partial_path, replacing, write_text
 
 DYING = """
 import os, sys
@@ -47,6 +47,18 @@ def test_what_a_killed_process_left_goes_with_the_next_one(name: str, tmp_path: 
     living.write_text("another thread is at it")
     write_text(tmp_path / name, "new")
     assert {path.name for path in tmp_path.iterdir()} == {name, living.name}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("place", ["a.mp4", ".a.mp4.unsigned.mp4", ".a.partial-000012-01234567.mp4"])
+def test_what_a_killed_process_left_goes_whatever_the_next_one_does(place: str, tmp_path: Path) -> None:
+    """It was a recording, say, and the next one renders a file in segments."""
+    subprocess.run([sys.executable, "-c", DYING, tmp_path / place], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    check_writable(tmp_path / "b.mp4")
+    assert len(list(tmp_path.iterdir())) == 1
+    check_writable(tmp_path / "a.mp4")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
