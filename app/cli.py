@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maskanim.errors import one_line_errors, run_command
+from maskanim.errors import MaskanimError, one_line_errors, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,6 +34,9 @@ def run(
     from maskanim.app.worker import ModelWorker
     from maskanim.runtime.live.hosts import in_url, is_loopback
 
+    for flag, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
+        if not math.isfinite(value):
+            raise MaskanimError(flag, f"{value}", "a number above zero")
     limits = Limits(int(max_megabytes * MEGABYTE), int(max_megapixels * 1e6), max_seconds, max_waiting)
     with listen(host, port) as listening, page(host, ModelWorker(), limits, models) as application:
         typer.echo(f"maskanim-app: http://{in_url(host)}:{listening.getsockname()[1]}/ (end it with Ctrl-C)")

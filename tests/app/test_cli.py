@@ -39,7 +39,15 @@ def test_a_port_in_use() -> None:
     assert result.exit_code == 2 and f"127.0.0.1:{port}: cannot listen there" in result.stderr
 
 
-@pytest.mark.parametrize(("flag", "told"), [("--max-seconds=0", "limit of seconds"), ("--port=99999", "free port")])
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--max-seconds=0", "limit of seconds"),
+        ("--max-megabytes=nan", "--max-megabytes: nan; expected a number"),
+        ("--max-megapixels=inf", "--max-megapixels: inf; expected a number"),
+        ("--port=99999", "free port"),
+    ],
+)
 def test_impossible_settings(flag: str, told: str) -> None:
     result = CliRunner().invoke(app, [flag])
     assert result.exit_code == 2 and told in result.stderr

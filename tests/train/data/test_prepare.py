@@ -280,3 +280,8 @@ def test_the_command(raw: Path, tmp_path: Path) -> None:
 def test_mistakes_are_one_line(raw: Path, tmp_path: Path, options: tuple[str, ...], told: str) -> None:
     code, output = call("prepare", raw, tmp_path / "out", *options)
     assert code == 2 and told in output and len(output.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "1e9"])
+def test_a_rate_that_is_none(rate: str, raw: Path, tmp_path: Path) -> None:
+    assert call("prepare", raw, tmp_path / "out", "--fps", rate)[0] == 2 and not (tmp_path / "out").exists()
