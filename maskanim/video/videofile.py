@@ -302,15 +302,19 @@ class _Decoding:
         if counted and (self._damaged or (short and self._whole < promised)):
             return f"damaged or cut short: {self._whole} of {promised} frames could be read"
         if short and not counted and duration and self._stream.time_base:
-            read, said = ((ticks * self._stream.time_base) for ticks in (Fraction(self._reached), duration))
+            end = duration + (self._stream.start_time or 0)
+            read, said = ((ticks * self._stream.time_base) for ticks in (Fraction(self._reached), end))
             return f"cut short: it ends after {float(read):.2f} of {float(said):.2f} s"
         return "damaged: not every frame could be read" if self._damaged else ""
 
     def _promised_end(self) -> int | None:
         """The duration in ticks that the file states for its video."""
+        if "matroska" not in self._formats:
+            return self._stream.duration
+        # Of a track this alone tells; beside it there is the duration of all tracks together.
         stated = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
-        if self._stream.duration is None and stated and self._stream.time_base:
-            hours, minutes, seconds = (Fraction(part) for part in stated.groups())
-            end = round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
-            return end - (self._stream.start_time or 0)  # FFmpeg states the end, others the length
-        return self._stream.duration
+        if not stated or not self._stream.time_base:
+            return None
+        hours, minutes, seconds = (Fraction(part) for part in stated.groups())
+        end = round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
+        return end - (self._stream.start_time or 0)  # FFmpeg states the end, others the length

@@ -270,6 +270,24 @@ def folder_of(*names: str) -> Callable[[Path], Path]:
     return make
 
 
+def short_with_sound(folder: Path) -> Path:
+    """So short that FFmpeg does not tell when its video begins; its sound is longer."""
+    return video("short.mp4", times=tuple(range(6)), sounds=("aac",), options={"preset": "ultrafast"})(folder)
+
+
+def delayed(clip: Path, path: Path, seconds: int) -> Path:
+    """A clip's packets in another file, so many seconds later."""
+    with av.open(str(clip)) as given, av.open(str(path), "w") as output:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None and packet.pts is not None:
+                later = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    return path
+
+
 def playlist(name: str, text: str) -> Callable[[Path], Path]:
     """A text that names a clip beside it."""
 

@@ -24,6 +24,7 @@ from helpers.odd_files import (
     coloured,
     cut,
     darker,
+    delayed,
     encoded,
     enormous,
     exif,
@@ -36,6 +37,7 @@ from helpers.odd_files import (
     picture,
     playlist,
     profile_with_red_and_green_exchanged,
+    short_with_sound,
     sound_with_a_cover,
     strip,
     tracks,
@@ -192,6 +194,10 @@ DRIVING = {
     "mkv that begins after a day": Case(
         video("a.mkv", times=tuple(25 * 86400 + i for i in range(12))),
         Moving(tuple(86400 + 0.04 * i for i in range(12))),
+    ),
+    "mkv with sound that begins after a day": Case(
+        lambda folder: delayed(short_with_sound(folder), folder / "a.mkv", 86400),
+        Moving(tuple(86400 + 0.04 * i for i in range(6))),
     ),
     "portrait turned by a phone": Case(video("a.mp4", change=turned_by_a_phone), Moving(12, height=128, width=96)),
     "portrait that is mirrored": Case(video("a.mp4", change=mirrored), Moving(12, height=128, width=96)),
