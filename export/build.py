@@ -56,7 +56,7 @@ T = TypeVar("T")
 ROUNDED_FRAME_PSNR = 40.0  # dB; below this, rounded weights can be seen. Rounding to eleven bits leaves about 70.
 REDUCED_PAIRS = 4  # on which BF16 and FP16 are measured, and each network by itself; a fault shows on any
 # What a step takes, in seconds of the full networks on two AVX2 cores; the shares are alike elsewhere.
-EXPORT, REFERENCE, ONNX, ROUNDED, BF16, HALF = 3.0, 3.0, 2.0, 5.0, 6.0, 8.0
+EXPORT, REFERENCE, ONNX, ROUNDED, BF16, HALF = 3.0, 3.0, 2.5, 4.0, 3.5, 6.0
 
 
 class Exported(NamedTuple):

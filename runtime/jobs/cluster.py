@@ -141,6 +141,7 @@ class RayWorkers:
             self._actor = self._ray.remote(Worker).options(**{"num_cpus": 0, "max_restarts": 0, **share})
             for _ in range(count):
                 self._hire()
+            LOG.info("ray: waiting for the first of %d workers", count)
             while not self.running:
                 list(self._listen())
             self._began = monotonic()
