@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+SERVER_LOG = logging.getLogger("uvicorn.error")
 API = "/gradio_api"
 # All that the page asks for. Gradio offers more, such as a proxy and a recorder, which nothing here uses.
 READ = ("/", "/config", "/config/", "/favicon.ico", "/manifest.json", "/theme.css", "/pwa_icon", "/metrics")
@@ -75,7 +77,10 @@ class Guard:
         except Refusal as refused:
             await _answer(send, refused)
             return
-        await self._page(scope, receive, _with_headers(send))
+        try:
+            await self._page(scope, receive, _with_headers(send))
+        except Exception as error:  # Gradio has answered: it takes a request that means nothing for a fault of its own
+            SERVER_LOG.error("a request to %r failed: %r", scope["path"], error)
 
     def _check(self, scope: Scope) -> int:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

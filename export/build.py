@@ -101,7 +101,8 @@ def export_bundle(
     if weights not in WEIGHTS:
         raise MaskanimError("--weights", weights, " or ".join(WEIGHTS))
     out = out or default_out(ckpt)
-    check_bundle_place(out)
+    if ckpt.exists():  # else that is what is wrong, and not the place beside it
+        check_bundle_place(out)
     pairs = read_pairs(frames)
     logger.info("reading %s", ckpt)
     trained = load_trained(ckpt, threshold, released_animate=released_animate)

@@ -67,6 +67,14 @@ def test_metrics_are_for_those_whom_the_page_is_for(served: Any) -> None:
     assert ask(served, "GET", "/metrics", Origin="http://evil.example")[0] == 403
 
 
+def test_a_request_that_means_nothing_is_one_line(served: Any) -> None:
+    body = json.dumps({"data": [], "fn_index": 999, "session_hash": "x"}).encode()
+    for _ in range(2):
+        assert ask(served, "POST", "/gradio_api/queue/join", body, **JSON)[0] == 500
+        line = served.process.stderr.readline()
+        assert line.split(None, 1)[1] == "a request to '/gradio_api/queue/join' failed: KeyError(999)\n"
+
+
 def test_an_upload_over_the_limit_is_refused(served: Any) -> None:
     before = files_in(served.folder)
     status, told = announce(served, "/gradio_api/upload", 3_000_000)

@@ -49,6 +49,7 @@ def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch,
     ("arguments", "told"),
     [
         (["--ckpt", "absent.pt"], "--ckpt absent.pt: no such file"),
+        (["--ckpt", "no/run/absent.pt"], "--ckpt no/run/absent.pt: no such file"),
         (["--ckpt", "empty.pt"], "--ckpt empty.pt: an empty file"),
         (["--ckpt", "good.pt", "--weights", "int8"], "--weights: int8; expected float32 or float16"),
         (["--ckpt", "good.pt", "--out", "taken"], "output taken: something that is not a bundle"),
