@@ -178,8 +178,8 @@ def test_another_bundle_library_processor_or_limit_is_measured_for_itself(
 
 
 def test_when_the_time_is_up_the_usual_precision_stays(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "BUDGET", 2 * SLOW)  # less than a run of each of h's candidates takes
-    assert told(with_int8(tiny_bundle), Timed(**INT8_GAINS)) == "h in INT8, r and l in BF16, as measured here"
+    monkeypatch.setattr(precision, "BUDGET", 2 * SLOW)  # less than h's candidates take
+    assert told(with_int8(tiny_bundle), Timed(**INT8_GAINS)) == "l and h in INT8, r in BF16, as measured here"
 
 
 def test_without_figures_nothing_is_measured(tiny_bundle: Bundle) -> None:
