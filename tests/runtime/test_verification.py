@@ -49,6 +49,7 @@ def doctored(bundle: Bundle, tmp_path: Path) -> Callable[[NetworkName, str], Bun
 @pytest.mark.parametrize("engine", ON_PROCESSORS)
 @pytest.mark.parametrize("fault", ["black", "NaN", "swapped"])
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # the error is all that is told
 def test_a_network_that_gives_something_else_is_refused_by_name(
     doctored: Callable[[NetworkName, str], Bundle], engine: str, fault: str, name: NetworkName
 ) -> None:
