@@ -36,6 +36,7 @@ def conditions() -> Conditions:
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         processor=machine.processor,
         extensions=machine.extensions,
+        limit=os.environ.get("ONEDNN_MAX_CPU_ISA"),
         cores=machine.cores,
         frequency_mhz=round(fmean(megahertz), 1) if megahertz else None,
         governor=_read(GOVERNOR),

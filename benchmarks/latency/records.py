@@ -38,6 +38,7 @@ class Conditions(Record):
     Attributes:
         date: of the start, UTC, ISO 8601.
         processor, extensions: its name, and those of its instruction sets that matter here.
+        limit: ONEDNN_MAX_CPU_ISA, by which OpenVINO and PyTorch leave out newer ones; ONNX Runtime does not heed it.
         cores: how many this process may use.
         frequency_mhz: mean of the cores at the start.
         governor: what sets the frequency.
@@ -51,6 +52,7 @@ class Conditions(Record):
     date: str
     processor: str
     extensions: tuple[str, ...]
+    limit: str | None = None
     cores: int = Field(ge=1)
     frequency_mhz: float | None = None
     governor: str | None = None

@@ -43,7 +43,8 @@ def conditions_lines(report: LatencyReport) -> Iterator[str]:
         "load {}": conditions.load_average,
     }
     told = ", ".join(text.format(value) for text, value in state.items() if value is not None)
-    yield f"{conditions.processor} ({', '.join(conditions.extensions)}), {told}"
+    limit = f", limited to {conditions.limit}" if conditions.limit else ""
+    yield f"{conditions.processor} ({', '.join(conditions.extensions)}{limit}), {told}"
     if gpu := conditions.gpu:
         clocks = ", ".join(f"{name} {value} MHz" for name, value in (gpu.clocks_mhz or {}).items())
         yield f"{gpu.name} ({gpu.compute_capability}), driver {gpu.driver}, {clocks or 'clocks unknown'}"
