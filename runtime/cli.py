@@ -200,7 +200,7 @@ def run(
         return
     if to or host:
         raise MaskanimError("--to" if to else "--host", "without --live", "both")
-    if demo and output is None and len(listed) == 1:
+    if demo and output is None and ray is None and len(listed) == 1:
         output = Path("maskanim-demo.mp4")
     places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
     if ray_cores and ray is None:

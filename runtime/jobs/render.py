@@ -185,6 +185,7 @@ def fingerprint(animator: Animator, job: Job, settings: RenderSettings) -> str:
     stated = {
         "version": __version__,
         "model": hashlib.sha256((animator.model.path / MANIFEST).read_bytes()).hexdigest(),
+        # How many threads share the work, which differs between workers, is no other engine.
         "engine": [animator.engine.name, re.sub(r"threads: \d+", "", animator.engine.detail)],
         "source": _file(job.source),
         "driving": _file(Path(job.driving)),
