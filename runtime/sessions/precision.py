@@ -43,7 +43,7 @@ TOLD: dict[Precision, str] = {"int8": "INT8", "bf16": "BF16", "fp32": "FP32"}
 LIMIT_VARIABLE = "ONEDNN_MAX_CPU_ISA"  # makes OpenVINO treat a processor as an older one
 RUNS, SECONDS = 10, 0.08  # of a candidate, whichever ends first; the first run, which warms up, is rarely the fastest
 HEAVY = ("h", "l")  # have nearly all of the work, and are always measured
-BUDGET = 1.0  # seconds of runs, after which the others stay as usual; full-size ones reach it on small processors
+BUDGET = 1.5  # seconds of runs, after which the others stay as usual; full-size ones reach it on small processors
 GAIN = 0.9  # of the usual precision's time is the most that another may take, so that noise decides nothing
 
 
