@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Bundle, Path], dict[str, object]], str]
     "damaged model": (lambda t, b, c: {"model": flipped(b, t / "flipped")}, "h.onnx: changed since it was written"),
     "unknown engine": (lambda t, b, c: {"engine": "tpu"}, "one of auto, trt, rtx, ort-cuda, openvino, ort"),
     "no GPU": (lambda t, b, c: {"engine": "trt"}, "the GPU: no NVIDIA driver"),
-    "unknown precision": (lambda t, b, c: {"precision": "int8"}, "one of fp16, fp32"),
+    "unknown precision": (lambda t, b, c: {"precision": "fp8"}, "one of fp16, fp32, int8"),
     "unknown binding": (lambda t, b, c: {"cuda-binding": "numba"}, "one of cuda-core, pycuda"),
     "no batch": (lambda t, b, c: {"batch": 0}, "a positive number of frames"),
     "no output folder": (lambda t, b, c: {"output": t / "no" / "out.mp4"}, "not a folder"),
