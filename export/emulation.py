@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from maskanim.bundle import HalfParity
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import NetworkFunctions, Reference, compare, torch_function
+from maskanim.half import LARGEST_HALF, NEXT_STEP, to_half
 from maskanim.spec import MASK_SIZE, REDUCED_FRAME_PSNR, NetworkName
-from maskanim.trt.half import LARGEST_HALF, NEXT_STEP, to_half
 
 PAIRS_ALONE = 2  # on which each network is run by itself, too
 

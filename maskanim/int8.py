@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim.errors import needs_extra
-from maskanim.trt.half import CONVOLUTIONS, HALF
+from maskanim.half import CONVOLUTIONS, HALF
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -43,7 +43,7 @@ def to_int8(content: bytes, ranges: Ranges, *, engine: bool = False, extra: str 
     The last convolution, which makes the picture or the mask, stays in float, and so does m's anti-aliasing.
 
     Args:
-        content: the bundle's float32 file, or with `engine` also what `trt.half.to_half` makes of it.
+        content: the bundle's float32 file, or with `engine` also what `half.to_half` makes of it.
         ranges: the smallest and the largest value of each of `rounded_tensors`.
         engine: for TensorRT; else for processors.
         extra: what to install where the package onnx is missing.

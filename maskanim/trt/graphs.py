@@ -7,9 +7,9 @@ import json
 
 from maskanim.bundle import Bundle, Manifest
 from maskanim.errors import MaskanimError
+from maskanim.half import require_half, to_half
 from maskanim.int8 import to_int8
 from maskanim.spec import NetworkName
-from maskanim.trt.half import require_half, to_half
 from maskanim.trt.records import Precision
 
 

@@ -27,7 +27,7 @@ class OrtNetwork(DeviceNetwork):
 
     Args:
         spec: what the file has to be.
-        content: float32, or float16 from `trt.half.to_half`.
+        content: float32, or float16 from `half.to_half`.
         device_type: ``cuda``; or ``cpu``, where addresses are the host's and nothing is queued.
         index: of the GPU.
     """

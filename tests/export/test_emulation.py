@@ -22,10 +22,10 @@ from maskanim.export.emulation import EmulatedNetwork, measure_half, require_hal
 from maskanim.export.frames import read_pairs
 from maskanim.export.onnx_export import OPSET
 from maskanim.export.parity import FramePair, NetworkFunctions, onnx_function, run_reference
+from maskanim.half import require_half, to_half
 from maskanim.models import demo_bundle
 from maskanim.networks import Networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
-from maskanim.trt.half import require_half, to_half
 
 FACES = Path(__file__).parents[3] / "shared" / "data" / "faces"
 DATA_MISSING = "the faces are not part of the repository"

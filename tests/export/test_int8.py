@@ -19,12 +19,12 @@ from maskanim.export.cli import app
 from maskanim.export.int8 import WORK, quantize_bundle
 from maskanim.export.parity import onnx_function
 from maskanim.golden import psnr
+from maskanim.half import to_half
 from maskanim.int8 import rounded_tensors, to_int8
 from maskanim.runtime.backends import RunOptions, open_runner
 from maskanim.runtime.sessions import precision
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 from maskanim.trt.graphs import engine_graph, require_precision
-from maskanim.trt.half import to_half
 from maskanim.trt.libraries import load_library
 from maskanim.trt.records import BuildOptions, EngineRequest, Target
 from maskanim.trt.store import build_engines, find_engines

@@ -12,11 +12,11 @@ import pytest
 
 from helpers import toys
 from maskanim.errors import MaskanimError
+from maskanim.half import to_half
 from maskanim.runtime.cuda import ort as cuda_ort
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.ort import OrtNetwork, open_networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
-from maskanim.trt.half import to_half
 
 STREAM: Any = SimpleNamespace(handle=4711)
 

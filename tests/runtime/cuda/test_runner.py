@@ -15,6 +15,7 @@ from helpers import host_device, toys
 from maskanim import ops
 from maskanim.bundle import Bundle, Manifest, network_file, write_bundle
 from maskanim.errors import MaskanimError
+from maskanim.half import to_half
 from maskanim.models import DEMO
 from maskanim.ops import Frame
 from maskanim.runtime import Animator
@@ -23,7 +24,6 @@ from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.ort import open_networks
 from maskanim.runtime.cuda.runner import CudaRunner
 from maskanim.spec import NETWORK_NAMES, ModelSpec, NetworkName, Perturbation
-from maskanim.trt.half import to_half
 from maskanim.video import open_clip, read_picture
 
 Networks = dict[NetworkName, DeviceNetwork]

@@ -245,7 +245,7 @@ def device(host_kernels: Any) -> Iterator[Any]:
 
 
 def contents(half: bool = False) -> dict[NetworkName, bytes]:
-    from maskanim.trt.half import to_half
+    from maskanim.half import to_half
 
     return {name: to_half(content, name) if half else content for name, content in toys.toys().items()}
 

@@ -13,9 +13,9 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from maskanim.bundle import Bundle, Manifest, Parity, network_file
 from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.half import require_half, to_half
 from maskanim.models import demo_bundle
 from maskanim.spec import NETWORK_NAMES, NETWORKS, ModelSpec, NetworkName, TensorSpec
-from maskanim.trt.half import require_half, to_half
 
 MASK_NETWORKS = ("m", "r")
 
@@ -198,7 +198,7 @@ def test_a_missing_onnx_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch)
 
 def test_importing_it_is_light() -> None:
     heavy = "{'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx'}"
-    code = f"import sys, maskanim.trt.half; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, maskanim.half; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
