@@ -113,7 +113,7 @@ def _load_own(values: dict[str, Any], subject: str) -> Trained:
         spec = ModelSpec.model_validate(checkpoint.settings["model"])
     except (KeyError, TypeError, ValidationError):
         raise MaskanimError(subject, "settings without a valid model", "those of maskanim-train") from None
-    nets = build_networks(spec, _tensors(checkpoint.networks), str, subject)
+    nets = build_networks(spec, _tensors(checkpoint.best), str, subject)
     trained = _plain({**checkpoint.provenance, "step": checkpoint.step})
     return Trained(nets, {"trained": trained}, _unfinished(checkpoint))
 

@@ -37,6 +37,7 @@ class Checkpoint:
         optimizer: state dict of Adam.
         step: steps done, the warm-up's included.
         provenance: the command, the data, the true name of the perceptual network, library versions.
+        averaged: state dict of the average of the networks over the steps, empty where none was asked for.
     """
 
     settings: dict[str, Any]
@@ -46,6 +47,12 @@ class Checkpoint:
     provenance: dict[str, Any]
     format: str = field(default=FORMAT)
     version: int = field(default=VERSION)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[str, Tensor]:
+        """The networks to animate with: the average where there is one."""
+        return self.averaged or self.networks
 
     def save(self, path: Path) -> None:
         """Write it so that `path` always holds a whole checkpoint, even if the power fails."""
@@ -60,9 +67,11 @@ class Checkpoint:
 def load_own(values: dict[str, Any]) -> Checkpoint | None:
     """The checkpoint in an unpickled dict, or None where it is not a whole one of ours of this version."""
     ours = values.get("format") == FORMAT and values.get("version") == VERSION
+    values = {"averaged": {}} | values  # from before there were averages
     if not ours or set(values) != {entry.name for entry in fields(Checkpoint)}:
         return None
-    dicts = all(isinstance(values[key], dict) for key in ("settings", "networks", "optimizer", "provenance"))
+    names = ("settings", "networks", "optimizer", "provenance", "averaged")
+    dicts = all(isinstance(values[key], dict) for key in names)
     return Checkpoint(**values) if dicts and isinstance(values["step"], int) else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale, perturb, upscale
-from maskanim.train.losses import Perceptual, mask_entropy, pixel_loss
+from maskanim.train.losses import Perceptual, facial_detail, mask_entropy, pixel_loss
 from maskanim.train.settings import Ablations, During, TrainSettings
 
 
@@ -114,17 +114,27 @@ class Losses:
     settings: TrainSettings
     perceptual: Perceptual | None
 
-    def __call__(self, prediction: Prediction, target: Tensor, now: During) -> dict[str, Tensor]:
-        """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h."""
+    def __call__(
+        self, prediction: Prediction, target: Tensor, now: During, figures: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Each term as a scalar, already weighted: ``mask`` for r, ``coarse`` for l and m, ``frame`` for h.
+
+        Args:
+            prediction: what the networks made.
+            target: the frame that c and f are to be, (N, 3, 256, 256).
+            now: what counts.
+            figures: its figure maps, (N, 1, 64, 64), for `TrainSettings.detail_weight`.
+        """
+        weights = None if figures is None else 1 + self.settings.detail_weight * facial_detail(figures)
         compared = self.perceptual and now.lambda_reconstruct and (prediction.coarse is not None)
         targets = self.perceptual.targets(target) if self.perceptual and compared else []
         terms = {}
         if now.low_res and prediction.coarse is not None:
-            terms["coarse"] = self._reconstruct(prediction.coarse, target, targets, now)
+            terms["coarse"] = self._reconstruct(prediction.coarse, target, targets, now, weights)
         if prediction.refined is not None:
             terms["mask"] = self._restore(prediction.refined, prediction.driving_mask.detach())
         if prediction.frame is not None:
-            terms["frame"] = self._reconstruct(prediction.frame, target, targets, now)
+            terms["frame"] = self._reconstruct(prediction.frame, target, targets, now, weights)
         return terms
 
     def _restore(self, refined: Tensor, mask: Tensor) -> Tensor:
@@ -134,11 +144,13 @@ class Losses:
             loss = loss + settings.lambda_mask_entropy * mask_entropy(refined, mask)
         return loss
 
-    def _reconstruct(self, image: Tensor, target: Tensor, targets: list[list[Tensor]], now: During) -> Tensor:
+    def _reconstruct(
+        self, image: Tensor, target: Tensor, targets: list[list[Tensor]], now: During, weights: Tensor | None
+    ) -> Tensor:
         settings = self.settings
         loss = image.new_zeros(())
         if self.perceptual and now.lambda_reconstruct:
             loss = loss + now.lambda_reconstruct * self.perceptual(image, targets)
         if now.lambda_pixel:
-            loss = loss + now.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur)
+            loss = loss + now.lambda_pixel * pixel_loss(image, target, settings.resolutions, settings.blur, weights)
         return loss

@@ -98,7 +98,7 @@ def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
     if checkpoint is None:
         raise MaskanimError(f"--init {path}", "not a checkpoint of this version", "one written by maskanim-train")
     _check_widths(path, checkpoint.settings.get("model", {}).get("widths"), settings)
-    return checkpoint.networks
+    return checkpoint.best
 
 
 def _read_bundle(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str, Tensor]:

@@ -169,6 +169,8 @@ class TrainSettings(Record):
         lambda_mask_entropy: weight of the cross-entropy of r's mask beside L_mask's L1; not in the paper (0). The best
             mask by L1 is the median of those that may be meant, in which small eyes and mouths are lost.
         lambda_pixel: weight of a multi-resolution L1 beside the perceptual loss; not in the paper (0).
+        detail_weight: how much more that L1 counts at a face's eyes, brows and mouth, found in figure maps, so that
+            real clips refuse it; not in the paper (0). They are small, and without it the last to become sharp.
         perceptual: the perceptual network. The paper's is ``vgg19``; ``none`` only goes with `lambda_pixel`.
         layer_weights: of the compared layers of the perceptual network, from the first on; `lambda_reconstruct` times
             these. VGG-19 has up to five: ReLUs 1, 3, 5, 9 and 13.
@@ -195,6 +197,8 @@ class TrainSettings(Record):
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.
         warmup: see Warmup.
+        average: of each step, how much of the averaged weights stays, as 0.999: checkpoints carry the average of the
+            weights beside the last ones, and export takes it. Not in the paper (0: no average).
         data: see DataSettings.
         ablations: see Ablations.
         watch: see MaskWatch.
@@ -213,6 +217,7 @@ class TrainSettings(Record):
     lambda_mask_entropy: float = Field(default=0.0, ge=0)
     lambda_reconstruct: float = Field(default=10.0, ge=0)
     lambda_pixel: float = Field(default=0.0, ge=0)
+    detail_weight: float = Field(default=0.0, ge=0)
     perceptual: Literal["vgg19", "efficientnet-lite0", "none"] = "vgg19"
     layer_weights: tuple[PositiveFloat, ...] = (1.0, 1.0, 1.0)
     resolutions: tuple[int, ...] = (256, 128, 64)
@@ -231,6 +236,7 @@ class TrainSettings(Record):
     sync_batch_norm: bool = True
     cheaper: bool | None = None
     identities: int = Field(default=4000, ge=1)
+    average: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     warmup: Warmup = Warmup()
     data: DataSettings = DataSettings()

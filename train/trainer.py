@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from maskanim.checkpoint import Checkpoint
 from maskanim.errors import EXIT_CODE, MaskanimError
@@ -61,9 +62,11 @@ class Trainer:
         _channels_last(self.nets)
         if fabric.world_size > 1 and settings.sync_batch_norm:
             synchronise(self.nets, fabric.device)
+        self.nets.to(fabric.device)
+        decay = settings.average
+        self._average = AveragedModel(self.nets, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
         if compiled:
             compile_bodies(self.nets)
-        self.nets.to(fabric.device)
         self.optimizer = torch.optim.Adam(_parameter_groups(self.nets, settings), betas=settings.betas)
         losses = Losses(settings, _perceptual(settings, fabric.device, perceptual_weights))
         self._step, self._stepper = fabric.setup(Step(self.nets, settings, losses, self.rank_slice), self.optimizer)
@@ -87,13 +90,18 @@ class Trainer:
         """The run as a checkpoint."""
         networks = {name: value.cpu() for name, value in self.nets.state_dict().items()}
         settings = self.settings.model_dump(mode="json")
-        return Checkpoint(settings, networks, self.optimizer.state_dict(), self.step, provenance)
+        average = {} if self._average is None else self._average.module.state_dict()
+        averaged = {name: value.cpu() for name, value in average.items()}
+        return Checkpoint(settings, networks, self.optimizer.state_dict(), self.step, provenance, averaged=averaged)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on where the checkpoint stands."""
         self.nets.load_state_dict(checkpoint.networks)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step = checkpoint.step
+        if self._average is not None:
+            self._average.module.load_state_dict(checkpoint.averaged)
+            self._average.n_averaged.fill_(self.step)
 
     def data(self, steps: int, workers: int) -> Iterator[Pair]:
         """This process's part of the batches of the next steps."""
@@ -127,6 +135,8 @@ class Trainer:
         if not all(map(math.isfinite, figures.values())):
             self.refuse(self._not_finite(figures, list(terms)))
         self._stepper.step()
+        if self._average is not None:
+            self._average.update_parameters(self.nets)
         self.step += 1
         return figures | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 

@@ -13,7 +13,7 @@ from maskanim.networks import Networks, TorchOps
 from maskanim.networks.ops import downscale, perturb, upscale
 from maskanim.spec import ModelSpec, Widths
 from maskanim.train.forward import Losses, Prediction, TrainingPass
-from maskanim.train.losses import mask_entropy
+from maskanim.train.losses import facial_detail, mask_entropy, pixel_loss
 from maskanim.train.settings import Ablations, TrainSettings
 
 SETTINGS = TrainSettings(
@@ -73,6 +73,19 @@ def test_terms_are_weighted(nets: Networks, pair: tuple[torch.Tensor, torch.Tens
     torch.testing.assert_close(terms["mask"], 100 * (out.refined - out.driving_mask).abs().mean())
     scales = [(out.coarse - pair[1]), *(downscale_by(out.coarse - pair[1], k) for k in (2, 4))]
     torch.testing.assert_close(terms["coarse"], 10 * sum(difference.abs().mean() for difference in scales))
+
+
+def test_the_detail_of_a_face_may_count_more(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """By a weight on the pixels of l's and h's losses, not on r's; without figure maps nothing changes."""
+    settings = SETTINGS.model_copy(update={"detail_weight": 4.0})
+    out, figures = predict(nets, pair), torch.rand(len(pair[0]), 1, 64, 64)
+    plain, same = Losses(SETTINGS, None)(out, pair[1], NOW), Losses(settings, None)(out, pair[1], NOW)
+    found = Losses(settings, None)(out, pair[1], NOW, figures)
+    weights = 1 + 4 * facial_detail(figures)
+    wanted = 10 * pixel_loss(out.coarse, pair[1], SETTINGS.resolutions, weights=weights)
+    assert same == plain and found["mask"] == plain["mask"]
+    torch.testing.assert_close(found["coarse"], wanted)
+    assert found["coarse"] > plain["coarse"] and found["frame"] > plain["frame"]
 
 
 def downscale_by(image: torch.Tensor, k: int) -> torch.Tensor:

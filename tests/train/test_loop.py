@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from maskanim.checkpoint import load_own, read_file
 from maskanim.errors import MaskanimError
 from maskanim.networks import Networks
 from maskanim.train.settings import MaskWatch, TrainSettings
@@ -69,6 +70,28 @@ def test_a_resumed_run_repeats_the_uninterrupted_losses(settings: TrainSettings,
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     for name, value in whole.nets.state_dict().items():
         assert torch.equal(value, parts.nets.state_dict()[name]), name
+
+
+def test_the_average_of_the_weights_is_kept_beside_them(settings: TrainSettings, train: Train, tmp_path: Path) -> None:
+    """It begins with the first step, follows each one, is resumed, and changes nothing in what is learned."""
+    plain = train(settings, tmp_path / "plain")
+    settings = settings.model_copy(update={"average": 0.75})
+    wanted: dict[str, torch.Tensor] = {}
+    running: list[Trainer] = []
+
+    def follow(step: int) -> None:
+        for name, value in running[0].nets.named_parameters():
+            wanted[name] = value.detach().clone() if step == 1 else wanted[name].lerp(value.detach(), 0.25)
+
+    train(settings, tmp_path / "whole", prepare=running.append, after=follow)
+    train(settings, tmp_path / "parts", max_steps=3)
+    train(settings, tmp_path / "parts", resume=True)
+    whole, parts = (load_own(read_file(tmp_path / run / "last.pt", run).values) for run in ("whole", "parts"))
+    assert whole and parts and whole.best.keys() == plain.nets.state_dict().keys()
+    for name, value in plain.nets.state_dict().items():
+        assert torch.equal(whole.networks[name], value), name
+        assert torch.equal(whole.best[name], parts.best[name]), name
+        torch.testing.assert_close(whole.best[name], wanted.get(name, value), msg=name)
 
 
 def test_a_signal_saves_and_the_run_goes_on_exactly(settings: TrainSettings, train: Train, tmp_path: Path) -> None:

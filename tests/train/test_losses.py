@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 
 from maskanim.errors import MaskanimError
-from maskanim.train.losses import EfficientNetLite0, Perceptual, Vgg19, perceptual_network, pyramid
+from maskanim.train.losses import (
+    EfficientNetLite0,
+    Perceptual,
+    Vgg19,
+    facial_detail,
+    perceptual_network,
+    pixel_loss,
+    pyramid,
+)
 
 
 @pytest.fixture
@@ -114,6 +122,29 @@ def test_the_perceptual_network_is_never_trained() -> None:
     assert image.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in perceptual.parameters())
     assert all(torch.equal(before[name], value) for name, value in perceptual.state_dict().items())
+
+
+def test_the_detail_of_a_face_is_its_small_dark_parts() -> None:
+    """Eyes in a bright face count, as far as they are darker; the face's outline, and dark hair above it, do not."""
+    figure = torch.zeros(1, 1, 64, 64)
+    figure[..., 10:20, 16:48] = 0.3  # hair
+    figure[..., 20:50, 16:48] = 1.0
+    figure[..., 28:31, 24:28] = figure[..., 28:31, 36:40] = 0.2  # eyes
+    wanted = torch.zeros(1, 1, 64, 64)
+    wanted[..., 27:32, 23:29] = wanted[..., 27:32, 35:41] = 0.8  # and a pixel around them
+    torch.testing.assert_close(facial_detail(figure), wanted)
+
+
+def test_the_pixels_of_a_loss_are_weighted() -> None:
+    """A difference counts as its place does, at each resolution."""
+    image, target = torch.zeros(2, 1, 3, 256, 256)
+    image[..., 100:104, 40:44] = 1
+    weights = torch.ones(1, 1, 64, 64)
+    weights[..., 25, 10] = 5
+    sizes = (256, 128, 64)
+    torch.testing.assert_close(pixel_loss(image, target, sizes, weights=weights), 5 * pixel_loss(image, target, sizes))
+    weights[..., 25, 10] = 1
+    torch.testing.assert_close(pixel_loss(image, target, sizes, weights=weights), pixel_loss(image, target, sizes))
 
 
 def test_pyramid_averages() -> None:

@@ -141,6 +141,14 @@ def test_golden_pairs_have_the_last_word(golden_bundle: Bundle) -> None:
     assert told(with_int8(golden_bundle, golden=True), Timed(**INT8_GAINS)) == "r and l and h in BF16, as measured here"
 
 
+def test_the_next_set_is_tried_where_one_does_not_keep_the_golden_frames(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, kept = Timed(r_int8=FAST, l_int8=FAST / 2, h_int8=FAST / 2), iter([False, True])
+    monkeypatch.setattr(precision, "_keeps", lambda *_: next(kept))
+    assert told(with_int8(tiny_bundle), timed) == "l and h in INT8, r in BF16, as measured here"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"m": "fp8", "r": "int8", "l": "int8", "h": "int8"}'])
 def test_what_cannot_be_read_is_measured_anew(tiny_bundle: Bundle, content: str) -> None:
     bundle = with_int8(tiny_bundle)
