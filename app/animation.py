@@ -30,24 +30,17 @@ class Request:
     Args:
         picture, clip: the files.
         folder: where the two videos go; it exists.
-
-    Attributes:
-        done: frames so far.
-        total: how many there will be, an estimate; None as long as it is not known.
-        cancelled: set by whoever asked, when the result is not wanted any more.
-        stopping: set when the page ends.
-        notes: lines for the user.
     """
 
     picture: Path
     clip: Path
     folder: Path
     limits: Limits
-    done: int = 0
-    total: int | None = None
-    cancelled: Event = field(default_factory=Event)
-    stopping: Event = field(default_factory=Event)
-    notes: list[str] = field(default_factory=list)
+    done: int = 0  # frames so far
+    total: int | None = None  # how many there will be, an estimate; None as long as it is not known
+    cancelled: Event = field(default_factory=Event)  # set by whoever asked, when the result is not wanted any more
+    stopping: Event = field(default_factory=Event)  # set when the page ends
+    notes: list[str] = field(default_factory=list)  # lines for the user
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
         """Remember how far it is.
@@ -61,21 +54,13 @@ class Request:
 
 
 class Animated(NamedTuple):
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-        result: the animated clip, with the driving clip's times and audio.
-        masks: d, m_d, m_dp and m_dr side by side, 1024x256, without audio.
-        frames: how many.
-        seconds: how long it took.
-        engine: what ran it.
-    """
-
-    result: Path
-    masks: Path
-    frames: int
-    seconds: float
-    engine: str
+    result: Path  # the animated clip, with the driving clip's times and audio
+    masks: Path  # d, m_d, m_dp and m_dr side by side, 1024x256, without audio
+    frames: int  # how many
+    seconds: float  # how long it took
+    engine: str  # what ran it
 
 
 def animate(request: Request, loaded: LoadedModel) -> Animated:

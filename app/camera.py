@@ -25,24 +25,17 @@ class BusyError(Exception):
 
 
 class Seen(NamedTuple):
-    """A camera's frame, animated.
+    """A camera's frame, animated."""
 
-    Attributes:
-        frame: (256, 256, 3) uint8 RGB.
-        seconds: from the frame's arrival.
-    """
-
-    frame: Frame
-    seconds: float
+    frame: Frame  # (256, 256, 3) uint8 RGB
+    seconds: float  # from the frame's arrival
 
 
 def animate_camera(context: AppContext, frame: Any, picture: Any, model: Any, engine: Any) -> Seen:
     """Animate the chosen picture by a frame, if the model is free.
 
     Args:
-        context: what the page works with.
         frame: as the page sends it; see `camera_frame`.
-        picture, model, engine: what was chosen.
 
     Raises:
         MaskanimError: the frame or a choice is wrong, or the model cannot be opened.

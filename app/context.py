@@ -11,21 +11,13 @@ from maskanim.errors import MaskanimError
 
 
 class AppContext(NamedTuple):
-    """What the page works with.
+    """What the page works with."""
 
-    Attributes:
-        worker: runs the model.
-        models: to choose from, by their names on the page.
-        engines: to choose from.
-        limits: on what is sent.
-        folder: where uploads and results are.
-    """
-
-    worker: ModelWorker
-    models: dict[str, str | Path]
-    engines: list[str]
-    limits: Limits
-    folder: Path
+    worker: ModelWorker  # runs the model
+    models: dict[str, str | Path]  # to choose from, by their names on the page
+    engines: list[str]  # to choose from
+    limits: Limits  # on what is sent
+    folder: Path  # where uploads and results are
 
     def model(self, name: object) -> str | Path:
         """The model of this name.

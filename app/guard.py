@@ -54,10 +54,7 @@ class Guard:
     """An ASGI application in front of another one.
 
     Args:
-        page: what answers the requests that pass.
         host: what the server was told to listen on; where that is this machine alone, other addresses are refused.
-        folder: where uploads are.
-        limits: on what is sent.
     """
 
     def __init__(self, page: Asgi, host: str, folder: Path, limits: Limits) -> None:

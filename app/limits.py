@@ -16,22 +16,15 @@ MEGABYTE = 1_000_000
 class Limits:
     """How much one visitor may ask for.
 
-    Attributes:
-        bytes: of one uploaded file.
-        pixels: of the picture, and of one frame of the clip.
-        seconds: of the clip.
-        waiting: how many requests may wait for their turn.
-        folder_bytes: of everything uploaded and made that is still kept.
-
     Raises:
         MaskanimError: one of them is not positive.
     """
 
-    bytes: int = 200 * MEGABYTE
-    pixels: int = 40_000_000
-    seconds: float = 120.0
-    waiting: int = 8
-    folder_bytes: int = 4000 * MEGABYTE
+    bytes: int = 200 * MEGABYTE  # of one uploaded file
+    pixels: int = 40_000_000  # of the picture, and of one frame of the clip
+    seconds: float = 120.0  # of the clip
+    waiting: int = 8  # how many requests may wait for their turn
+    folder_bytes: int = 4000 * MEGABYTE  # of everything uploaded and made that is still kept
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -94,10 +87,6 @@ class Limits:
 
 def check_uploaded(path: object, folder: Path) -> Path:
     """The file that a request names, if it was uploaded here.
-
-    Args:
-        path: what the request says.
-        folder: where uploads are.
 
     Returns:
         The path with symbolic links followed.

@@ -37,9 +37,7 @@ def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = 
     """The guarded page as an ASGI application; what was uploaded and made is gone when the block ends.
 
     Args:
-        host: what the server listens on.
         worker: runs the model; closed when the block ends, before the files go that it may be working on.
-        limits: on what is sent.
         bundles: a folder with models to choose from; see `worker.models`.
 
     Raises:
@@ -97,7 +95,6 @@ def cleanup(folder: Path, seconds: float = SECONDS_KEPT) -> Iterator[None]:
     Gradio's own cleanup passes over some of the files that a page shows.
 
     Args:
-        folder: all below it.
         seconds: how long a file is kept after its last change, give or take a tenth.
     """
     ended, kept = Event(), set(folder.rglob("*"))

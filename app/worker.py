@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
 
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.animator import Animator
@@ -48,14 +49,11 @@ class LoadedModel:
         return self._source
 
 
-class ModelWorker:
+class ModelWorker(Closing):
     """Runs work with a model, in order, in one thread; a context manager.
 
     An engine on a GPU belongs to the thread that opened it, and two models may not fit into memory: so there is one of
     each, shared by all visitors. Asking for another model or engine closes the one before.
-
-    Args:
-        open_model: opens a model on an engine.
 
     Attributes:
         metrics: what is done here, for Prometheus.
@@ -79,7 +77,6 @@ class ModelWorker:
         Args:
             model: as for `Animator.open`.
             engine: as for `Animator.open`.
-            work: is given the open model.
 
         Returns:
             Its future; it holds a MaskanimError where the model cannot be opened.
@@ -119,12 +116,6 @@ class ModelWorker:
             future.cancel()
         self._thread.submit(self._unload)
         self._thread.shutdown()
-
-    def __enter__(self) -> ModelWorker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def engines() -> list[str]:

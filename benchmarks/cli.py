@@ -66,15 +66,14 @@ def puppets(
     if grid:
         check_picture_name(grid)
 
-    from maskanim.benchmarks.quality import animation_grid, reconstruct
-    from maskanim.benchmarks.quality.puppets import transfer_each
+    from maskanim.benchmarks.quality import animation_grid, reconstruct, transfer
     from maskanim.benchmarks.quality.table import print_quality
 
     with open_model(model, engine) as animator:
         name = animator.model.manifest.name
-        figures = reconstruct(animator, _track("rebuilding", range(identities)), frames)
+        figures = reconstruct({name: animator}, _track("rebuilding", range(identities)), frames)[name]
         numbers = _track("animating", range(identities))
-        moved = transfer_each({f"model {name}": animator}, numbers, driving, references=True)
+        moved = transfer({f"model {name}": animator}, numbers, driving, references=True)
         print_quality(figures, moved)
         *references, (_, own) = moved.items()
         ran = {"model": name, "engine": animator.engine.detail} | figures.as_dict() | {"transfer": own.as_dict()}

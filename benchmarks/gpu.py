@@ -43,21 +43,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Setup(NamedTuple):
-    """How much is measured.
+    """How much is measured."""
 
-    Attributes:
-        dry: tiny networks on the processor.
-        models: what is measured, by name.
-        batches: frames that go through the networks together.
-        calls: timed calls of each subject.
-        tests: the folder of the GPU tests.
-    """
-
-    dry: bool
-    models: Mapping[str, ModelSpec]
-    batches: tuple[int, ...]
-    calls: int
-    tests: Path | None = None
+    dry: bool  # tiny networks on the processor
+    models: Mapping[str, ModelSpec]  # what is measured, by name
+    batches: tuple[int, ...]  # frames that go through the networks together
+    calls: int  # timed calls of each subject
+    tests: Path | None = None  # the folder of the GPU tests
 
 
 REAL = Setup(False, {"full": ModelSpec(widths=FULL), "lite": ModelSpec(widths=LITE)}, (1, 8), 200)
@@ -245,9 +237,7 @@ def _run_apart(name: str, folder: Path, options: list[str], seconds: float) -> d
     command = [sys.executable, "-m", "maskanim.benchmarks.gpu", str(folder), "--step", name, *options]
     began = monotonic()
     with tempfile.TemporaryFile() as log:
-        environment = os.environ | (
-            {"TORCHDYNAMO_DISABLE": "1"} if "--dry" in options else {}
-        )  # compiling takes minutes
+        environment = os.environ | (DRY_ENVIRONMENT if "--dry" in options else {})
         # A session of its own, so that compilers which it has started end with it.
         child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
         try:

@@ -20,15 +20,10 @@ FEWEST_FRAMES, STILL = 3, 1e-6  # of a clip whose correlation is computed, and w
 
 
 class PerFrame(NamedTuple):
-    """A metric on N frames: the figure of any set of them is the sum of `totals` over the sum of `counts`.
+    """A metric on N frames: the figure of any set of them is the sum of `totals` over the sum of `counts`."""
 
-    Attributes:
-        totals: (N,) float64.
-        counts: (N,) float64; zero where there was nothing to judge, such as no face.
-    """
-
-    totals: NDArray[np.float64]
-    counts: NDArray[np.float64]
+    totals: NDArray[np.float64]  # (N,) float64
+    counts: NDArray[np.float64]  # (N,) float64; zero where there was nothing to judge, such as no face
 
     @classmethod
     def joined(cls, parts: Sequence[PerFrame]) -> PerFrame:
@@ -42,31 +37,21 @@ class PerFrame(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """One figure of section 4.
+    """One figure of section 4."""
 
-    Attributes:
-        name: as in the paper.
-        better: which way.
-        unit: of the figure; ``%`` shows a share as percent.
-        feature: what it looks at, see `judges.Observed`.
-        against: what the generated frames are held against: the ``driving`` or ``target`` frame of the same number, or
-            the ``source``; or nothing.
-        judge: from the feature of the generated frames and of the others (None if there are none) to the figure; the
-            others may be one for all of them.
-        meaning: in a line.
-        package: that computes it, where that is not this one.
-        whole: whether it is judged on all frames of a video at once, as correlations are.
-    """
-
-    name: str
-    better: Literal["lower", "higher"]
-    unit: str
-    feature: str
+    name: str  # as in the paper
+    better: Literal["lower", "higher"]  # which way
+    unit: str  # of the figure; ``%`` shows a share as percent
+    feature: str  # what it looks at, see `judges.Observed`
+    # what the generated frames are held against: the ``driving`` or ``target`` frame of the same number, or the
+    # ``source``; or nothing
     against: Literal["driving", "target", "source", ""]
+    # from the feature of the generated frames and of the others (None if there are none) to the figure; the others may
+    # be one for all of them
     judge: Callable[[Any, Any], PerFrame]
-    meaning: str
-    package: str = ""
-    whole: bool = False
+    meaning: str  # in a line
+    package: str = ""  # that computes it, where that is not this one
+    whole: bool = False  # whether it is judged on all frames of a video at once, as correlations are
 
     def why_not(self, perception: Perception) -> str:
         """Why it cannot be computed; empty if it can."""

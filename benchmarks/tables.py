@@ -11,21 +11,13 @@ LATEX = str.maketrans({**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "↓": r"$\d
 
 
 class Table(NamedTuple):
-    """A table.
+    """A table."""
 
-    Attributes:
-        title: stands above it.
-        headings: of each column; the first one names the rows.
-        rows: as many cells each.
-        best: (row, column) of the cells that stand out.
-        words: whether the cells are text, which stands to the left, and not figures.
-    """
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    best: frozenset[tuple[int, int]] = frozenset()
-    words: bool = False
+    title: str  # stands above it
+    headings: Sequence[str]  # of each column; the first one names the rows
+    rows: Sequence[Sequence[str]]  # as many cells each
+    best: frozenset[tuple[int, int]] = frozenset()  # (row, column) of the cells that stand out
+    words: bool = False  # whether the cells are text, which stands to the left, and not figures
 
     def show(self) -> None:
         """Print it."""

@@ -59,11 +59,7 @@ def plain_networks(networks: Networks) -> dict[NetworkName, nn.Module]:
 
 
 def random_bundle(path: Path, spec: ModelSpec) -> Bundle:
-    """Export random networks, lowered, without comparing them with anything.
-
-    Args:
-        path: the folder to write.
-    """
+    """Export random networks, lowered, without comparing them with anything."""
     from maskanim.export.onnx_export import OPSET, to_onnx
 
     networks = random_networks(spec)
@@ -129,7 +125,9 @@ class TorchSession(DeviceSession):
     def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None:
         network = self._network
         assert network.run is not None, "the network is closed"
-        with torch.inference_mode(), self._on_device(), exact_float32():
+        # In true FP32 where it is FP32 at all, by the algorithm that a trial finds fastest
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+        with torch.inference_mode(), self._on_device(), exact:
             values = [self._view(inputs[tensor.name]).to(network.dtype) for tensor in network.spec.inputs]
             self._view(output).copy_(network.run(*values))
 
@@ -160,13 +158,6 @@ def as_tensor(array: DeviceArray, device_type: str) -> Tensor:
         return torch.as_tensor(array, device="cuda")
     memory = (ctypes.c_uint8 * array.size).from_address(array.address)
     return torch.from_numpy(np.ctypeslib.as_array(memory).view(array.dtype).reshape(array.shape))
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Convolutions in true FP32 where they are FP32 at all, by the algorithm that a trial finds fastest."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-        yield
 
 
 def torch_networks(

@@ -25,28 +25,18 @@ PERTURBED = 20  # timed runs of P_train
 
 @dataclass(frozen=True)
 class LoadingRate:
-    """What loading cost.
+    """What loading cost."""
 
-    Attributes:
-        data, summary: what was loaded.
-        workers: processes that loaded; 0 stands for this one.
-        images: how many frames of 256x256 came.
-        seconds: from the first batch to the last.
-        cpu_seconds: processor time of all processes for `images` and those of the first batch.
-        damaged: clips passed over.
-        images_per_second: by the clock, of all workers.
-        images_per_core_second: by processor time: what a core can do that has nothing else to do.
-    """
-
+    # data, summary: what was loaded
     data: str
     summary: str
-    workers: int
-    images: int
-    seconds: float
-    cpu_seconds: float
-    damaged: int
-    images_per_second: float
-    images_per_core_second: float
+    workers: int  # processes that loaded; 0 stands for this one
+    images: int  # how many frames of 256x256 came
+    seconds: float  # from the first batch to the last
+    cpu_seconds: float  # processor time of all processes for `images` and those of the first batch
+    damaged: int  # clips passed over
+    images_per_second: float  # by the clock, of all workers
+    images_per_core_second: float  # by processor time: what a core can do that has nothing else to do
 
 
 def measure_loading(data: str | Path, pairs: int, workers: int, settings: DataSettings | None = None) -> LoadingRate:
@@ -56,7 +46,6 @@ def measure_loading(data: str | Path, pairs: int, workers: int, settings: DataSe
         data: ``synthetic`` or a folder of clips.
         pairs: how many, after a first batch that starts the workers.
         workers: processes that load; 0 loads in this one.
-        settings: how pairs are drawn.
 
     Raises:
         MaskanimError: no such data, or too much of it is damaged.
@@ -80,22 +69,18 @@ def _cpu_seconds() -> float:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of training steps, all four networks learning, and of P_train with its threshold; medians.
+    """Seconds of training steps, all four networks learning, and of P_train with its threshold; medians."""
 
-    Attributes:
-        device, threads: where.
-        batch, step_batch: pairs of P_train, and of the timed steps.
-        step, perturb: of one step of `step_batch` pairs, and of P_train on the masks of `batch` drivers.
-        steps: the times of the single steps.
-    """
-
+    # device, threads: where
     device: str
     threads: int
+    # batch, step_batch: pairs of P_train, and of the timed steps
     batch: int
     step_batch: int
+    # step, perturb: of one step of `step_batch` pairs, and of P_train on the masks of `batch` drivers
     step: float
     perturb: float
-    steps: tuple[float, ...]
+    steps: tuple[float, ...]  # the times of the single steps
 
     @property
     def share(self) -> float:
@@ -116,7 +101,6 @@ def measure_training(settings: TrainSettings, device: str, steps: int, step_batc
     Args:
         settings: what is trained, at the batch that P_train is timed with.
         device: ``auto``, ``cpu``, ``cuda``.
-        steps: how many to time.
         step_batch: pairs of a timed step, where a whole batch does not fit into memory.
     """
     alone = settings.warmup.model_copy(update={"steps": 0})

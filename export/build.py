@@ -60,17 +60,11 @@ EXPORT, REFERENCE, ONNX, ROUNDED, BF16, HALF = 3.0, 3.0, 2.5, 4.0, 3.5, 6.0
 
 
 class Exported(NamedTuple):
-    """One network on its way into the bundle.
+    """One network on its way into the bundle."""
 
-    Attributes:
-        reference: the PyTorch network that `content` must equal.
-        content: the ONNX file.
-        lowering: names of the rewrites in it.
-    """
-
-    reference: nn.Module
-    content: bytes
-    lowering: tuple[str, ...]
+    reference: nn.Module  # the PyTorch network that `content` must equal
+    content: bytes  # the ONNX file
+    lowering: tuple[str, ...]  # names of the rewrites in it
 
 
 def export_bundle(

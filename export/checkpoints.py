@@ -56,17 +56,11 @@ ANIMATE_NOTE = (
 
 @dataclass(frozen=True)
 class Trained:
-    """Networks in eval mode with where they come from.
+    """Networks in eval mode with where they come from."""
 
-    Attributes:
-        nets: the four networks, float32, on the CPU.
-        provenance: for the manifest.
-        notes: what the user should know.
-    """
-
-    nets: Networks
-    provenance: dict[str, Any]
-    notes: tuple[str, ...]
+    nets: Networks  # the four networks, float32, on the CPU
+    provenance: dict[str, Any]  # for the manifest
+    notes: tuple[str, ...]  # what the user should know
 
 
 def load_trained(path: Path, threshold: int | None = None, *, released_animate: bool = False) -> Trained:
@@ -221,7 +215,6 @@ def build_networks(
     """Networks whose every entry comes from a file, in eval mode; all that is wrong with it is said at once.
 
     Args:
-        found: the file's tensors.
         name_in_file: of an entry of our state dict.
         subject: what the file is called in an error.
 

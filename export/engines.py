@@ -20,17 +20,11 @@ ENGINES: tuple[LibraryName, ...] = get_args(LibraryName)
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Engines that shall be built.
+    """Engines that shall be built."""
 
-    Attributes:
-        engine: by which library.
-        options: how.
-        timing_cache: TensorRT's measurements, shared; None: this machine's own.
-    """
-
-    engine: LibraryName
-    options: BuildOptions
-    timing_cache: Path | None = None
+    engine: LibraryName  # by which library
+    options: BuildOptions  # how
+    timing_cache: Path | None = None  # TensorRT's measurements, shared; None: this machine's own
 
 
 def parse_engine(

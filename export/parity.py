@@ -49,18 +49,13 @@ class Call(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What PyTorch makes of one pair of frames.
+    """What PyTorch makes of one pair of frames."""
 
-    Attributes:
-        pair, perturbation: what was run.
-        calls: every run of a network, m's for the source first.
-        animation: of the driving frame.
-    """
-
+    # pair, perturbation: what was run
     pair: FramePair
     perturbation: Perturbation
-    calls: list[Call]
-    animation: pipeline.Animation[Tensor]
+    calls: list[Call]  # every run of a network, m's for the source first
+    animation: pipeline.Animation[Tensor]  # of the driving frame
 
 
 @torch.no_grad()

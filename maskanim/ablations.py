@@ -13,19 +13,12 @@ Tensor = TypeVar("Tensor")
 
 
 class Ablation(NamedTuple):
-    """A variant of the method at test time.
+    """A variant of the method at test time."""
 
-    Attributes:
-        told: what is left out.
-        perturb: whether P_test is applied, equation (3).
-        refine: whether r is, equation (4); else l and h are given its third argument.
-        refine_frame: whether h is, equation (6); else the result is c.
-    """
-
-    told: str
-    perturb: bool = True
-    refine: bool = True
-    refine_frame: bool = True
+    told: str  # what is left out
+    perturb: bool = True  # whether P_test is applied, equation (3)
+    refine: bool = True  # whether r is, equation (4); else l and h are given its third argument
+    refine_frame: bool = True  # whether h is, equation (6); else the result is c
 
 
 FULL = "full"
@@ -49,17 +42,10 @@ class AblatedNets(Generic[Tensor]):
 
     def __init__(self, nets: Nets[Tensor], ablation: Ablation) -> None:
         self.nets, self.ablation = nets, ablation
-
-    def m(self, image: Tensor, /) -> Tensor:
-        return self.nets.m(image)
+        self.m, self.l = nets.m, nets.l
 
     def r(self, source_small: Tensor, source_mask: Tensor, perturbed_mask: Tensor, /) -> Tensor:
-        if not self.ablation.refine:
-            return perturbed_mask
-        return self.nets.r(source_small, source_mask, perturbed_mask)
-
-    def l(self, source_small: Tensor, source_mask: Tensor, refined_mask: Tensor, /) -> Tensor:  # noqa: E743 - the paper's name
-        return self.nets.l(source_small, source_mask, refined_mask)
+        return self.nets.r(source_small, source_mask, perturbed_mask) if self.ablation.refine else perturbed_mask
 
     def h(self, source: Tensor, source_mask_up: Tensor, refined_mask_up: Tensor, coarse: Tensor, /) -> Tensor:
         if not self.ablation.refine_frame:
@@ -72,12 +58,7 @@ class AblatedOps(Generic[Tensor]):
 
     def __init__(self, ops: Ops[Tensor], ablation: Ablation) -> None:
         self.ops, self.ablation = ops, ablation
-
-    def downscale(self, image: Tensor, /) -> Tensor:
-        return self.ops.downscale(image)
-
-    def upscale(self, mask: Tensor, /) -> Tensor:
-        return self.ops.upscale(mask)
+        self.downscale, self.upscale = ops.downscale, ops.upscale
 
     def perturb(self, mask: Tensor, /) -> Tensor:
         return self.ops.perturb(mask) if self.ablation.perturb else mask

@@ -27,71 +27,50 @@ PLANS = "plans"  # the folder of the engine plans that were built from the bundl
 
 
 class BundleFile(Record):
-    """A file of a bundle.
+    """A file of a bundle."""
 
-    Attributes:
-        file: its name inside the bundle.
-        sha256, size: of its content; the size in bytes.
-    """
-
-    file: str = Field(pattern=r"^[\w.-]+$")
+    file: str = Field(pattern=r"^[\w.-]+$")  # its name inside the bundle
+    # sha256, size: of its content; the size in bytes
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=1)
 
 
 class NetworkFile(BundleFile):
-    """One network's file.
+    """One network's file."""
 
-    Attributes:
-        signature: names, channels and sizes of inputs and output.
-        lowering: the exact rewrites that the exported graph has, by name, in the order in which they were applied.
-    """
-
-    signature: NetworkSpec
+    signature: NetworkSpec  # names, channels and sizes of inputs and output
+    # the exact rewrites that the exported graph has, by name, in the order in which they were applied
     lowering: tuple[str, ...] = ()
 
 
 class Agreement(Record):
-    """How far a model's networks in one form are from those in another, on pairs of frames; the worst of all.
+    """How far a model's networks in one form are from those in another, on pairs of frames; the worst of all."""
 
-    Attributes:
-        max_difference: per network, the largest absolute difference of any output value, on the same inputs.
-        frame_psnr: the lowest of the final frames' after the whole pipeline, in dB with peak 1; at pixels whose
-            perturbation flips, both sides take the reference's decision.
-    """
-
+    # per network, the largest absolute difference of any output value, on the same inputs
     max_difference: dict[NetworkName, float]
+    # the lowest of the final frames' after the whole pipeline, in dB with peak 1; at pixels whose perturbation flips,
+    # both sides take the reference's decision
     frame_psnr: float
 
 
 class Difference(Agreement):
-    """An `Agreement` with all that was measured beside it.
+    """An `Agreement` with all that was measured beside it."""
 
-    Attributes:
-        network_psnr: per network, the lowest agreement of its outputs on the same inputs, in dB with peak 1.
-        own_frame_psnr: as `frame_psnr`, but each side takes its own decisions.
-        threshold_flips: pixels of the driving masks, of `mask_pixels`, so near the perturbation's threshold that one
-            side keeps and the other zeroes them.
-        mask_pixels: of all driving masks.
-        flip_distance: the farthest that the reference's mask is from its threshold at a pixel that flips.
-    """
-
+    # per network, the lowest agreement of its outputs on the same inputs, in dB with peak 1
     network_psnr: dict[NetworkName, float]
-    own_frame_psnr: float
+    own_frame_psnr: float  # as `frame_psnr`, but each side takes its own decisions
+    # pixels of the driving masks, of `mask_pixels`, so near the perturbation's threshold that one side keeps and the
+    # other zeroes them
     threshold_flips: int
-    mask_pixels: int
-    flip_distance: float
+    mask_pixels: int  # of all driving masks
+    flip_distance: float  # the farthest that the reference's mask is from its threshold at a pixel that flips
 
 
 class HalfParity(Difference):
-    """What FP16 engines change, against PyTorch in float32 with the trained weights; emulated on a CPU at export.
+    """What FP16 engines change, against PyTorch in float32 with the trained weights; emulated on a CPU at export."""
 
-    Attributes:
-        pairs: how many of the pairs of frames were used.
-        largest_activation: per network, the largest absolute value that was rounded to half, which ends at 65504.
-    """
-
-    pairs: int
+    pairs: int  # how many of the pairs of frames were used
+    # per network, the largest absolute value that was rounded to half, which ends at 65504
     largest_activation: dict[NetworkName, float]
 
 
@@ -99,54 +78,40 @@ class Parity(Agreement):
     """How the exported networks compare with PyTorch's, measured at export on real frames.
 
     With float16 weights PyTorch's have the same rounded weights here, and `rounding` tells what the rounding does.
-
-    Attributes:
-        frames: what the pairs were, e.g. ``9 pairs of the embedded demo frames``.
-        runtime: which library ran the exported networks.
-        threshold_flips, mask_pixels: as in `Difference`.
-        rounding: the rounded weights against the trained ones, in PyTorch; only with float16 weights.
-        bf16_frame_psnr: the lowest of the final frames' with r, l and h in BF16, where it was measured.
-        half: of FP16 engines, where it was measured.
-        half_refusal: why this model does not survive FP16; empty where it does, or where nobody measured.
     """
 
-    frames: str
-    runtime: str
+    frames: str  # what the pairs were, e.g. ``9 pairs of the embedded demo frames``
+    runtime: str  # which library ran the exported networks
+    # threshold_flips, mask_pixels: as in `Difference`
     threshold_flips: int = 0
     mask_pixels: int = 0
+    # the rounded weights against the trained ones, in PyTorch; only with float16 weights
     rounding: Agreement | None = None
+    # the lowest of the final frames' with r, l and h in BF16, where it was measured
     bf16_frame_psnr: float | None = None
-    half: HalfParity | None = None
-    half_refusal: str = ""
+    half: HalfParity | None = None  # of FP16 engines, where it was measured
+    half_refusal: str = ""  # why this model does not survive FP16; empty where it does, or where nobody measured
 
 
 class Int8(Record):
     """How a model runs in INT8, measured at export on real frames against float32.
 
     A set of networks is written as their names in the order of `NETWORK_NAMES`, such as ``rlh``.
-
-    Attributes:
-        networks: the set that was chosen; empty where the model does not survive INT8.
-        least_psnr: what the choice had to keep, in dB.
-        calibrated, measured: what the frames were.
-        ranges: per network that can be used, of each tensor that `int8.to_int8` rounds, the smallest and largest value.
-        frame_psnr: per set, the lowest agreement of the final frames, each side with its own decisions, in dB.
-        network_psnr: per network, the lowest agreement of its output on the same inputs, in dB.
-        threshold_flips: per set, pixels of the driving masks that the perturbation decides otherwise.
-        mask_pixels: of all driving masks.
-        engine_psnr: `frame_psnr` of the chosen set as TensorRT computes it; None without one.
     """
 
-    networks: tuple[NetworkName, ...]
-    least_psnr: float
+    networks: tuple[NetworkName, ...]  # the set that was chosen; empty where the model does not survive INT8
+    least_psnr: float  # what the choice had to keep, in dB
+    # calibrated, measured: what the frames were
     calibrated: str
     measured: str
+    # per network that can be used, of each tensor that `int8.to_int8` rounds, the smallest and largest value
     ranges: dict[NetworkName, dict[str, tuple[float, float]]]
+    # per set, the lowest agreement of the final frames, each side with its own decisions, in dB
     frame_psnr: dict[str, float]
-    network_psnr: dict[NetworkName, float]
-    threshold_flips: dict[str, int]
-    mask_pixels: int
-    engine_psnr: float | None = None
+    network_psnr: dict[NetworkName, float]  # per network, the lowest agreement of its output on the same inputs, in dB
+    threshold_flips: dict[str, int]  # per set, pixels of the driving masks that the perturbation decides otherwise
+    mask_pixels: int  # of all driving masks
+    engine_psnr: float | None = None  # `frame_psnr` of the chosen set as TensorRT computes it; None without one
 
 
 class Manifest(Record):

@@ -45,23 +45,14 @@ class Clocks:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU.
+    """One GPU."""
 
-    Attributes:
-        index: CUDA's number of it, which follows CUDA_VISIBLE_DEVICES.
-        name: as NVIDIA calls it.
-        capability: compute capability, major and minor.
-        memory: its size in bytes.
-        memory_free: bytes that no process holds, or None where NVML does not say.
-        clocks: or None where NVML does not say.
-    """
-
-    index: int
-    name: str
-    capability: tuple[int, int]
-    memory: int
-    memory_free: int | None = None
-    clocks: Clocks | None = None
+    index: int  # CUDA's number of it, which follows CUDA_VISIBLE_DEVICES
+    name: str  # as NVIDIA calls it
+    capability: tuple[int, int]  # compute capability, major and minor
+    memory: int  # its size in bytes
+    memory_free: int | None = None  # bytes that no process holds, or None where NVML does not say
+    clocks: Clocks | None = None  # or None where NVML does not say
 
     @property
     def architecture(self) -> str:
@@ -71,19 +62,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """The driver.
+    """The driver."""
 
-    Attributes:
-        version: its own, e.g. ``580.65.06``; None where NVML does not say.
-        cuda: the newest CUDA version it supports, major and minor; None where there is no driver.
-        gpus: those that this process may use.
-        trouble: why there are none; None where there are.
-    """
-
-    version: str | None = None
+    version: str | None = None  # its own, e.g. ``580.65.06``; None where NVML does not say
+    # the newest CUDA version it supports, major and minor; None where there is no driver
     cuda: tuple[int, int] | None = None
-    gpus: tuple[Gpu, ...] = ()
-    trouble: str | None = None
+    gpus: tuple[Gpu, ...] = ()  # those that this process may use
+    trouble: str | None = None  # why there are none; None where there are
 
 
 class _RefusedError(Exception):

@@ -24,17 +24,14 @@ HIGHEST_PSNR = 150.0  # told where arrays are equal to the bit
 
 
 class Golden(NamedTuple):
-    """One pair and what becomes of it.
+    """One pair and what becomes of it."""
 
-    Attributes:
-        source, driving, coarse, frame: s, d, c and f, (256, 256, 3) uint8 RGB.
-        source_mask, mask, perturbed, refined: m_s, m_d, m_dp and m_dr, (64, 64) uint8.
-    """
-
+    # source, driving, coarse, frame: s, d, c and f, (256, 256, 3) uint8 RGB
     source: Frame
     driving: Frame
     coarse: Frame
     frame: Frame
+    # source_mask, mask, perturbed, refined: m_s, m_d, m_dp and m_dr, (64, 64) uint8
     source_mask: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     perturbed: NDArray[np.uint8]

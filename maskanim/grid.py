@@ -14,9 +14,7 @@ def draw_grid(source: Source[Array], driving: Array, steps: Animation[Array]) ->
     """One row of eight cells: s, m_s, d, m_d, m_dp, m_dr, c, f.
 
     Args:
-        source: the encoded source.
         driving: (1, 3, 256, 256) float32 in [0, 1], the prepared driving frame.
-        steps: what became of it.
 
     Returns:
         (256, 2048, 3) uint8 RGB.

@@ -28,17 +28,11 @@ class Record(BaseModel):
 
 
 class TensorSpec(Record):
-    """One input or output of a network: float32 in [0, 1], NCHW, where N is the batch and is free.
+    """One input or output of a network: float32 in [0, 1], NCHW, where N is the batch and is free."""
 
-    Attributes:
-        name: the tensor's name in the ONNX graph.
-        channels: C.
-        size: H and W, in pixels.
-    """
-
-    name: str
-    channels: int
-    size: int
+    name: str  # the tensor's name in the ONNX graph
+    channels: int  # C
+    size: int  # H and W, in pixels
 
     def shape(self, batch: int) -> tuple[int, int, int, int]:
         """The tensor's shape (N, C, H, W) for a batch of N."""
@@ -92,19 +86,16 @@ NETWORKS: dict[NetworkName, NetworkSpec] = {
 
 
 class Perturbation(Record):
-    """P_test: which pixels of the driving mask are set to zero (section 3, equation (3)).
+    """P_test: which pixels of the driving mask are set to zero (section 3, equation (3))."""
 
-    Attributes:
-        kind: ``median`` zeroes pixels smaller than the mask's lower median (the paper);
-            ``fixed`` zeroes pixels smaller than or equal to ``threshold`` (the authors' released code).
-        threshold: in [0, 1]; only with ``fixed``. The released code's values are 100/255 for VoxCeleb and
-            60/255 for Tai-Chi-HD and BAIR.
-        released_animate: then the mask is floored to 8 bits and shrunk to three quarters about its centre, as in the
-            released code's animation; the paper does not say it, and the authors' published samples do not show it.
-    """
-
+    # ``median`` zeroes pixels smaller than the mask's lower median (the paper); ``fixed`` zeroes pixels smaller than or
+    # equal to ``threshold`` (the authors' released code)
     kind: Literal["median", "fixed"] = "median"
+    # in [0, 1]; only with ``fixed``. The released code's values are 100/255 for VoxCeleb and 60/255 for Tai-Chi-HD and
+    # BAIR.
     threshold: float | None = Field(default=None, ge=0, le=1)
+    # then the mask is floored to 8 bits and shrunk to three quarters about its centre, as in the released code's
+    # animation; the paper does not say it, and the authors' published samples do not show it
     released_animate: bool = False
 
     @model_serializer(mode="wrap")
@@ -121,15 +112,12 @@ class Perturbation(Record):
 
 
 class Widths(Record):
-    """Base channel widths of the four networks; each level down doubles them, up to MAX_WIDTH.
+    """Base channel widths of the four networks; each level down doubles them, up to MAX_WIDTH."""
 
-    Attributes:
-        m, r, h: channels of the hourglass's last decoder level.
-        l: channels of the residual body.
-    """
-
+    # m, r, h: channels of the hourglass's last decoder level
     m: int = Field(ge=4)
     r: int = Field(ge=4)
+    # channels of the residual body
     l: int = Field(ge=4, multiple_of=4)  # noqa: E741 - the paper's name
     h: int = Field(ge=4)
 

@@ -11,22 +11,16 @@ from maskanim.errors import MaskanimError
 
 
 class Row(NamedTuple):
-    """A row.
+    """A row."""
 
-    Attributes:
-        line: the line of the file on which it ends, counted from 1.
-        cells: by column, without spaces around them; empty where the row is too short.
-    """
-
-    line: int
-    cells: dict[str, str]
+    line: int  # the line of the file on which it ends, counted from 1
+    cells: dict[str, str]  # by column, without spaces around them; empty where the row is too short
 
 
 def read_table(path: Path, columns: Sequence[str], subject: str) -> list[Row]:
     """The rows of a CSV file in UTF-8 that has at least the given columns.
 
     Args:
-        path: the file.
         columns: that must be there; others may be.
         subject: what an error names.
 

@@ -63,9 +63,6 @@ def mask_folder(path: str | Path) -> Iterator[Callable[[Masks], None]]:
     The folder appears when the block ends without an exception, in place of an older one; otherwise what was there is
     untouched.
 
-    Args:
-        path: the folder.
-
     Yields:
         A function that appends a frame's masks.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskanim.bundle import Bundle
+from maskanim.closing import Closing
 from maskanim.models import Choice, choose
 from maskanim.ops import Array, Frame
 from maskanim.runtime.backends import AUTO, DEFAULTS, BackendInUse, RunOptions, check_backend, open_runner
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from maskanim.runtime.motion import Motion
 
 
-class Animator:
+class Animator(Closing):
     """Animates a source picture by driving frames; a context manager.
 
     Every picture and frame given is (H, W, 3) uint8 RGB of any size from 64x64; its largest centred square is used.
@@ -148,9 +149,3 @@ class Animator:
     def close(self) -> None:
         """Release the backend."""
         self.runner.close()
-
-    def __enter__(self) -> Animator:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -27,42 +27,28 @@ ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxru
 
 
 class Backend(NamedTuple):
-    """An inference library.
+    """An inference library."""
 
-    Attributes:
-        package: the import that it needs.
-        distributions: what brings that import, as pip calls it.
-        extra: the extra of maskanim that installs it.
-        module, function: what opens it here: takes a bundle and RunOptions, and returns a Runner and a line on what
-            runs it.
-        gpu: it runs on an NVIDIA GPU, through one of CUDA_BINDINGS; else on the processor.
-        provider: with onnxruntime, the execution provider.
-        capabilities: the only compute capabilities that it supports; None for all from MIN_CAPABILITY.
-        lean: the import of its runtime alone, which does instead where engines were built elsewhere.
-    """
-
-    package: str
-    distributions: tuple[str, ...]
-    extra: str
+    package: str  # the import that it needs
+    distributions: tuple[str, ...]  # what brings that import, as pip calls it
+    extra: str  # the extra of maskanim that installs it
+    # module, function: what opens it here: takes a bundle and RunOptions, and returns a Runner and a line on what runs
+    # it
     module: str
     function: str = "open_runner"
-    gpu: bool = False
-    provider: str | None = None
+    gpu: bool = False  # it runs on an NVIDIA GPU, through one of CUDA_BINDINGS; else on the processor
+    provider: str | None = None  # with onnxruntime, the execution provider
+    # the only compute capabilities that it supports; None for all from MIN_CAPABILITY
     capabilities: tuple[tuple[int, int], ...] | None = None
-    lean: str | None = None
+    lean: str | None = None  # the import of its runtime alone, which does instead where engines were built elsewhere
 
 
 class CudaBinding(NamedTuple):
-    """What drives a GPU: memory, streams, launches.
+    """What drives a GPU: memory, streams, launches."""
 
-    Attributes:
-        package: the import that it needs.
-        extra: the extra of maskanim that installs it.
-        module, device: the class here that opens a GPU by its number.
-    """
-
-    package: str
-    extra: str
+    package: str  # the import that it needs
+    extra: str  # the extra of maskanim that installs it
+    # module, device: the class here that opens a GPU by its number
     module: str
     device: str
 
@@ -128,17 +114,11 @@ DEFAULTS = RunOptions()
 
 
 class BackendInUse(NamedTuple):
-    """What really runs.
+    """What really runs."""
 
-    Attributes:
-        name: its name in BACKENDS.
-        detail: library, version, processor, threads, precision.
-        passed_over: the backends that `auto` tried before, each with the reason why it does not work.
-    """
-
-    name: str
-    detail: str
-    passed_over: Mapping[str, str]
+    name: str  # its name in BACKENDS
+    detail: str  # library, version, processor, threads, precision
+    passed_over: Mapping[str, str]  # the backends that `auto` tried before, each with the reason why it does not work
 
 
 def check_backend(name: str, options: RunOptions = DEFAULTS) -> None:
@@ -166,9 +146,7 @@ def open_runner(
     """Load a bundle, and prove that its frames are right; see `verification`.
 
     Args:
-        bundle: the model.
         name: a name in BACKENDS, which is then used or fails; or ``auto``, the first of them that works.
-        options: see RunOptions.
         again: animate the bundle's golden pairs although this was done before.
 
     Returns:

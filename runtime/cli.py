@@ -343,7 +343,6 @@ class _Pace:
         self._first, self._began = 0, monotonic()
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        """See `Progress`."""
         if done <= self._last or not self._last:
             self._first, self._began = done, monotonic()
         self._last = done

@@ -15,17 +15,11 @@ Run = Callable[[Iterator[Any]], Iterator[FrameResult]]
 
 
 class FrameInput(NamedTuple):
-    """What goes into the runner for one frame.
+    """What goes into the runner for one frame."""
 
-    Attributes:
-        prepared: by `Runner.prepare`; for mode ``replay`` a perturbed mask, (1, 1, 64, 64) float32 in [0, 1].
-        pts: when the frame is shown, in ticks of its clip.
-        driving: the driving frame, where somebody wants to see it.
-    """
-
-    prepared: Any
-    pts: int
-    driving: Frame | None = None
+    prepared: Any  # by `Runner.prepare`; for mode ``replay`` a perturbed mask, (1, 1, 64, 64) float32 in [0, 1]
+    pts: int  # when the frame is shown, in ticks of its clip
+    driving: Frame | None = None  # the driving frame, where somebody wants to see it
 
 
 Take = Callable[[FrameInput, FrameResult], object]

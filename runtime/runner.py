@@ -29,17 +29,12 @@ class Steps(NamedTuple):
 
 
 class FrameResult(NamedTuple):
-    """An animated frame.
+    """An animated frame."""
 
-    Attributes:
-        finish: to be called once, from any thread: (256, 256, 3) uint8 RGB.
-        perturbed: with ``record`` m_dp, (1, 1, 64, 64) float32 in [0, 1], in an array that belongs to the caller.
-        steps: with ``steps`` every step.
-    """
-
-    finish: Callable[[], Frame]
+    finish: Callable[[], Frame]  # to be called once, from any thread: (256, 256, 3) uint8 RGB
+    # with ``record`` m_dp, (1, 1, 64, 64) float32 in [0, 1], in an array that belongs to the caller
     perturbed: Array | None = None
-    steps: Steps | None = None
+    steps: Steps | None = None  # with ``steps`` every step
 
 
 class Replay(Generic[T]):
@@ -62,11 +57,9 @@ class Runner(ABC):
     Pictures and frames are (H, W, 3) uint8 RGB of any size from 64x64; their largest centred square is used. What
     `encode_source` and `prepare` return is for the same runner only. All but `prepare` is called from one thread at
     a time.
-
-    Attributes:
-        kept_in: the folder of what was built for it, in which results about it are kept; None if nothing was.
     """
 
+    # the folder of what was built for it, in which results about it are kept; None if nothing was
     kept_in: Path | None = None
 
     @abstractmethod
@@ -94,10 +87,8 @@ class Runner(ABC):
         """Animate, in order; several inputs may be taken before the first result comes out.
 
         Args:
-            source: from `encode_source`.
             inputs: prepared driving frames; for ``replay`` perturbed masks. The masks of ``record`` give its frames to
                 the bit, on the same runner in batches of the same size.
-            mode: what is wanted of each.
 
         Raises:
             MaskanimError: the backend failed, or has no such mode.

@@ -48,9 +48,6 @@ def verify(
     """Animate a frame, and the bundle's golden pairs unless this very backend did so before.
 
     Args:
-        bundle: what runs.
-        runner: runs it.
-        backend: its name, as of ``--engine``.
         detail: library, version, processor and precision, by which a result is remembered.
         again: do not look for an earlier result.
         least_psnr: see `limits`.

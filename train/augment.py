@@ -16,7 +16,6 @@ class ColourAugmentation:
     It draws from torch's generator. With the ablation no_color_aug it changes nothing.
 
     Args:
-        settings: the ranges.
         rank_slice: this process's part of the joint batch that is drawn for.
     """
 

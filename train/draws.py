@@ -12,11 +12,9 @@ class RankSlice(NamedTuple):
 
     All processes draw for the joint batch, from generators in the same state, and each keeps the rows of its own
     pictures. So a run does not depend on how many processes share its batches.
-
-    Attributes:
-        rank, world: the number of this process, and how many there are.
     """
 
+    # rank, world: the number of this process, and how many there are
     rank: int = 0
     world: int = 1
 

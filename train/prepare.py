@@ -62,24 +62,17 @@ class Crop(NamedTuple):
 
 
 class Preparation(Record):
-    """What is made of raw clips.
+    """What is made of raw clips."""
 
-    Attributes:
-        size: side of the square frames, in pixels.
-        crop: what is cut out first; of it, or of the whole frame, the largest centred square is taken.
-        test: share of the clips, or of the identities where names carry them, that goes to test/, at least one; None:
-            a tenth, or the raw folder's own train/ and test/.
-        fps: frames per second; None keeps the frames and times as they are. Strips and folders of frames have 25.
-        format: ``mp4``, or ``frames``, a folder of PNG files for each clip.
-        seed: of the split.
-    """
-
-    size: int = Field(default=IMAGE_SIZE, ge=MIN_FRAME_SIDE, multiple_of=2)
-    crop: Crop | None = None
+    size: int = Field(default=IMAGE_SIZE, ge=MIN_FRAME_SIDE, multiple_of=2)  # side of the square frames, in pixels
+    crop: Crop | None = None  # what is cut out first; of it, or of the whole frame, the largest centred square is taken
+    # share of the clips, or of the identities where names carry them, that goes to test/, at least one; None: a tenth,
+    # or the raw folder's own train/ and test/
     test: float | None = Field(default=None, ge=0, lt=1)
+    # frames per second; None keeps the frames and times as they are. Strips and folders of frames have 25.
     fps: Fraction | None = Field(default=None, gt=0)
-    format: Format = "mp4"
-    seed: int = Field(default=0, ge=0)
+    format: Format = "mp4"  # ``mp4``, or ``frames``, a folder of PNG files for each clip
+    seed: int = Field(default=0, ge=0)  # of the split
 
 
 @dataclass(frozen=True)
@@ -98,17 +91,11 @@ class Job:
 
 @dataclass
 class Prepared:
-    """What was done.
+    """What was done."""
 
-    Attributes:
-        clips: how many each split holds now.
-        finished_before: how many of them an earlier call had made.
-        damaged: the names of the clips left out, below the raw folder, and why.
-    """
-
-    clips: Counter[Split]
-    finished_before: int
-    damaged: dict[str, str]
+    clips: Counter[Split]  # how many each split holds now
+    finished_before: int  # how many of them an earlier call had made
+    damaged: dict[str, str]  # the names of the clips left out, below the raw folder, and why
 
 
 def prepare(
@@ -120,7 +107,6 @@ def prepare(
         raw: videos, folders of frames and strips, as `list_clips` recognises them; its own split, train/ and
             test/, is kept.
         out: receives train/ and test/, and a record of how they were made.
-        workers: processes.
         progress: counts clips, with the name of the latest.
 
     Raises:

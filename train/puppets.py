@@ -47,20 +47,13 @@ KEYPOINT_PARTS = dict(
 
 
 class PuppetFrame(NamedTuple):
-    """One drawn frame with its ground truth.
+    """One drawn frame with its ground truth."""
 
-    Attributes:
-        image: (256, 256, 3) uint8 RGB.
-        parts: (256, 256) uint8, the topmost part of each pixel as an index into PARTS; 0 is background.
-        figure_map: (64, 64) float32 in [0, 1], the soft mask that m may be warmed up on.
-        keypoints: (14, 2) float64, x and y in pixels, in the order of KEYPOINTS.
-        visible: (14,) bool, False where another part covers the key-point or it lies outside the picture.
-    """
-
-    image: Frame
-    parts: Frame
-    figure_map: Array
-    keypoints: Points
+    image: Frame  # (256, 256, 3) uint8 RGB
+    parts: Frame  # (256, 256) uint8, the topmost part of each pixel as an index into PARTS; 0 is background
+    figure_map: Array  # (64, 64) float32 in [0, 1], the soft mask that m may be warmed up on
+    keypoints: Points  # (14, 2) float64, x and y in pixels, in the order of KEYPOINTS
+    # (14,) bool, False where another part covers the key-point or it lies outside the picture
     visible: NDArray[np.bool_]
 
     @property

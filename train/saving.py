@@ -27,7 +27,6 @@ def save_checkpoint(checkpoint: Checkpoint, out: Path, keep: int) -> Path:
     Each file is whole or not there at all, whenever the process ends.
 
     Args:
-        out: the run's folder.
         keep: how many to keep, at least one.
 
     Returns:
@@ -86,7 +85,6 @@ def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
 
     Args:
         path: a checkpoint of maskanim-train, or a bundle's folder.
-        settings: those of the run.
         pairs: its data, on which the statistics that a bundle does not keep are measured.
 
     Raises:

@@ -15,11 +15,7 @@ REMEDIES = (
 
 
 class CollapseWatch:
-    """Follows the figures of the masks from step to step.
-
-    Args:
-        settings: when masks count as collapsed.
-    """
+    """Follows the figures of the masks from step to step."""
 
     def __init__(self, settings: MaskWatch) -> None:
         self.settings = settings

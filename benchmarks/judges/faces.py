@@ -38,17 +38,11 @@ MEAN_FACE = Path(__file__).parent / "mean_face.npz"
 
 
 class Faces(NamedTuple):
-    """The strongest face of each of N frames.
+    """The strongest face of each of N frames."""
 
-    Attributes:
-        boxes: (N, 4) float64: centre x and y, width and height in pixels.
-        turns: (N,) float64, radians from upright.
-        found: (N,) bool.
-    """
-
-    boxes: Points
-    turns: Points
-    found: Flags
+    boxes: Points  # (N, 4) float64: centre x and y, width and height in pixels
+    turns: Points  # (N,) float64, radians from upright
+    found: Flags  # (N,) bool
 
 
 def detect_faces(net: Runs, observed: Observed) -> Faces:

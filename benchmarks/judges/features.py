@@ -14,17 +14,13 @@ Flags = NDArray[np.bool_]
 
 
 class Feature(NamedTuple):
-    """Something that was looked for in N frames.
+    """Something that was looked for in N frames."""
 
-    Attributes:
-        values: without meaning where not found. Key-points: (N, K, 2) float64, x and y in pixels of 256. Embeddings:
-            (N, D) float32, less the mean of many identities where that is known. People: masks, (N, 256, 256) bool.
-            Expressions: classes, (N,) int64. Heads: (N, 6) float64, see `heads.read_heads`.
-        found: (N,) bool; of key-points (N, K).
-    """
-
+    # without meaning where not found. Key-points: (N, K, 2) float64, x and y in pixels of 256. Embeddings: (N, D)
+    # float32, less the mean of many identities where that is known. People: masks, (N, 256, 256) bool. Expressions:
+    # classes, (N,) int64. Heads: (N, 6) float64, see `heads.read_heads`.
     values: NDArray[Any]
-    found: Flags
+    found: Flags  # (N,) bool; of key-points (N, K)
 
     @classmethod
     def joined(cls, parts: Iterable[Feature]) -> Feature:

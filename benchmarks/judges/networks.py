@@ -80,41 +80,26 @@ class OpenVinoNet:
 
 
 class Form(Record):
-    """One form in which a network's weights exist.
+    """One form in which a network's weights exist."""
 
-    Attributes:
-        files: sha256 of each, by name; the first is what is opened.
-        package: what carries it, e.g. ``pypi: mediapipe 0.10.14``; empty where no package does.
-        folder: where in the package the files lie.
-        installed: whether it is found where pip has installed it, rather than fetched into the cache.
-        address: without a package, where it can be had.
-    """
-
-    files: dict[str, str]
-    package: str = ""
-    folder: str = ""
-    installed: bool = False
-    address: str = ""
+    files: dict[str, str]  # sha256 of each, by name; the first is what is opened
+    package: str = ""  # what carries it, e.g. ``pypi: mediapipe 0.10.14``; empty where no package does
+    folder: str = ""  # where in the package the files lie
+    installed: bool = False  # whether it is found where pip has installed it, rather than fetched into the cache
+    address: str = ""  # without a package, where it can be had
 
 
 class Network(Record):
-    """One network.
+    """One network."""
 
-    Attributes:
-        name, version: what a score is signed with.
-        tells: what it tells of a picture.
-        instead_of: the paper's network whose part it takes.
-        licence: of the weights.
-        forms: any of them will do; they hold the same weights.
-        modules: what has to be importable to run it, and the extra that brings each.
-    """
-
+    # name, version: what a score is signed with
     name: str
     version: str
-    tells: str
-    instead_of: str
-    licence: str
-    forms: tuple[Form, ...]
+    tells: str  # what it tells of a picture
+    instead_of: str  # the paper's network whose part it takes
+    licence: str  # of the weights
+    forms: tuple[Form, ...]  # any of them will do; they hold the same weights
+    # what has to be importable to run it, and the extra that brings each
     modules: dict[str, str] = {"openvino": "bench"}
 
     @property
@@ -314,7 +299,6 @@ def open_network(name: str, files: Sequence[Path]) -> OpenVinoNet:
     """Open a network.
 
     Args:
-        name: in NETWORKS.
         files: of one of its forms, in that form's order.
 
     Raises:

@@ -19,21 +19,14 @@ Subject = Literal["body", "face", "puppet", "object"]
 
 
 class Part(NamedTuple):
-    """How one feature is got.
+    """How one feature is got."""
 
-    Attributes:
-        feature: its name, which metrics ask for.
-        word: what is said to be missing where it is not found.
-        network: its name; empty where none is needed.
-        observer: is given the network, if there is one, and what is observed; None for a second name of `after`.
-        after: the feature that the observer starts from.
-    """
-
-    feature: str
-    word: str
-    network: str = ""
+    feature: str  # its name, which metrics ask for
+    word: str  # what is said to be missing where it is not found
+    network: str = ""  # its name; empty where none is needed
+    # is given the network, if there is one, and what is observed; None for a second name of `after`
     observer: Callable[..., Any] | None = None
-    after: str = ""
+    after: str = ""  # the feature that the observer starts from
 
 
 BODY = (
@@ -57,22 +50,14 @@ FACE_POINTS = {
 
 @dataclass
 class Perception:
-    """How features are got.
+    """How features are got."""
 
-    Attributes:
-        subject: who is looked at.
-        observers: of each feature that is to be had.
-        networks: of each feature, what is behind it, with versions.
-        instead_of: of each feature, what the paper has there.
-        missing: of each feature that is not to be had, why.
-        words: of each feature, what is said to be missing where it is not found.
-    """
-
-    subject: Subject
-    observers: dict[str, Observer] = field(default_factory=dict)
-    networks: dict[str, str] = field(default_factory=dict)
-    instead_of: dict[str, str] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    subject: Subject  # who is looked at
+    observers: dict[str, Observer] = field(default_factory=dict)  # of each feature that is to be had
+    networks: dict[str, str] = field(default_factory=dict)  # of each feature, what is behind it, with versions
+    instead_of: dict[str, str] = field(default_factory=dict)  # of each feature, what the paper has there
+    missing: dict[str, str] = field(default_factory=dict)  # of each feature that is not to be had, why
+    # of each feature, what is said to be missing where it is not found
     words: dict[str, str] = field(default_factory=dict)
 
     def see(self, frames: Sequence[Frame], feature: str) -> Any:

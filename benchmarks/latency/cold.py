@@ -24,23 +24,14 @@ if TYPE_CHECKING:
 
 
 class Task(NamedTuple):
-    """What the process is to do.
+    """What the process is to do."""
 
-    Attributes:
-        began: `time.time` just before the process was started.
-        bundle: the model's folder.
-        engine: a subject's name.
-        options: batch, precision and CUDA binding, as in `backends.RunOptions`.
-        folder: of the material; the result goes there, too.
-        clip: whether the clip is animated after that, for the memory it takes.
-    """
-
-    began: float
-    bundle: str
-    engine: str
-    options: tuple[Any, ...]
-    folder: str
-    clip: bool
+    began: float  # `time.time` just before the process was started
+    bundle: str  # the model's folder
+    engine: str  # a subject's name
+    options: tuple[Any, ...]  # batch, precision and CUDA binding, as in `backends.RunOptions`
+    folder: str  # of the material; the result goes there, too
+    clip: bool  # whether the clip is animated after that, for the memory it takes
 
     @property
     def result(self) -> Path:

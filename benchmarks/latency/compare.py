@@ -21,26 +21,19 @@ FEWEST = 5  # rounds or repeats; with three, chance alone parts the runs cleanly
 
 
 class Change(NamedTuple):
-    """One figure of one subject in both runs.
+    """One figure of one subject in both runs."""
 
-    Attributes:
-        label: the subject.
-        before, after: the figure, in `unit`.
-        percent: how much it changed.
-        slower: how much longer it takes, in percent: that of the figure, or of its inverse if it is a rate.
-        noise: the interval of `slower` that the noise allows, in percent; None if it cannot be told.
-        verdict: in a word.
-    """
-
-    label: str
+    label: str  # the subject
     name: str
     unit: str
+    # before, after: the figure, in `unit`
     before: float
     after: float
-    percent: float
-    slower: float
+    percent: float  # how much it changed
+    slower: float  # how much longer it takes, in percent: that of the figure, or of its inverse if it is a rate
+    # the interval of `slower` that the noise allows, in percent; None if it cannot be told
     noise: tuple[float, float] | None
-    verdict: Verdict
+    verdict: Verdict  # in a word
 
     def fails(self, percent: float) -> bool:
         """Whether it got slower by more than that, beyond the noise."""
@@ -48,15 +41,10 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What two runs differ in.
+    """What two runs differ in."""
 
-    Attributes:
-        changes: of what both runs measured.
-        warnings: what else differs between them, each a line.
-    """
-
-    changes: tuple[Change, ...]
-    warnings: tuple[str, ...]
+    changes: tuple[Change, ...]  # of what both runs measured
+    warnings: tuple[str, ...]  # what else differs between them, each a line
 
 
 def compare(before: LatencyReport, after: LatencyReport, seed: int = 0) -> Comparison:
@@ -65,9 +53,6 @@ def compare(before: LatencyReport, after: LatencyReport, seed: int = 0) -> Compa
     Rounds are resampled, not frames: frames of one turn are alike, and would make the noise look smaller than it is.
     Noise between runs, such as another neighbour on a shared machine, is in neither file; a baseline that was measured
     in both shows it.
-
-    Args:
-        seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
     first, second = ({(each.engine, each.batch): each for each in report.measured} for report in (before, after))
@@ -87,17 +72,9 @@ def _change(label: str, before: Figure, after: Figure, rng: np.random.Generator)
     ratio = after.value / before.value
     slower = 100 * ((1 / ratio if before.unit == "frames/s" else ratio) - 1)
     noise = _noise(before, after, rng)
-    return Change(
-        label=label,
-        name=before.compared,
-        unit=before.unit,
-        before=before.value,
-        after=after.value,
-        percent=100 * (ratio - 1),
-        slower=slower,
-        noise=noise,
-        verdict=_verdict(slower, noise, timed=before.rounds is not None),
-    )
+    verdict = _verdict(slower, noise, timed=before.rounds is not None)
+    values = before.value, after.value, 100 * (ratio - 1)
+    return Change(label, before.compared, before.unit, *values, slower, noise, verdict)
 
 
 def _verdict(slower: float, noise: tuple[float, float] | None, *, timed: bool) -> Verdict:

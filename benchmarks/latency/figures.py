@@ -18,24 +18,18 @@ STAGES = "stages, median ms per call, each with a clock around it"
 
 
 class Figure(NamedTuple):
-    """Something that was measured.
+    """Something that was measured."""
 
-    Attributes:
-        table, name, unit: where it is shown, as what, and in which unit.
-        value: as it is shown.
-        rounds: what it was computed from: rows of milliseconds or seconds, each row taken at one time. None where
-            there is one value, whose noise nobody knows.
-        percentile: the figure is this one of all the values in the rows; a rate comes from the median.
-        compared: its name where two runs are compared; empty where it says nothing that others do not.
-    """
-
+    # table, name, unit: where it is shown, as what, and in which unit
     table: str
     name: str
     unit: str
-    value: float
+    value: float  # as it is shown
+    # what it was computed from: rows of milliseconds or seconds, each row taken at one time. None where there is one
+    # value, whose noise nobody knows.
     rounds: NDArray[np.float64] | None = None
-    percentile: float = 50.0
-    compared: str = ""
+    percentile: float = 50.0  # the figure is this one of all the values in the rows; a rate comes from the median
+    compared: str = ""  # its name where two runs are compared; empty where it says nothing that others do not
 
 
 def figures(measured: Measured) -> Iterator[Figure]:

@@ -19,19 +19,12 @@ KIND = "drawn puppets, H.264 256x256 in and out"
 
 
 class Material(NamedTuple):
-    """What the subjects animate.
+    """What the subjects animate."""
 
-    Attributes:
-        source: a picture, (256, 256, 3) uint8 RGB.
-        driving: the clip's first frames, as many as were asked for, each as `source`.
-        folder: where the files are written.
-        frames: of the clip.
-    """
-
-    source: Frame
-    driving: tuple[Frame, ...]
-    folder: Path
-    frames: int
+    source: Frame  # a picture, (256, 256, 3) uint8 RGB
+    driving: tuple[Frame, ...]  # the clip's first frames, as many as were asked for, each as `source`
+    folder: Path  # where the files are written
+    frames: int  # of the clip
 
     def write(self) -> None:
         """Write the source, the clip, and source and first driving frame as one array."""
@@ -46,8 +39,6 @@ def draw_material(folder: Path, frames: int, kept: int) -> Material:
     """Draw the source, and the first frames of the driver.
 
     Args:
-        folder: where the files are to go.
-        frames: of the clip.
         kept: how many driving frames are kept as pictures.
     """
     driving = tuple(drawn.image for drawn in Puppet(1, "test").clip(kept))

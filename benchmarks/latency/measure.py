@@ -32,6 +32,7 @@ from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.progress import NoProgress, Progress
 from maskanim.runtime.backends import AUTO, RunOptions
+from maskanim.runtime.cuda.runner import StreamingRunner
 from maskanim.runtime.runner import Runner
 from maskanim.spec import NETWORK_NAMES, ModelSpec
 
@@ -44,23 +45,14 @@ ROUNDS = 10  # comparing two runs resamples rounds, and fewer say little
 
 
 class Plan(NamedTuple):
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        engines: names of subjects; None for all that work here.
-        batches: each subject runs once with each.
-        frames: at least so many are timed per subject, and the clip has as many.
-        repeats: cold starts, and clips from end to end, of each subject; with none, only calls are timed.
-        options: precision and CUDA binding of engines on a GPU.
-        lenient: an engine that was named and does not work is left out, too.
-    """
-
-    engines: tuple[str, ...] | None = None
-    batches: tuple[int, ...] = (1,)
-    frames: int = 50
-    repeats: int = 5
-    options: RunOptions = RunOptions()
-    lenient: bool = False
+    engines: tuple[str, ...] | None = None  # names of subjects; None for all that work here
+    batches: tuple[int, ...] = (1,)  # each subject runs once with each
+    frames: int = 50  # at least so many are timed per subject, and the clip has as many
+    repeats: int = 5  # cold starts, and clips from end to end, of each subject; with none, only calls are timed
+    options: RunOptions = RunOptions()  # precision and CUDA binding of engines on a GPU
+    lenient: bool = False  # an engine that was named and does not work is left out, too
 
     @property
     def rounds(self) -> int:
@@ -106,28 +98,11 @@ class Subject:
         for result in self.runner.run(self.source, self.prepared * times):
             result.finish()
 
-    def prefetches(self) -> bool:
-        """Whether the runner takes more than one batch before the first frame comes out."""
-        taken = 0
-
-        def counted() -> Iterator[Any]:
-            nonlocal taken
-            for prepared in self.prepared * 3:
-                taken += 1
-                yield prepared
-
-        frames = self.runner.run(self.source, counted())
-        next(frames).finish()
-        at_first = taken
-        for result in frames:
-            result.finish()
-        return at_first > len(self.prepared)
-
-    def turn(self, calls: int, material: Material, streams: bool) -> None:
+    def turn(self, calls: int, material: Material) -> None:
         """Time some calls, and once the stages, the source, and calls that are given all at once."""
         self.call(SETTLING)
         self.rounds.append([_milliseconds(self.call) for _ in range(calls)])
-        if streams:
+        if isinstance(self.runner, StreamingRunner):  # which keeps several in flight
             self.streamed.append(_milliseconds(lambda: self.call(calls)) / calls)
         if times := stage_times(self.runner, self.source, material.driving[: self.key.batch]):
             self.stages.append({stage: times[stage] for stage in STAGES if stage in times})
@@ -155,7 +130,6 @@ def measure(model: Bundle | ModelSpec, plan: Plan, progress: Progress | None = N
 
     Args:
         model: PyTorch runs networks of its sizes; engines, cold starts and clips need a bundle.
-        plan: see Plan.
         progress: shown after each step what is being measured, the steps done, and their number.
 
     Raises:
@@ -246,9 +220,8 @@ def _open(
 
 
 def _rounds(subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
-    streams = {subject.key: subject.prefetches() for subject in subjects}
     for done, (_, subject) in enumerate(in_turns(subjects, plan.rounds), 1):
-        subject.turn(plan.calls(subject.key.batch), material, streams[subject.key])
+        subject.turn(plan.calls(subject.key.batch), material)
         progress.update(done, plan.rounds * len(subjects), "frames")
 
 

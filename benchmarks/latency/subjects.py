@@ -63,8 +63,6 @@ def open_subject(model: Bundle | ModelSpec, name: str, options: RunOptions) -> t
 
     Args:
         model: of which PyTorch needs the sizes alone.
-        name: of a subject.
-        options: batch, precision and CUDA binding.
 
     Returns:
         The runner, to be closed by the caller, and what runs where.

@@ -17,7 +17,7 @@ from maskanim.benchmarks.latency.stages import Stopwatch
 from maskanim.benchmarks.torch_networks import lowered_networks, plain_networks, random_networks, torch_networks
 from maskanim.errors import MaskanimError
 from maskanim.networks import TorchOps
-from maskanim.ops import Array, Frame
+from maskanim.ops import Frame
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.runner import FrameResult, Mode, Runner, Source, in_batches, require_mode
 from maskanim.runtime.sessions.session import refusal
@@ -28,21 +28,13 @@ COMPILE = {"cuda": {"mode": "max-autotune"}, "cpu": {}, "captured": {"mode": "ma
 
 
 class Variant(NamedTuple):
-    """How PyTorch runs the networks.
+    """How PyTorch runs the networks."""
 
-    Attributes:
-        dtype: of weights and activations; masks are FP32 in any case.
-        tuned: channels-last, and on a GPU cuDNN's search for the fastest algorithm.
-        compiled: lowered, and through `torch.compile`.
-        host_perturb: P_test in NumPy, as the released code has it: from a GPU, a copy to the host and back.
-        tf32: whether cuDNN may round products of FP32 to TF32.
-    """
-
-    dtype: torch.dtype
-    tuned: bool = True
-    compiled: bool = False
-    host_perturb: bool = False
-    tf32: bool = True
+    dtype: torch.dtype  # of weights and activations; masks are FP32 in any case
+    tuned: bool = True  # channels-last, and on a GPU cuDNN's search for the fastest algorithm
+    compiled: bool = False  # lowered, and through `torch.compile`
+    host_perturb: bool = False  # P_test in NumPy, as the released code has it: from a GPU, a copy to the host and back
+    tf32: bool = True  # whether cuDNN may round products of FP32 to TF32
 
     def detail(self, device: torch.device) -> str:
         """For people."""
@@ -105,13 +97,7 @@ def open_captured(model: ModelSpec, name: str, options: RunOptions) -> tuple[Run
 
 
 class TorchRunner(Runner):
-    """PyTorch on the first GPU that it can use, else on the processor, with random weights.
-
-    Args:
-        model: what the networks are.
-        variant: see Variant.
-        batch: driving frames that go through the networks together.
-    """
+    """PyTorch on the first GPU that it can use, else on the processor, with random weights."""
 
     def __init__(self, model: ModelSpec, variant: Variant, batch: int = 1) -> None:
         self.variant, self.batch, self.device = variant, batch, device()
@@ -203,7 +189,8 @@ class _HostPerturb(TorchOps):
     """D and U in PyTorch, P_test in NumPy."""
 
     def perturb(self, mask: Tensor) -> Tensor:
-        return torch.from_numpy(ops.perturb(_download(mask), self.perturbation)).to(mask.device)
+        on_host = mask.float().contiguous().cpu().numpy()
+        return torch.from_numpy(ops.perturb(on_host, self.perturbation)).to(mask.device)
 
 
 def _repeated(source: pipeline.Source[Tensor], batch: int) -> pipeline.Source[Tensor]:
@@ -214,7 +201,3 @@ def _repeated(source: pipeline.Source[Tensor], batch: int) -> pipeline.Source[Te
 def _pixels(images: Tensor) -> Tensor:
     """(N, 256, 256, 3) uint8, as `ops.postprocess`."""
     return (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _download(value: Tensor) -> Array:
-    return value.float().contiguous().cpu().numpy()

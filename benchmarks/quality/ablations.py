@@ -9,7 +9,7 @@ from typing import Any
 
 from maskanim import pipeline
 from maskanim.ablations import FULL, TEST_TIME, TRAINING_TIME, AblatedNets, AblatedOps, Ablation
-from maskanim.benchmarks.quality.puppets import Animates, Figures, reconstruct_each, transfer_each
+from maskanim.benchmarks.quality.puppets import Animates, Figures, reconstruct, transfer
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess, preprocess
 from maskanim.runtime.animator import Animator
@@ -22,17 +22,13 @@ HOST_ENGINES = tuple(name for name, backend in BACKENDS.items() if not backend.g
 
 @dataclass(frozen=True)
 class Row:
-    """One variant.
+    """One variant."""
 
-    Attributes:
-        name, meaning: its name, in the paper where it has one there, and what it is.
-        model: the name of the bundle; None where none was given, and nothing was measured.
-        reconstruction, transfer: see `puppets.Figures`.
-    """
-
+    # name, meaning: its name, in the paper where it has one there, and what it is
     name: str
     meaning: str
-    model: str | None = None
+    model: str | None = None  # the name of the bundle; None where none was given, and nothing was measured
+    # reconstruction, transfer: see `puppets.Figures`
     reconstruction: Figures | None = None
     transfer: Figures | None = None
 
@@ -61,7 +57,6 @@ def open_models(model: str | None, also: Mapping[str, str], engine: str = AUTO) 
 
     Args:
         model: as `Animator.open` takes it; the test-time variants are made of it.
-        also: models that were trained otherwise, by name.
         engine: one of HOST_ENGINES, or `auto` for the first of them that works.
     """
     with ExitStack() as opened:
@@ -76,11 +71,9 @@ def measure_ablations(
     driving: int,
     track: Callable[[str, range], Iterable[int]] = lambda name, numbers: numbers,
 ) -> tuple[list[Row], dict[str, Figures]]:
-    """The rows, and the references of `transfer_each`.
+    """The rows, and the references of `transfer`.
 
     Args:
-        models: from `open_models`.
-        identities: how many.
         frames: of each clip that is rebuilt.
         driving: frames of each driver.
         track: shows progress: given a name and numbers, it gives the numbers back.
@@ -89,8 +82,8 @@ def measure_ablations(
     assert isinstance(runner, HostRunner)  # of every engine in HOST_ENGINES
     variants: dict[str, Animates] = {name: AblatedAnimator(runner, each) for name, each in TEST_TIME.items()}
     animators = {**models, **variants}
-    rebuilt = reconstruct_each(animators, track("rebuilding", range(identities)), frames)
-    moved = transfer_each(animators, track("animating", range(identities)), driving, references=True)
+    rebuilt = reconstruct(animators, track("rebuilding", range(identities)), frames)
+    moved = transfer(animators, track("animating", range(identities)), driving, references=True)
     meanings = {name: each.told for name, each in TEST_TIME.items()} | TRAINING_TIME
     rows = []
     for name in dict.fromkeys((*meanings, *models)):

@@ -11,6 +11,7 @@ err, too: the row `the true answer` says how far what they see in it is from wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ from maskanim.benchmarks.judges import Nets, Observed, Perception, perceive
 from maskanim.benchmarks.judges.heads import HEAD, MESH_68
 from maskanim.benchmarks.metrics import ssim
 from maskanim.benchmarks.quality.ablations import AblatedAnimator
-from maskanim.benchmarks.quality.puppets import FIRST_DRIVER, Animates
-from maskanim.benchmarks.quality.table import NOTE
+from maskanim.benchmarks.quality.puppets import FIRST_DRIVER, Sums, animated, differences
+from maskanim.benchmarks.quality.table import NOTE, Column
 from maskanim.benchmarks.tables import Table
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
@@ -38,40 +39,24 @@ FEWEST = 3  # frames that a correlation is worth computing of
 STILL = 1e-9  # a sum of squares below it is rounding
 
 Floats = NDArray[np.float64]
-Sums = dict[
-    str, tuple[float, ...]
-]  # of one identity and figure: what is divided by what, or a correlation's three sums
-Make = Callable[[PersonFrame, Sequence[PersonFrame]], list[Frame]]  # a source and its drivers to pictures
+Make = Callable[[Frame, list[Frame]], list[Frame]]  # a source and its drivers to pictures
 
 
 class Trio(NamedTuple):
-    """Clips of as many frames each.
+    """Clips of as many frames each."""
 
-    Attributes:
-        own: the source's identity in its own motion; the first frame is the source.
-        driving: the driver.
-        answer: the source's identity, in its own scene, in the driver's motion.
-    """
-
-    own: list[PersonFrame]
-    driving: list[PersonFrame]
-    answer: list[PersonFrame]
+    own: list[PersonFrame]  # the source's identity in its own motion; the first frame is the source
+    driving: list[PersonFrame]  # the driver
+    answer: list[PersonFrame]  # the source's identity, in its own scene, in the driver's motion
 
 
 class Seen(NamedTuple):
-    """What is known of N frames, by judges or by the renderer.
+    """What is known of N frames, by judges or by the renderer."""
 
-    Attributes:
-        points: (N, K, 2) of the face, in pixels of 256.
-        heads: (N, 6), see `judges.heads.read_heads`.
-        found: (N,) bool, whether there is a face.
-        identity: (D,) the mean of its embeddings; None without a face.
-    """
-
-    points: Floats
-    heads: Floats
-    found: NDArray[np.bool_]
-    identity: Array | None = None
+    points: Floats  # (N, K, 2) of the face, in pixels of 256
+    heads: Floats  # (N, 6), see `judges.heads.read_heads`
+    found: NDArray[np.bool_]  # (N,) bool, whether there is a face
+    identity: Array | None = None  # (D,) the mean of its embeddings; None without a face
 
 
 def draw_trio(studio: Studio, number: int, frames: int) -> Trio:
@@ -87,18 +72,15 @@ def measure_people(
     """The figures of a model, of its ablations at test time, and of the references.
 
     Args:
-        runner: the model's.
-        studio: draws the people.
-        face: the judges, see `open_judges`.
-        identities: how many.
         frames: of each clip, the source included.
-        progress: shown how many identities are done.
 
     Returns:
         By row and figure; None where there was nothing to judge.
     """
-    makers: dict[str, Make] = {name: _animated(AblatedAnimator(runner, each)) for name, each in TEST_TIME.items()}
-    makers[REPEATED] = lambda source, driving: [source.image] * len(driving)
+    makers: dict[str, Make] = {
+        name: partial(animated, AblatedAnimator(runner, each)) for name, each in TEST_TIME.items()
+    }
+    makers[REPEATED] = lambda source, driving: [source] * len(driving)
     sums: dict[str, list[Sums]] = {name: [] for name in (*makers, ANSWER)}
     for done in range(identities):
         progress.update(done, identities)
@@ -121,26 +103,22 @@ def open_judges(nets: Nets) -> Perception:
     return face
 
 
-def _animated(animator: Animates) -> Make:
-    def make(source: PersonFrame, driving: Sequence[PersonFrame]) -> list[Frame]:
-        encoded = animator.encode_source(source.image)
-        return [animator.animate(encoded, frame.image) for frame in driving]
-
-    return make
-
-
 def _judge(face: Perception, trio: Trio, makers: Mapping[str, Make]) -> Iterator[tuple[str, Sums]]:
     """Of one identity, the sums of each row."""
     source, rest = trio.own[0], trio.own[1:]
-    own, driver, answer = (look(face, [frame.image for frame in clip]) for clip in trio)
+    own, driver, answer = (look(face, _images(clip)) for clip in trio)
     for name, make in makers.items():
-        rebuilt, moved = make(source, rest), make(source, trio.driving)
+        rebuilt, moved = (make(source.image, _images(clip)) for clip in (rest, trio.driving))
         sums = {f"rebuilt_{figure}": each for figure, each in pixels(rebuilt, rest, source).items()}
         sums |= pixels(moved, trio.answer, source) | {"ssim": _similar(moved, trio.answer)}
         seen = look(face, moved)
         yield name, sums | likeness(seen, answer) | kept(seen, own, driver)
     of_68 = answer._replace(points=answer.points[:, MESH_68])
     yield ANSWER, likeness(of_68, _known(trio.answer)) | kept(answer, own, driver)
+
+
+def _images(clip: Sequence[PersonFrame]) -> list[Frame]:
+    return [frame.image for frame in clip]
 
 
 def look(face: Perception, frames: Sequence[Frame]) -> Seen:
@@ -159,27 +137,13 @@ def _known(frames: Sequence[PersonFrame]) -> Seen:
 
 def pixels(pictures: Sequence[Frame], targets: Sequence[PersonFrame], source: PersonFrame) -> Sums:
     """Mean absolute differences in [0, 1] to the true frames: inside, outside, and inside relative to the source's."""
-    away = np.zeros(2)
-    area = np.zeros(2)
-    still = 0.0
-    for picture, target in zip(pictures, targets, strict=True):
-        inside = np.maximum(target.foreground, source.foreground) > 0.5
-        made, repeated = (
-            np.abs(each.astype(np.float32) - target.image).mean(-1) / 255 for each in (picture, source.image)
-        )
-        away += made[inside].sum(), made[~inside].sum()
-        area += inside.sum(), (~inside).sum()
-        still += float(repeated[inside].sum())
-    inside_sum, outside_sum = away.tolist()
-    return {
-        "inside": (inside_sum, float(area[0])),
-        "inside_ratio": (inside_sum, still),
-        "outside": (outside_sum, float(area[1])),
-    }
+    insides = [np.maximum(target.foreground, source.foreground) > 0.5 for target in targets]
+    sums = differences(pictures, _images(targets), source.image, insides)
+    return {name: sums[name] for name in ("inside", "inside_ratio", "outside")}
 
 
 def _similar(pictures: Sequence[Frame], targets: Sequence[PersonFrame]) -> tuple[float, float]:
-    each = ssim(pictures, [target.image for target in targets])
+    each = ssim(pictures, _images(targets))
     return float(each.totals.sum()), float(each.counts.sum())
 
 
@@ -228,44 +192,28 @@ def _estimate(sums: Sequence[tuple[float, ...]]) -> Estimate | None:
     return figure(*zip(*judged, strict=True))
 
 
-class Line(NamedTuple):
-    """A figure of the table: what it is called, its name, what it is multiplied by, and its decimals."""
-
-    heading: str
-    name: str
-    factor: float = 1
-    decimals: int = 2
-
-    def text(self, figures: Mapping[str, Estimate | None]) -> str:
-        """The figure and half of its interval; a dash where there is none."""
-        if (found := figures.get(self.name)) is None:
-            return "-"
-        value, low, high = (self.factor * each for each in found)
-        return f"{value:.{self.decimals}f} ±{(high - low) / 2:.{self.decimals}f}"
-
-
 LINES = (
-    Line("rebuilt: L1 inside", "rebuilt_inside", decimals=4),
-    Line("  of repeating the source", "rebuilt_inside_ratio"),
-    Line("  L1 outside", "rebuilt_outside", decimals=4),
-    Line("animated: L1 inside", "inside", decimals=4),
-    Line("  of repeating the source", "inside_ratio"),
-    Line("  L1 outside", "outside", decimals=4),
-    Line("  SSIM", "ssim", decimals=3),
-    Line("  landmarks px", "landmarks", decimals=1),
-    Line("  yaw off °", "yaw_error", decimals=1),
-    Line("  pitch off °", "pitch_error", decimals=1),
-    Line("  roll off °", "roll_error", decimals=1),
-    Line("  yaw correlation", "yaw_correlation"),
-    Line("  pitch correlation", "pitch_correlation"),
-    Line("  roll correlation", "roll_correlation"),
-    Line("  mouth off", "mouth_error", decimals=3),
-    Line("  mouth correlation", "mouth_correlation"),
-    Line("  lids off", "lids_error", decimals=3),
-    Line("  lids correlation", "lids_correlation"),
-    Line("  nearer to the source %", "identity_kept", 100, 0),
-    Line("  CSIM to the source", "csim"),
-    Line("  a face found %", "face_found", 100, 1),
+    Column("rebuilt: L1 inside", "rebuilt_inside", decimals=4),
+    Column("  of repeating the source", "rebuilt_inside_ratio"),
+    Column("  L1 outside", "rebuilt_outside", decimals=4),
+    Column("animated: L1 inside", "inside", decimals=4),
+    Column("  of repeating the source", "inside_ratio"),
+    Column("  L1 outside", "outside", decimals=4),
+    Column("  SSIM", "ssim", decimals=3),
+    Column("  landmarks px", "landmarks", decimals=1),
+    Column("  yaw off °", "yaw_error", decimals=1),
+    Column("  pitch off °", "pitch_error", decimals=1),
+    Column("  roll off °", "roll_error", decimals=1),
+    Column("  yaw correlation", "yaw_correlation"),
+    Column("  pitch correlation", "pitch_correlation"),
+    Column("  roll correlation", "roll_correlation"),
+    Column("  mouth off", "mouth_error", decimals=3),
+    Column("  mouth correlation", "mouth_correlation"),
+    Column("  lids off", "lids_error", decimals=3),
+    Column("  lids correlation", "lids_correlation"),
+    Column("  nearer to the source %", "identity_kept", 100, 0),
+    Column("  CSIM to the source", "csim"),
+    Column("  a face found %", "face_found", 100, 1),
 )
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskanim.benchmarks.estimates import Estimate, ratio
 from maskanim.benchmarks.judges.puppets import Finder, distances
@@ -31,7 +32,8 @@ FIRST_DRIVER = 1000  # each source has a driver of its own, so that pairs are in
 START, BETWEEN = 0.5, 0.9  # seconds: the driver's frames show poses far from each other
 COLOURS = ("skin", "hair", "top", "legs", "shoes", "sleeves", "trousers", "pattern")
 
-Sums = dict[str, tuple[float, float]]  # of one identity: per figure, what is divided by what
+# Of one identity, per figure: what is divided by what, or the three sums of a correlation.
+Sums = dict[str, tuple[float, ...]]
 
 
 class Animates(Protocol):
@@ -55,14 +57,10 @@ class Figures:
     share of pairs whose parts' colours are nearer to the source's than to the driver's; ``to_source`` and
     ``to_driver``, the mean absolute difference of the parts' colours to either's, in [0, 1]; ``shape_kept``, the share
     of pairs nearer to the source in its own shape than in the driver's.
-
-    Attributes:
-        counts: how many ``identities`` or ``pairs``, and ``frames`` of each clip, or of each driver.
-        estimates: of each figure the value, and the 95 % bootstrap interval over identities.
     """
 
-    counts: dict[str, int]
-    estimates: dict[str, Estimate]
+    counts: dict[str, int]  # how many ``identities`` or ``pairs``, and ``frames`` of each clip, or of each driver
+    estimates: dict[str, Estimate]  # of each figure the value, and the 95 % bootstrap interval over identities
 
     def __getitem__(self, name: str) -> float:
         return self.estimates[name].value
@@ -80,37 +78,35 @@ def _figures(noun: str, frames: int, identities: Sequence[Sums]) -> Figures:
     return Figures({noun: len(identities), "frames": frames}, {name: estimate(name) for name in identities[0]})
 
 
-def reconstruct(animator: Animates, identities: Iterable[int], frames: int) -> Figures:
-    """Rebuild clips of the test split from their first frame.
+def reconstruct(animators: Mapping[str, Animates], identities: Iterable[int], frames: int) -> dict[str, Figures]:
+    """Rebuild clips of the test split from their first frame; every clip is drawn once for all animators.
 
     Args:
         identities: numbers of the puppets.
         frames: of each clip, the source included; at least two.
     """
-    return reconstruct_each({"": animator}, identities, frames)[""]
-
-
-def reconstruct_each(animators: Mapping[str, Animates], identities: Iterable[int], frames: int) -> dict[str, Figures]:
-    """`reconstruct` by several animators; every clip is drawn once, and kept no longer than needed."""
     finder = Finder.load()
     sums: dict[str, list[Sums]] = {name: [] for name in animators}
     for i in identities:
         source, *drivers = Puppet(i, "test").clip(frames, CLIP_FPS)
+        images, unions = [driver.image for driver in drivers], [source.figure | driver.figure for driver in drivers]
         for name, animator in animators.items():
-            sums[name].append(_judge_rebuilt(finder, source, drivers, _animated(animator, source, drivers)))
+            pictures = animated(animator, source.image, images)
+            away = distances(finder, pictures, drivers)
+            keypoints = {"keypoints": (float(away.sum()), len(away))}
+            sums[name].append(differences(pictures, images, source.image, unions) | keypoints)
     return {name: _figures("identities", frames, each) for name, each in sums.items()}
 
 
-def _judge_rebuilt(
-    finder: Finder, source: PuppetFrame, drivers: Sequence[PuppetFrame], pictures: Sequence[Frame]
+def differences(
+    pictures: Sequence[Frame], truth: Sequence[Frame], source: Frame, insides: Sequence[NDArray[np.bool_]]
 ) -> Sums:
+    """Absolute differences to the true frames inside and outside of a region, beside those of the source, repeated."""
     sums, pixels = np.zeros((2, 2)), np.zeros(2)  # rows: animated, repeated; columns: inside, outside
-    for picture, driver in zip(pictures, drivers, strict=True):
-        union = source.figure | driver.figure
-        differences = [_difference(each, driver.image) for each in (picture, source.image)]
-        sums += [[difference[where].sum() for where in (union, ~union)] for difference in differences]
-        pixels += (union.sum(), (~union).sum())
-    away = distances(finder, pictures, drivers)
+    for picture, true, region in zip(pictures, truth, insides, strict=True):
+        away = [_difference(each, true) for each in (picture, source)]
+        sums += [[difference[where].sum() for where in (region, ~region)] for difference in away]
+        pixels += (region.sum(), (~region).sum())
     (inside, outside), (repeated_inside, repeated_outside) = sums.tolist()
     return {
         "inside": (inside, pixels[0]),
@@ -118,13 +114,13 @@ def _judge_rebuilt(
         "repeated_inside": (repeated_inside, pixels[0]),
         "repeated_outside": (repeated_outside, pixels[1]),
         "inside_ratio": (inside, repeated_inside),
-        "keypoints": (float(away.sum()), len(away)),
     }
 
 
-def _animated(animator: Animates, source: PuppetFrame, drivers: Sequence[PuppetFrame]) -> list[Frame]:
-    encoded = animator.encode_source(source.image)
-    return [animator.animate(encoded, driver.image) for driver in drivers]
+def animated(animator: Animates, source: Frame, driving: Sequence[Frame]) -> list[Frame]:
+    """The pictures that come out."""
+    encoded = animator.encode_source(source)
+    return [animator.animate(encoded, frame) for frame in driving]
 
 
 def _difference(a: Frame, b: Frame) -> Array:
@@ -134,17 +130,13 @@ def _difference(a: Frame, b: Frame) -> Array:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two held-out identities, one to be animated by the other.
+    """Two held-out identities, one to be animated by the other."""
 
-    Attributes:
-        source, driver: the puppets.
-        picture: the source's picture.
-        times, driving: the driver's frames, and when they are in seconds.
-    """
-
+    # source, driver: the puppets
     source: Puppet
     driver: Puppet
-    picture: PuppetFrame
+    picture: PuppetFrame  # the source's picture
+    # times, driving: the driver's frames, and when they are in seconds
     times: list[float]
     driving: list[PuppetFrame]
 
@@ -180,20 +172,16 @@ REFERENCES: dict[str, Callable[[Pair], list[Frame]]] = {
 }
 
 
-def transfer(animator: Animates, identities: Iterable[int], frames: int) -> Figures:
+def transfer(
+    animators: Mapping[str, Animates], identities: Iterable[int], frames: int, references: bool = False
+) -> dict[str, Figures]:
     """Animate sources of the test split by drivers of the test split.
 
     Args:
         identities: numbers of the sources; each has a driver of its own, see `pairs`.
         frames: of each driver.
+        references: also those of REFERENCES, before the others.
     """
-    return transfer_each({"": animator}, identities, frames)[""]
-
-
-def transfer_each(
-    animators: Mapping[str, Animates], identities: Iterable[int], frames: int, references: bool = False
-) -> dict[str, Figures]:
-    """`transfer` by several animators, and with `references` by those of REFERENCES, before them."""
     finder = Finder.load()
     known = REFERENCES if references else {}
     sums: dict[str, list[Sums]] = {name: [] for name in (*known, *animators)}
@@ -202,7 +190,7 @@ def transfer_each(
         for name, make in known.items():
             sums[name].append(judge(make(pair)))
         for name, animator in animators.items():
-            sums[name].append(judge(_animated(animator, pair.picture, pair.driving)))
+            sums[name].append(judge(animated(animator, pair.picture.image, [frame.image for frame in pair.driving])))
     return {name: _figures("pairs", frames, each) for name, each in sums.items()}
 
 
@@ -246,5 +234,5 @@ def animation_grid(animator: Animates, sources: int, frames: int) -> Frame:
     rows = [[np.full_like(drivers[0].image, 255), *(driver.image for driver in drivers)]]
     for i in range(sources):
         source = Puppet(i, "test").frame(0)
-        rows.append([source.image, *_animated(animator, source, drivers)])
+        rows.append([source.image, *animated(animator, source.image, [driver.image for driver in drivers])])
     return np.vstack([np.hstack(row) for row in rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from maskanim.benchmarks.estimates import Estimate
 from maskanim.benchmarks.quality.ablations import Row
 from maskanim.benchmarks.quality.puppets import Figures
 from maskanim.benchmarks.tables import Table
@@ -18,12 +19,14 @@ class Column(NamedTuple):
 
     heading: str
     name: str
-    factor: float
-    decimals: int
+    factor: float = 1
+    decimals: int = 2
 
-    def text(self, figures: Figures) -> str:
-        """The figure and half of its interval."""
-        value, low, high = (self.factor * each for each in figures.estimates[self.name])
+    def text(self, figures: Mapping[str, Estimate | None]) -> str:
+        """The figure and half of its interval; a dash where there is none."""
+        if (found := figures.get(self.name)) is None:
+            return "-"
+        value, low, high = (self.factor * each for each in found)
         return f"{value:.{self.decimals}f} ±{(high - low) / 2:.{self.decimals}f}"
 
 
@@ -43,7 +46,7 @@ MOVED = (
 
 def print_quality(figures: Figures, moved: Mapping[str, Figures]) -> None:
     """Reconstruction in words, and a table of the transfer and its references."""
-    texts = {column.name: column.text(figures) for column in REBUILT}
+    texts = {column.name: column.text(figures.estimates) for column in REBUILT}
     print(
         f"{_rebuilt_title(figures)} ({NOTE})\n"
         f"  inside the figures:  L1 {texts['inside']}, repeating the source {figures['repeated_inside']:.4f}, "
@@ -80,7 +83,10 @@ def _ablation_tables(rows: Sequence[Row], references: Mapping[str, Figures]) -> 
 
 def _table(title: str, columns: Sequence[Column], figures: Mapping[str, Figures | None]) -> Table:
     missing = [NOT_TRAINED, *[""] * (len(columns) - 1)]
-    rows = [[name, *([column.text(each) for column in columns] if each else missing)] for name, each in figures.items()]
+    rows = [
+        [name, *([column.text(each.estimates) for column in columns] if each else missing)]
+        for name, each in figures.items()
+    ]
     return Table(title, ["", *(column.heading for column in columns)], rows)
 
 

@@ -22,39 +22,26 @@ BATCH = 16  # frames in memory of each video that is read
 
 @dataclass
 class Streams:
-    """One video to be scored, open.
+    """One video to be scored, open."""
 
-    Attributes:
-        driving: its frames, (256, 256, 3) uint8 RGB each, as all others.
-        generated: what each method made of them.
-        target: what they should have become; ``driving`` in reconstruction, None if nobody knows.
-        source: the picture that was animated, or None.
-        known: features of the driving frames from one number to another that are known exactly, such as a puppet's.
-        source_known: those of the source.
-        observers: take the place of the perception's, for this video.
-    """
-
-    driving: Iterator[Frame]
-    generated: Mapping[str, Iterator[Frame]]
+    driving: Iterator[Frame]  # its frames, (256, 256, 3) uint8 RGB each, as all others
+    generated: Mapping[str, Iterator[Frame]]  # what each method made of them
+    # what they should have become; ``driving`` in reconstruction, None if nobody knows
     target: Iterator[Frame] | Literal["driving"] | None = None
-    source: Frame | None = None
+    source: Frame | None = None  # the picture that was animated, or None
+    # features of the driving frames from one number to another that are known exactly, such as a puppet's
     known: Callable[[int, int], Mapping[str, Any]] | None = None
-    source_known: Mapping[str, Any] | None = None
+    source_known: Mapping[str, Any] | None = None  # those of the source
+    # take the place of the perception's, for this video
     observers: Mapping[str, Observer] = field(default_factory=dict)
 
 
 class Case(NamedTuple):
-    """A video to be scored.
+    """A video to be scored."""
 
-    Attributes:
-        name: of the video.
-        methods: who made it.
-        open: opens it; what is to be closed goes on the stack.
-    """
-
-    name: str
-    methods: tuple[str, ...]
-    open: Callable[[ExitStack], Streams]
+    name: str  # of the video
+    methods: tuple[str, ...]  # who made it
+    open: Callable[[ExitStack], Streams]  # opens it; what is to be closed goes on the stack
 
 
 class _Reel:
@@ -92,9 +79,6 @@ def score_video(
     """Score what each method made of one video.
 
     Args:
-        case: the video.
-        perception: what judges it.
-        keep_strip: whether a few frames are kept.
         report: called with the number of frames that have been read, now and then.
 
     Raises:
@@ -226,12 +210,6 @@ def score_all(
     cases: Sequence[Case], perception: Perception, keep_strips: bool = False, progress: Progress | None = None
 ) -> tuple[list[VideoScores], dict[str, str]]:
     """Score videos, one after the other.
-
-    Args:
-        cases: the videos.
-        perception: what judges them.
-        keep_strips: whether a few frames of each are kept.
-        progress: shown how many videos are done, and which one is read.
 
     Returns:
         Scores of the videos and methods that could be scored; and of the videos that could not, why.

@@ -20,24 +20,17 @@ NO_SIDE = {"source": "no source was given", "target": "no target was given"}
 
 @dataclass(frozen=True)
 class VideoScores:
-    """One video as one method made it.
+    """One video as one method made it."""
 
-    Attributes:
-        video, method: their names.
-        frames: how many were scored.
-        scores: by metric; only those that could be computed.
-        difficulty: AKD between the source and each driving frame, by which Table 6 splits; None if it is not known.
-        problems: what was not as it should be, in words.
-        strip: a few of the video's frames, where they were kept.
-    """
-
+    # video, method: their names
     video: str
     method: str
-    frames: int
-    scores: Mapping[str, PerFrame]
+    frames: int  # how many were scored
+    scores: Mapping[str, PerFrame]  # by metric; only those that could be computed
+    # AKD between the source and each driving frame, by which Table 6 splits; None if it is not known
     difficulty: PerFrame | None = None
-    problems: tuple[str, ...] = ()
-    strip: Strip | None = None
+    problems: tuple[str, ...] = ()  # what was not as it should be, in words
+    strip: Strip | None = None  # a few of the video's frames, where they were kept
 
     def figure(self, metric: str) -> float | None:
         """A metric over the video; None if it was not computed or no frame could be judged."""
@@ -59,23 +52,14 @@ class VideoScores:
 
 @dataclass(frozen=True)
 class Scored:
-    """All videos of a run.
+    """All videos of a run."""
 
-    Attributes:
-        perception: what judged them.
-        methods: in the order of the tables.
-        videos: one for each video and method that could be scored.
-        failures: videos that could not, and why.
-        about: what was run: the protocol and its options.
-        notes: further lines for people.
-    """
-
-    perception: Perception
-    methods: tuple[str, ...]
-    videos: Sequence[VideoScores]
-    failures: Mapping[str, str] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    perception: Perception  # what judged them
+    methods: tuple[str, ...]  # in the order of the tables
+    videos: Sequence[VideoScores]  # one for each video and method that could be scored
+    failures: Mapping[str, str] = field(default_factory=dict)  # videos that could not, and why
+    about: Mapping[str, Any] = field(default_factory=dict)  # what was run: the protocol and its options
+    notes: tuple[str, ...] = ()  # further lines for people
 
     def of(self, method: str) -> list[VideoScores]:
         return [each for each in self.videos if each.method == method]

@@ -41,8 +41,6 @@ def open_squares(path: Path, opened: ExitStack, every: int = 1) -> Iterator[Fram
     """The frames of a video, a strip, a picture or a folder of pictures, as 256x256 squares.
 
     Args:
-        path: the clip.
-        opened: closes it.
         every: 12 takes the frames 0, 12, 24, ...
 
     Raises:
@@ -86,9 +84,6 @@ def reconstruction(
     """Section 4.1: each clip rebuilt from its first frame; all other frames drive, and are the target.
 
     Args:
-        model: what rebuilds them.
-        method: its name.
-        clips: of the test split.
         every: 12 takes the frames 12, 24, ... as drivers.
         most: clips, spread over the list; all without it.
     """
@@ -107,8 +102,6 @@ def animation(model: Animates, method: str, pairs: Sequence[tuple[ClipFile, Clip
     """Section 4.2: the first frame of one clip animated by all frames of another; nobody knows the target.
 
     Args:
-        model: what animates them.
-        method: its name.
         pairs: of source and driver, from `listed_pairs` or `drawn_pairs`.
         every: 12 takes the driving frames 0, 12, 24, ...
     """
@@ -157,10 +150,6 @@ def puppets(model: Animates, method: str, identities: Iterable[int], frames: int
     """Drawn puppets of the test split, whose key-points and figures are known exactly.
 
     Args:
-        model: what animates them.
-        method: its name.
-        identities: numbers of the puppets.
-        frames: of each clip.
         rebuilt: from the first frame (section 4.1), or animated by a driver of its own (section 4.2, `pairs`).
     """
 
@@ -188,7 +177,6 @@ def finished(
 
     Args:
         generated: of each method, a folder of videos or a single one.
-        driving: the driving videos.
         source: the sources: pictures, or clips whose first frame counts.
         target: what the generated videos should be, frame for frame.
         every: 12 takes the frames 0, 12, 24, ...
@@ -340,7 +328,6 @@ def mask_agreement(columns: Columns, path: Path, threshold: float, every: int = 
 
     Args:
         columns: with ``driving_mask`` and ``perturbed_mask``.
-        path: the file.
         threshold: of P_test's kind ``fixed``, in [0, 1].
         every: 12 takes the frames 0, 12, 24, ...
 

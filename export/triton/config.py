@@ -19,24 +19,18 @@ NAMES = re.compile(r"[A-Za-z0-9][\w.-]*")
 class Serving:
     """How a model is served.
 
-    Attributes:
-        name: of the model in the repository.
-        engine, precision, batch: as of `maskanim-run`; the batch is of frames in one request.
-        sequences: how many are animated at a time by each instance; more wait until one ends.
-        idle_seconds: after which a sequence without requests is taken for abandoned.
-        instances: of the model on each GPU, or on the processor where there is none.
-
     Raises:
         MaskanimError: a value that cannot be.
     """
 
-    name: str = "maskanim"
+    name: str = "maskanim"  # of the model in the repository
+    # engine, precision, batch: as of `maskanim-run`; the batch is of frames in one request
     engine: str = AUTO
     precision: str = "fp16"
     batch: int = 1
-    sequences: int = 8
-    idle_seconds: float = 10.0
-    instances: int = 1
+    sequences: int = 8  # how many are animated at a time by each instance; more wait until one ends
+    idle_seconds: float = 10.0  # after which a sequence without requests is taken for abandoned
+    instances: int = 1  # of the model on each GPU, or on the processor where there is none
 
     def __post_init__(self) -> None:
         if not NAMES.fullmatch(self.name):

@@ -29,19 +29,14 @@ Pixels = NDArray[np.uint8]
 
 
 class Request(NamedTuple):
-    """What one request asks for.
+    """What one request asks for."""
 
-    Attributes:
-        sequence: its correlation ID.
-        start, end: whether it is the sequence's first or last.
-        source: (height, width, 3) uint8 RGB, to be animated from now on, or None.
-        driving: (frames, height, width, 3) uint8 RGB, or None: Triton 24.10 lets that through beside optional inputs.
-    """
-
-    sequence: int | str
+    sequence: int | str  # its correlation ID
+    # start, end: whether it is the sequence's first or last
     start: bool
     end: bool
-    source: Pixels | None
+    source: Pixels | None  # (height, width, 3) uint8 RGB, to be animated from now on, or None
+    # (frames, height, width, 3) uint8 RGB, or None: Triton 24.10 lets that through beside optional inputs
     driving: Pixels | None
 
 

@@ -18,7 +18,6 @@ def check_repository(folder: Path, serving: Serving) -> None:
 
     Args:
         folder: the repository; it may be missing, and other models may be in it.
-        serving: names the model.
 
     Raises:
         MaskanimError: the repository's folder cannot be, or something else has the model's name there.
@@ -36,9 +35,7 @@ def write_repository(bundle: Bundle, folder: Path, serving: Serving | None = Non
     """Write a bundle, with its engine plans, as a model of a Triton repository; an older one there is replaced.
 
     Args:
-        bundle: the model.
         folder: the repository, made if it is missing.
-        serving: how it is served.
 
     Returns:
         The model's folder in the repository.

@@ -24,17 +24,11 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Credentials(NamedTuple):
-    """What signs.
+    """What signs."""
 
-    Attributes:
-        key: the private key, PEM (PKCS 8, ECDSA on P-256).
-        chain: the certificates, PEM, from the key's own to the root.
-        folder: where they are kept.
-    """
-
-    key: bytes
-    chain: bytes
-    folder: Path
+    key: bytes  # the private key, PEM (PKCS 8, ECDSA on P-256)
+    chain: bytes  # the certificates, PEM, from the key's own to the root
+    folder: Path  # where they are kept
 
     @property
     def root(self) -> str:

@@ -47,16 +47,11 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """What is signed; it names no person, no path and no time.
+    """What is signed; it names no person, no path and no time."""
 
-    Attributes:
-        model: the bundle's name.
-        model_sha256: of the bundle's ``manifest.json``, which holds the hash of every network.
-        composite: whether the file also carries what no model made: the driving clip's audio, or its frames in a grid.
-    """
-
-    model: str
-    model_sha256: str
+    model: str  # the bundle's name
+    model_sha256: str  # of the bundle's ``manifest.json``, which holds the hash of every network
+    # whether the file also carries what no model made: the driving clip's audio, or its frames in a grid
     composite: bool = False
 
     @classmethod
@@ -81,36 +76,27 @@ class Claim:
 
 
 class Provenance(NamedTuple):
-    """A valid manifest.
+    """A valid manifest."""
 
-    Attributes:
-        trusted: whether the certificate leads to an authority of C2PA's list, or to this installation's own key. Valid
-            but not trusted: the file is as it was signed, but the signer may be anyone.
-        signer: the organization in the certificate.
-        software: name and version of what signed.
-        source_type: the digital source type's name in IPTC's vocabulary, such as ``trainedAlgorithmicMedia``, or empty.
-        model, model_sha256: as in `Claim`; empty in manifests of other software.
-        manifest: all that c2pa's reader tells.
-    """
-
+    # whether the certificate leads to an authority of C2PA's list, or to this installation's own key. Valid but not
+    # trusted: the file is as it was signed, but the signer may be anyone.
     trusted: bool
-    signer: str
-    software: str
+    signer: str  # the organization in the certificate
+    software: str  # name and version of what signed
+    # the digital source type's name in IPTC's vocabulary, such as ``trainedAlgorithmicMedia``, or empty
     source_type: str
+    # model, model_sha256: as in `Claim`; empty in manifests of other software
     model: str
     model_sha256: str
-    manifest: dict[str, Any]
+    manifest: dict[str, Any]  # all that c2pa's reader tells
 
 
 def claim_by_default(claim: Claim, output: Path, wanted: bool | None, tell: Callable[[str], object]) -> Claim | None:
     """The claim, or None where the video shall not be signed or cannot be.
 
     Args:
-        claim: what would be said of it.
-        output: where the video goes.
         wanted: True or False where the user said so. None signs if the package is installed and the format can hold a
             manifest, and otherwise tells in one line that the video will not be marked.
-        tell: called with that line.
 
     Raises:
         MissingPackageError, MaskanimError: the user wants a manifest, and the package is missing or the format wrong.
@@ -177,7 +163,6 @@ def signed(output: Path, claim: Claim | None) -> Iterator[Path]:
     """Around the writing of a video: what is written at the path given appears signed at `output`, or not at all.
 
     Args:
-        output: where the signed video goes.
         claim: what to say of it. None leaves it unsigned, and the path given is `output` itself.
 
     Raises:

@@ -45,9 +45,7 @@ def build_engine(
     """Build one network's engine.
 
     Args:
-        library: from `load_library`.
         content: the ONNX graph, in the precision that the engine shall have.
-        name: whose signature the graph has.
         options: `precision` is not looked at: it is the graph's.
         progress: of 100, with the phase as its note; called from the library's threads.
         timing_cache: a file in which TensorRT's measurements are kept from build to build. TensorRT-RTX measures

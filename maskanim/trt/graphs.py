@@ -17,8 +17,6 @@ def engine_graph(bundle: Bundle, name: NetworkName, precision: Precision, extra:
     """A network's ONNX file: float32, FP16, or FP16 with Q/DQ around the convolutions of what runs in INT8.
 
     Args:
-        bundle: whose.
-        name: of the network.
         precision: of the engine; `require_precision` has found nothing against it.
         extra: what to install where the package onnx is missing.
 
@@ -43,8 +41,6 @@ def require_precision(manifest: Manifest, precision: Precision, least_psnr: floa
     """Raise a MaskanimError where the export found that a model does not survive a precision, or nobody looked.
 
     Args:
-        manifest: of the bundle.
-        precision: of the engines.
         least_psnr: what the final frame has to keep in INT8, in dB.
     """
     if precision != "fp32":

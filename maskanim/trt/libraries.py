@@ -20,24 +20,15 @@ MESSAGES_KEPT = 50
 
 @dataclass(frozen=True)
 class Library:
-    """What is known of a library before it is loaded.
+    """What is known of a library before it is loaded."""
 
-    Attributes:
-        name: of the engine and of the extra that brings it.
-        title: as NVIDIA calls it.
-        module: the Python module.
-        bindings: the module inside it that needs the shared libraries.
-        minimum: the oldest version that this code runs with, major and minor.
-        builds_without_gpu: whether engines can be built on a machine that has none.
-        lean: the module of its lean runtime, which runs version compatible engines and builds none; None: it has none.
-    """
-
-    name: LibraryName
-    title: str
-    module: str
-    bindings: str
-    minimum: tuple[int, int]
-    builds_without_gpu: bool
+    name: LibraryName  # of the engine and of the extra that brings it
+    title: str  # as NVIDIA calls it
+    module: str  # the Python module
+    bindings: str  # the module inside it that needs the shared libraries
+    minimum: tuple[int, int]  # the oldest version that this code runs with, major and minor
+    builds_without_gpu: bool  # whether engines can be built on a machine that has none
+    # the module of its lean runtime, which runs version compatible engines and builds none; None: it has none
     lean: str | None = None
 
 
@@ -50,22 +41,15 @@ LIBRARIES: dict[LibraryName, Library] = {
 
 @dataclass(frozen=True)
 class LoadedLibrary:
-    """A library that is imported and new enough.
+    """A library that is imported and new enough."""
 
-    Attributes:
-        known: what is known of it without importing it.
-        module: ``tensorrt``, ``tensorrt_rtx``, or ``tensorrt_lean``, which has the classes of the runtime only.
-        version: e.g. ``10.16.1.11``.
-        logger: a `Log` that is also the module's ILogger. A process has one for each library, because the library
-            keeps the first that it is given and ignores all later ones.
-        is_lean: whether it only runs engines.
-    """
-
-    known: Library
-    module: Any
-    version: str
+    known: Library  # what is known of it without importing it
+    module: Any  # ``tensorrt``, ``tensorrt_rtx``, or ``tensorrt_lean``, which has the classes of the runtime only
+    version: str  # e.g. ``10.16.1.11``
+    # a `Log` that is also the module's ILogger. A process has one for each library, because the library keeps the first
+    # that it is given and ignores all later ones.
     logger: Any
-    is_lean: bool = False
+    is_lean: bool = False  # whether it only runs engines
 
     @property
     def full_name(self) -> str:

@@ -62,39 +62,28 @@ class BatchRange(Record):
 
 
 class BuildOptions(Record):
-    """How engines are built.
+    """How engines are built."""
 
-    Attributes:
-        precision: ``fp16`` has half bodies and float32 heads (see `half`); ``fp32`` is float32 throughout, no TF32;
-            ``int8`` is ``fp16`` with the convolutions in INT8 of those networks that the export chose (see `graphs`).
-        batch: the optimization profile.
-        targets: compute capabilities such as ``sm86``, for TensorRT-RTX only. Empty: its portable engine, which runs on
-            sm80, sm86, sm89, sm120 and newer. TensorRT builds for the GPU it runs on.
-        opt_level: the builder's effort, 0 to 5.
-        version_compatible: with TensorRT: newer versions of the same major one run it, and so does the lean runtime.
-        hardware_compatible: with TensorRT: every GPU from compute capability 8.0 on runs it, if more slowly.
-        strip_weights: with TensorRT: files without weights, which are put in from the ONNX files when a model opens.
-    """
-
+    # ``fp16`` has half bodies and float32 heads (see `half`); ``fp32`` is float32 throughout, no TF32; ``int8`` is
+    # ``fp16`` with the convolutions in INT8 of those networks that the export chose (see `graphs`)
     precision: Precision = "fp16"
-    batch: BatchRange = BatchRange()
+    batch: BatchRange = BatchRange()  # the optimization profile
+    # compute capabilities such as ``sm86``, for TensorRT-RTX only. Empty: its portable engine, which runs on sm80,
+    # sm86, sm89, sm120 and newer. TensorRT builds for the GPU it runs on.
     targets: tuple[str, ...] = ()
-    opt_level: int = Field(default=3, ge=0, le=5)
+    opt_level: int = Field(default=3, ge=0, le=5)  # the builder's effort, 0 to 5
+    # with TensorRT: newer versions of the same major one run it, and so does the lean runtime
     version_compatible: bool = False
-    hardware_compatible: bool = False
+    hardware_compatible: bool = False  # with TensorRT: every GPU from compute capability 8.0 on runs it, if more slowly
+    # with TensorRT: files without weights, which are put in from the ONNX files when a model opens
     strip_weights: bool = False
 
 
 class Target(Record):
-    """A GPU.
+    """A GPU."""
 
-    Attributes:
-        name: as NVIDIA calls it.
-        capability: compute capability, major and minor.
-    """
-
-    name: str
-    capability: tuple[int, int]
+    name: str  # as NVIDIA calls it
+    capability: tuple[int, int]  # compute capability, major and minor
 
     @property
     def architecture(self) -> str:
@@ -161,55 +150,41 @@ def _capability(target: str) -> tuple[int, int]:
 
 
 class EngineTensor(Record):
-    """One input or output of an engine, NCHW.
+    """One input or output of an engine, NCHW."""
 
-    Attributes:
-        name: as in the network's signature.
-        dtype: at the engine's boundary.
-        minimum, optimum, maximum: shapes for the smallest, the best and the largest batch.
-    """
-
-    name: str
-    dtype: Dtype
+    name: str  # as in the network's signature
+    dtype: Dtype  # at the engine's boundary
+    # minimum, optimum, maximum: shapes for the smallest, the best and the largest batch
     minimum: Shape
     optimum: Shape
     maximum: Shape
 
 
 class EngineFile(Record):
-    """One network's engine, serialized.
+    """One network's engine, serialized."""
 
-    Attributes:
-        file, sha256, size: its name in the folder, and what its content must be; the size in bytes.
-        source_sha256: of what it was built from: the bundle's ONNX file, and in INT8 the ranges.
-        inputs, output: what it takes and gives.
-        seconds: that the conversion of the graph and the build took.
-    """
-
+    # file, sha256, size: its name in the folder, and what its content must be; the size in bytes
     file: str = Field(pattern=r"^[\w.-]+$")
     sha256: str = Field(pattern=SHA256)
     size: int = Field(ge=1)
+    # of what it was built from: the bundle's ONNX file, and in INT8 the ranges
     source_sha256: str = Field(pattern=SHA256)
+    # inputs, output: what it takes and gives
     inputs: tuple[EngineTensor, ...]
     output: EngineTensor
-    seconds: float
+    seconds: float  # that the conversion of the graph and the build took
 
 
 class EngineKey(Record):
-    """What tells engines of one bundle apart.
+    """What tells engines of one bundle apart."""
 
-    Attributes:
-        library, version: what built them; but for version compatible ones no other version can run them.
-        gpu: the GPU that TensorRT built them on, and, but for hardware compatible ones, for; None for TensorRT-RTX.
-        options: precision, batch, targets, effort.
-        maskanim: the version that converted the graphs.
-    """
-
+    # library, version: what built them; but for version compatible ones no other version can run them
     library: LibraryName
     version: str
+    # the GPU that TensorRT built them on, and, but for hardware compatible ones, for; None for TensorRT-RTX
     gpu: Target | None
-    options: BuildOptions
-    maskanim: str = __version__
+    options: BuildOptions  # precision, batch, targets, effort
+    maskanim: str = __version__  # the version that converted the graphs
 
     @property
     def folder(self) -> str:
@@ -225,38 +200,25 @@ class EngineKey(Record):
 
 
 class EngineSet(Record):
-    """The four engines in one folder.
-
-    Attributes:
-        key: what they were built for.
-        platform: the system that built them, e.g. ``Linux x86_64``.
-        networks: the four files.
-    """
+    """The four engines in one folder."""
 
     format: Literal["maskanim-plans"] = FORMAT
     format_version: Literal[1] = FORMAT_VERSION
-    key: EngineKey
-    platform: str
-    networks: dict[NetworkName, EngineFile]
+    key: EngineKey  # what they were built for
+    platform: str  # the system that built them, e.g. ``Linux x86_64``
+    networks: dict[NetworkName, EngineFile]  # the four files
 
 
 class EngineRequest(Record):
-    """What a run needs of engines.
+    """What a run needs of engines."""
 
-    Attributes:
-        library, version: that will run them.
-        gpu: that will run them.
-        precision: of the networks.
-        batches: the smallest and the largest batch that will be run.
-        lean: only TensorRT's lean runtime is there.
-    """
-
+    # library, version: that will run them
     library: LibraryName
     version: str
-    gpu: Target
-    lean: bool = False
-    precision: Precision = "fp16"
-    batches: tuple[int, int] = (1, 1)
+    gpu: Target  # that will run them
+    lean: bool = False  # only TensorRT's lean runtime is there
+    precision: Precision = "fp16"  # of the networks
+    batches: tuple[int, int] = (1, 1)  # the smallest and the largest batch that will be run
 
 
 def engine_key(library: LoadedLibrary, options: BuildOptions, gpu: Target | None) -> EngineKey:

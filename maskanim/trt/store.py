@@ -49,17 +49,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredEngines:
-    """Verified engines of one bundle.
+    """Verified engines of one bundle."""
 
-    Attributes:
-        folder: where they lie.
-        record: what they are.
-        contents: the serialized engines.
-    """
-
-    folder: Path
-    record: EngineSet
-    contents: dict[NetworkName, bytes]
+    folder: Path  # where they lie
+    record: EngineSet  # what they are
+    contents: dict[NetworkName, bytes]  # the serialized engines
 
 
 def find_engines(bundle: Bundle, request: EngineRequest) -> StoredEngines | str:
@@ -89,7 +83,6 @@ def find_or_build(
     """The bundle's engines for a run on this machine; where none fit, log why, build them here and keep them.
 
     Args:
-        bundle: whose networks.
         library: of the request's name and version.
         request: what will run; what is built takes its batches only, and is fastest at the largest.
         progress: as in `build_engines`.
@@ -118,9 +111,6 @@ def build_engines(
     """Build the bundle's four engines and keep them beside those of other keys; or reuse them, if they are there.
 
     Args:
-        bundle: whose networks.
-        library: that builds.
-        options: how.
         gpu: that they are built on; TensorRT needs one, TensorRT-RTX does not.
         progress: in percent, over all four; called from the library's threads.
         timing_cache: what TensorRT measured on this kind of GPU before, and what it measures now. None: one in the

@@ -34,17 +34,11 @@ class Lap(NamedTuple):
 
 
 class AudioTrack(Protocol):
-    """The audio that goes with a clip's frames.
+    """The audio that goes with a clip's frames."""
 
-    Attributes:
-        rate: samples per second.
-        endless: whether it is repeated for as long as it is asked for.
-        stream: what its packets belong to, once it is open.
-    """
-
-    rate: int
-    endless: bool
-    stream: AudioStream
+    rate: int  # samples per second
+    endless: bool  # whether it is repeated for as long as it is asked for
+    stream: AudioStream  # what its packets belong to, once it is open
 
     def open(self) -> None:
         """Begin to read it."""
@@ -60,7 +54,6 @@ class FileAudio:
     """A track of a file, which is opened a second time for it; see `AudioTrack`.
 
     Args:
-        path: the file.
         number: the track, counted from 1; None for the default one.
         rate: samples per second.
         start: seconds of the file's time that become zero; packets that begin earlier are left out. None: unchanged.
@@ -94,12 +87,10 @@ class FileAudio:
         self.stream = stream
 
     def close(self) -> None:
-        """See `AudioTrack`."""
         if self._container:
             self._container.close()
 
     def packets(self) -> Iterator[AudioPacket | None]:
-        """See `AudioTrack`."""
         yield from self._round(0)
         for number in count(1) if self.endless else ():
             while self._lap() is None:
@@ -157,7 +148,6 @@ class PipedAudio:
     """Audio that comes with the video through one pipe, where nothing can be opened a second time; see `AudioTrack`.
 
     Args:
-        stream: the track.
         start, end: as those of `FileAudio`.
     """
 
@@ -187,7 +177,6 @@ class PipedAudio:
         self._complete = True
 
     def packets(self) -> Iterator[AudioPacket | None]:
-        """See `AudioTrack`."""
         while self._waiting or not self._complete:
             yield self._waiting.popleft() if self._waiting else None
 

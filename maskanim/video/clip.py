@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import av
 
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.audio import AudioTrack, Lap
@@ -48,25 +49,15 @@ class SourceFrame(NamedTuple):
 
 
 class FrameSource(ABC):
-    """What a clip's frames are read from.
+    """What a clip's frames are read from."""
 
-    Attributes:
-        path: the file, the folder, or the name of a camera or of standard input.
-        time_base: seconds per tick of every ``pts``.
-        rate: frames per second; the average where it varies.
-        frame_count: an estimate; None if unknown.
-        first: the ``pts`` at which it says to begin.
-        once: whether it can be read a single time only, as a camera.
-        warning: what could not be read; None where nothing is missing, or as long as that is not known.
-    """
-
-    path: Path
-    time_base: Fraction
-    rate: Fraction
-    frame_count: int | None
-    first: int = 0
-    once: bool = False
-    warning: str | None = None
+    path: Path  # the file, the folder, or the name of a camera or of standard input
+    time_base: Fraction  # seconds per tick of every ``pts``
+    rate: Fraction  # frames per second; the average where it varies
+    frame_count: int | None  # an estimate; None if unknown
+    first: int = 0  # the ``pts`` at which it says to begin
+    once: bool = False  # whether it can be read a single time only, as a camera
+    warning: str | None = None  # what could not be read; None where nothing is missing, or as long as that is not known
 
     @abstractmethod
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
@@ -86,7 +77,7 @@ class FrameSource(ABC):
         return
 
 
-class Clip:
+class Clip(Closing):
     """A driving clip: an iterator over its frames, in order of time and once, and a context manager.
 
     One frame is held in memory at a time, whatever the length (a strip is one picture, held whole).
@@ -212,12 +203,6 @@ class Clip:
         if self._source:
             self._source.close()
 
-    def __enter__(self) -> Clip:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class _View(FrameSource):
     """Another source, shown differently."""
@@ -228,15 +213,12 @@ class _View(FrameSource):
 
     @property
     def warning(self) -> str | None:  # type: ignore[override]
-        """See `FrameSource`."""
         return self.base.warning
 
     def stop(self) -> None:
-        """See `FrameSource`."""
         self.base.stop()
 
     def close(self) -> None:
-        """See `FrameSource`."""
         self.base.close()
 
 
@@ -318,10 +300,6 @@ class Resampled(_View):
 
     The ticks lie on multiples of 1/fps from the time at which the base says to begin; the time base is the coarsest in
     which all of them are whole.
-
-    Args:
-        base: any source.
-        fps: frames per second.
     """
 
     def __init__(self, base: FrameSource, fps: Fraction) -> None:
@@ -337,7 +315,6 @@ class Resampled(_View):
             self.frame_count = math.ceil(base.frame_count / base.rate * fps)
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
-        """See `FrameSource`."""
         seconds = self.base.time_base
         latest, first, tick, end = None, 0, 0, Fraction(0)
         for frame in self.base.frames(None if since is None else math.floor(since * self.time_base / seconds)):

@@ -24,20 +24,15 @@ OPUS_RATES = frozenset({8000, 12000, 16000, 24000, 48000})
 class Encoding:
     """How frames are encoded.
 
-    Attributes:
-        crf: x264's constant rate factor: 0 is lossless, 51 the worst; in a WebM the same part of VP9's range of 63.
-        preset: x264's speed, ``ultrafast`` to ``placebo``; of a WebM, VP9's nearest.
-        threads: of the encoder; one leaves the processor to the networks, 0 takes as many as there are cores.
-        keyframe_every: frames, at most, from one that can be sought to the next; None leaves it to the codec (x264:
-            250).
-
     Raises:
         MaskanimError: a setting that x264 does not have.
     """
 
+    # x264's constant rate factor: 0 is lossless, 51 the worst; in a WebM the same part of VP9's range of 63
     crf: int = 18
-    preset: str = "veryfast"
-    threads: int = 1
+    preset: str = "veryfast"  # x264's speed, ``ultrafast`` to ``placebo``; of a WebM, VP9's nearest
+    threads: int = 1  # of the encoder; one leaves the processor to the networks, 0 takes as many as there are cores
+    # frames, at most, from one that can be sought to the next; None leaves it to the codec (x264: 250)
     keyframe_every: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,23 +55,14 @@ class VideoCodec(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """A container, and what goes into it.
+    """A container, and what goes into it."""
 
-    Attributes:
-        name: FFmpeg's name of the container.
-        opaque: how frames without alpha are encoded.
-        clear: how frames with alpha are encoded; None where nothing in it can carry alpha.
-        copied_audio: codecs that players understand inside it, copied packet by packet.
-        audio: the encoder for any other audio.
-        audio_rates: samples per second that this encoder takes; for others, 48000.
-    """
-
-    name: str
-    opaque: VideoCodec
-    clear: VideoCodec | None
-    copied_audio: frozenset[str]
-    audio: str
-    audio_rates: frozenset[int]
+    name: str  # FFmpeg's name of the container
+    opaque: VideoCodec  # how frames without alpha are encoded
+    clear: VideoCodec | None  # how frames with alpha are encoded; None where nothing in it can carry alpha
+    copied_audio: frozenset[str]  # codecs that players understand inside it, copied packet by packet
+    audio: str  # the encoder for any other audio
+    audio_rates: frozenset[int]  # samples per second that this encoder takes; for others, 48000
 
     @property
     def keeps_time(self) -> bool:
@@ -103,21 +89,16 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """All that decides what an encoder makes of the same frames.
+    """All that decides what an encoder makes of the same frames."""
 
-    Attributes:
-        codec, encoding: the encoder and its settings.
-        height, width: of the frames given, in pixels.
-        time_base: seconds per tick of their times.
-        rate: frames per second, on average.
-    """
-
+    # codec, encoding: the encoder and its settings
     codec: VideoCodec
     encoding: Encoding
+    # height, width: of the frames given, in pixels
     height: int
     width: int
-    time_base: Fraction
-    rate: Fraction
+    time_base: Fraction  # seconds per tick of their times
+    rate: Fraction  # frames per second, on average
 
     def add_to(self, output: av.container.OutputContainer) -> VideoStream:
         """A stream with a fresh encoder. Odd sides become even ones."""

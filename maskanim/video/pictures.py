@@ -31,15 +31,10 @@ STILL_BRANDS = HEIC_BRANDS | {b"avif"}  # FFmpeg would read these too, a big pic
 
 
 class Picture(NamedTuple):
-    """A picture's pixels.
+    """A picture's pixels."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB, with the colours that the file holds below its transparent parts.
-        alpha: (H, W) uint8; None where the whole picture is opaque.
-    """
-
-    image: Frame
-    alpha: Alpha | None = None
+    image: Frame  # (H, W, 3) uint8 RGB, with the colours that the file holds below its transparent parts
+    alpha: Alpha | None = None  # (H, W) uint8; None where the whole picture is opaque
 
 
 def read_picture(path: FilePath) -> Frame:
@@ -47,9 +42,6 @@ def read_picture(path: FilePath) -> Frame:
 
     It comes upright as its EXIF orientation says; 16 bits lose the lower eight. Colours with a profile are converted to
     sRGB, others are taken for sRGB; CMYK without a profile is converted by its plain formula.
-
-    Args:
-        path: the file.
 
     Returns:
         (H, W, 3) uint8 RGB; grey is repeated into three channels, alpha is dropped. Both sides are at least 64.

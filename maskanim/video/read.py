@@ -251,7 +251,6 @@ class Stills(FrameSource):
         self._readers = readers
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
-        """See `FrameSource`."""
         first = min(since or 0, len(self._readers) - 1)
         return (SourceFrame(self._readers[i], i, 1) for i in range(first, len(self._readers)))
 
@@ -302,7 +301,6 @@ class Animation(FrameSource):
         self.rate = Fraction(1000, _duration(opened))
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
-        """See `FrameSource`."""
         at = 0
         with opened_picture(self.path) as opened:
             for i in range(self._count):

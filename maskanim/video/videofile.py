@@ -184,7 +184,6 @@ class VideoFile(FrameSource):
             self.container.close()
 
     def stop(self) -> None:
-        """See `FrameSource`."""
         if self._feed:
             self._feed.stop()
 

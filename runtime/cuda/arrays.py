@@ -26,21 +26,16 @@ DLPACK_CUDA = (2, 13)  # DLPack's device types: a GPU's memory, and managed memo
 
 @dataclass(frozen=True)
 class DeviceArray:
-    """An array in device memory. PyCUDA, CuPy, torch and Numba take it as it is.
+    """An array in device memory. PyCUDA, CuPy, torch and Numba take it as it is."""
 
-    Attributes:
-        address: of its first element.
-        shape, dtype: as NumPy's.
-        strides: in bytes; None if it is contiguous.
-        stream: the stream that has work on it queued, which a reader must wait for; None if there is none.
-        owner: what keeps the memory; the array itself does not free it.
-    """
-
-    address: int
+    address: int  # of its first element
+    # shape, dtype: as NumPy's
     shape: tuple[int, ...]
     dtype: DType
-    strides: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None  # in bytes; None if it is contiguous
+    # the stream that has work on it queued, which a reader must wait for; None if there is none
     stream: int | None = None
+    # what keeps the memory; the array itself does not free it
     owner: object = field(default=None, repr=False, compare=False)
 
     @property

@@ -7,21 +7,20 @@ the device's. All of it is used in the thread that opened the device: CUDA's cur
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskanim.closing import Closing
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.runtime.backends import CUDA_BINDINGS
 from maskanim.runtime.cuda.kernels import Kernel, compile_cubin
-
-R = TypeVar("R", bound="Resource")
 
 MIB = 2**20
 OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
@@ -46,7 +45,7 @@ NEXT_STEPS = {
 }
 
 
-class Resource:
+class Resource(Closing):
     """Something that a device gave out; a context manager that closes it.
 
     Args:
@@ -68,12 +67,6 @@ class Resource:
             # Freeing fails when the context is lost, and its memory with it; every other call tells that.
             with suppress(MaskanimError), self.device.driver_errors("freeing"):
                 self._free()
-
-    def __enter__(self: R) -> R:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Memory(Resource):
@@ -101,14 +94,10 @@ class PinnedMemory(Resource):
         super().__init__(device, free)
 
 
-class Stream(Resource, ABC):
-    """A queue of work that runs in order.
+class Stream(Resource):
+    """A queue of work that runs in order."""
 
-    Attributes:
-        handle: the address of its ``cudaStream_t``, for other libraries.
-    """
-
-    handle: int
+    handle: int  # the address of its ``cudaStream_t``, for other libraries
 
     @abstractmethod
     def wait(self, event: Event) -> None:
@@ -127,7 +116,7 @@ class Stream(Resource, ABC):
         """Wait on the host for all that is queued."""
 
 
-class Event(Resource, ABC):
+class Event(Resource):
     """A mark in a stream's queue."""
 
     @abstractmethod
@@ -179,7 +168,7 @@ class Module(Resource):
             self._launch(kernel, batch, stream, kernel.arguments(*values))
 
 
-class Device(ABC):
+class Device(Closing):
     """A GPU whose primary context is current in this thread; a context manager.
 
     Attributes:
@@ -288,12 +277,6 @@ class Device(ABC):
                 resource.close()
             self._module = None
             self._release()
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def driver_errors(self, doing: str) -> Iterator[None]:

@@ -38,35 +38,22 @@ MAX_SIDES = 4  # frame sizes whose staging and graphs are kept; a clip has one
 
 
 class GraphKey(NamedTuple):
-    """What the work on a batch depends on; each has a graph of its own.
+    """What the work on a batch depends on; each has a graph of its own."""
 
-    Attributes:
-        side: of the squares that come from the host; None if preprocessing has been queued already.
-        to_host: whether the result is copied to the host.
-        recorded: whether the perturbed masks are.
-        replayed: whether perturbed masks come from the host in place of squares.
-    """
-
-    side: int | None
-    to_host: bool
-    recorded: bool = False
-    replayed: bool = False
+    side: int | None  # of the squares that come from the host; None if preprocessing has been queued already
+    to_host: bool  # whether the result is copied to the host
+    recorded: bool = False  # whether the perturbed masks are
+    replayed: bool = False  # whether perturbed masks come from the host in place of squares
 
 
 @dataclass(eq=False)
 class Ticket:
-    """One submitted batch.
+    """One submitted batch."""
 
-    Attributes:
-        count: how many frames it has.
-        key: the way that it goes.
-        slot: where it is; None when another batch has taken its place.
-        frames, masks: its results, as far as they come to the host, once they have been fetched.
-    """
-
-    count: int
-    key: GraphKey
-    slot: Slot | None
+    count: int  # how many frames it has
+    key: GraphKey  # the way that it goes
+    slot: Slot | None  # where it is; None when another batch has taken its place
+    # frames, masks: its results, as far as they come to the host, once they have been fetched
     frames: NDArray[np.uint8] | None = None
     masks: Array | None = None
 
@@ -97,7 +84,6 @@ class Slot:
 
     Args:
         source: what the frames are animated with; its content may change between batches.
-        owned: frees all of it.
 
     Attributes:
         done: recorded behind each batch.

@@ -16,19 +16,12 @@ ADDRESS = np.uintp
 
 
 class Kernel(NamedTuple):
-    """One kernel; it needs no dynamic shared memory.
+    """One kernel; it needs no dynamic shared memory."""
 
-    Attributes:
-        name: as in kernels.cu, whose comment names its meaning in `ops`.
-        parameters: the NumPy type of each parameter; ADDRESS for an address on the device.
-        block: threads of a block along x, y and z.
-        blocks: blocks along x and y for one element of the batch.
-    """
-
-    name: str
-    parameters: tuple[type[np.generic], ...]
-    block: tuple[int, int, int]
-    blocks: tuple[int, int]
+    name: str  # as in kernels.cu, whose comment names its meaning in `ops`
+    parameters: tuple[type[np.generic], ...]  # the NumPy type of each parameter; ADDRESS for an address on the device
+    block: tuple[int, int, int]  # threads of a block along x, y and z
+    blocks: tuple[int, int]  # blocks along x and y for one element of the batch
 
     def grid(self, batch: int) -> tuple[int, int, int]:
         """Blocks along x, y and z for a batch of 1 to 65535."""

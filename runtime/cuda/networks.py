@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.device import Stream
 from maskanim.spec import NetworkSpec
 
 DType = np.dtype[Any]
-N = TypeVar("N", bound="DeviceNetwork")
 
 FLOAT, HALF = np.dtype(np.float32), np.dtype(np.float16)
 MASK_CHANNELS = 1
 
 
-class DeviceNetwork(ABC):
+class DeviceNetwork(Closing):
     """A network's weights on a GPU; a context manager. Its sessions are closed before it.
 
     Attributes:
@@ -58,18 +58,8 @@ class DeviceNetwork(ABC):
     @abstractmethod
     def _session(self, batch: int, stream: Stream) -> DeviceSession: ...
 
-    @abstractmethod
-    def close(self) -> None:
-        """Release the weights; again does nothing."""
 
-    def __enter__(self: N) -> N:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class DeviceSession(ABC):
+class DeviceSession(Closing):
     """A network ready to run for one batch on one stream; a context manager.
 
     Shape and stream are fixed because a captured graph keeps using the session's memory: another shape, or the same
@@ -89,7 +79,6 @@ class DeviceSession(ABC):
 
         Args:
             inputs: by tensor name, contiguous, of the session's batch and the network's dtypes.
-            output: where the result goes.
 
         Raises:
             MaskanimError: an array is missing or of another dtype or shape, or the library failed.
@@ -106,13 +95,3 @@ class DeviceSession(ABC):
 
     @abstractmethod
     def _enqueue(self, inputs: Mapping[str, DeviceArray], output: DeviceArray) -> None: ...
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release its memory; again does nothing. Nothing of it may be queued any more."""
-
-    def __enter__(self) -> DeviceSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -13,8 +13,8 @@ from maskanim.errors import MaskanimError
 from maskanim.runtime.cuda.arrays import DeviceArray, DType
 from maskanim.runtime.cuda.device import Stream
 from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
-from maskanim.runtime.sessions.ort import SILENT
-from maskanim.runtime.sessions.session import check_names, processors, refusal
+from maskanim.runtime.sessions.ort import session_options
+from maskanim.runtime.sessions.session import check_names, refusal
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -26,10 +26,8 @@ class OrtNetwork(DeviceNetwork):
     """A network's ONNX file. ONNX Runtime ties a stream to the weights, so that each session loads them anew.
 
     Args:
-        spec: what the file has to be.
         content: float32, or float16 from `half.to_half`.
         device_type: ``cuda``; or ``cpu``, where addresses are the host's and nothing is queued.
-        index: of the GPU.
     """
 
     backend = "ONNX Runtime"
@@ -45,7 +43,7 @@ class OrtNetwork(DeviceNetwork):
         self.content, self.device_type, self.index = content, device_type, index
         with refusal(f"network {spec.name}", self.backend, "a network that it loads"):
             # On the processor and as it is, because only its signature is read.
-            options = _options()
+            options = session_options()
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             session: Any = ort.InferenceSession(content, options, providers=[PROVIDERS["cpu"]])
         inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -73,7 +71,7 @@ class OrtSession(DeviceSession):
                 use_tf32="0",  # its 10 bits would make float32 networks worse than float16 ones
             )
         with refusal(f"network {network.spec.name}", network.backend, "a network that it loads"):
-            self._session: Any = ort.InferenceSession(network.content, _options(), providers=[provider])
+            self._session: Any = ort.InferenceSession(network.content, session_options(), providers=[provider])
         if self._session.get_providers()[0] != provider[0]:
             raise MaskanimError(
                 f"network {network.spec.name}", f"{network.backend} left {provider[0]} out", "its libraries, and cuDNN"
@@ -129,12 +127,3 @@ def open_networks(
 def title() -> str:
     """The library and its version."""
     return f"{OrtNetwork.backend} {ort.__version__}"
-
-
-def _options() -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = processors()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = SILENT
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from maskanim import pipeline
+from maskanim.closing import Closing
 from maskanim.ops import Array, centre_square
 from maskanim.runtime.cuda.arrays import DeviceArray, DType, allocate, device_square, to_host
 from maskanim.runtime.cuda.device import Device, Module, Stream
@@ -57,17 +58,11 @@ class SideStream:
 
 @dataclass(frozen=True)
 class DeviceNets:
-    """The networks of one stream.
+    """The networks of one stream."""
 
-    Attributes:
-        sessions: all four; m alone is enough to encode a source.
-        outputs: where each network's result goes.
-        side: what h has to wait for.
-    """
-
-    sessions: Mapping[NetworkName, DeviceSession]
-    outputs: Mapping[NetworkName, DeviceArray]
-    side: SideStream | None = None
+    sessions: Mapping[NetworkName, DeviceSession]  # all four; m alone is enough to encode a source
+    outputs: Mapping[NetworkName, DeviceArray]  # where each network's result goes
+    side: SideStream | None = None  # what h has to wait for
 
     def m(self, image: DeviceArray, /) -> DeviceArray:
         return self._run("m", image)
@@ -93,18 +88,13 @@ class DeviceNets:
 
 @dataclass(frozen=True)
 class DeviceOps:
-    """The kernels of one stream.
-
-    Attributes:
-        outputs: where each operation's result goes, by its name.
-        side: where U runs; without it, on the stream itself.
-    """
+    """The kernels of one stream."""
 
     module: Module
     stream: Stream
     perturbation: Perturbation
-    outputs: Mapping[str, DeviceArray]
-    side: SideStream | None = None
+    outputs: Mapping[str, DeviceArray]  # where each operation's result goes, by its name
+    side: SideStream | None = None  # where U runs; without it, on the stream itself
 
     def downscale(self, image: DeviceArray, /) -> DeviceArray:
         return self._launch(self.stream, of_images("downscale", image.dtype), image, self.outputs["downscale"])
@@ -143,7 +133,7 @@ def allocate_source(device: Device, owned: ExitStack, batch: int, images: DType)
     )
 
 
-class DeviceSource:
+class DeviceSource(Closing):
     """A source on a GPU; a context manager. It belongs to the device and frees its memory when it is closed.
 
     Attributes:
@@ -176,12 +166,6 @@ class DeviceSource:
         with self._owned:
             if self.used.is_open:
                 self.used.synchronize()
-
-    def __enter__(self) -> DeviceSource:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Encoder:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim import pipeline
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, centre_square, preprocess
 from maskanim.runtime.cuda.arrays import DeviceArray, DType, device_square
@@ -31,7 +32,7 @@ LOG = logging.getLogger(__name__)
 COST = "which takes 8.7 ms a frame in place of 1.8 on an H200"  # benchmarks/results/gpu-h200.json: full size, batch 1
 
 
-class CudaRunner:
+class CudaRunner(Closing):
     """Animates on a GPU; a context manager, used in the thread that opened the device.
 
     Each slot has its own stream, buffers and sessions, so that the next frames are copied and queued while one is
@@ -234,12 +235,6 @@ class CudaRunner:
         self._closed = True
         self._owned.close()
 
-    def __enter__(self) -> CudaRunner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _run(self, slot: Slot, count: int, key: GraphKey) -> Ticket:
         with slot.settled_on_error():
             slot.stream.wait(self._used)
@@ -292,7 +287,6 @@ class StreamingRunner(Runner):
     """A CudaRunner fed with pictures in host memory.
 
     Args:
-        cuda: what runs.
         resources: what to close with it, the runner itself included.
     """
 

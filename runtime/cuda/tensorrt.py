@@ -28,10 +28,7 @@ class TensorRTNetwork(DeviceNetwork):
     """An engine.
 
     Args:
-        spec: what the engine has to be.
         plan: the serialized engine.
-        library: which of the two built it.
-        options: with which it was built.
         weights: the ONNX graph that it was built from, for an engine without weights.
     """
 

@@ -29,41 +29,26 @@ Kind = Literal["missing", "conflict", "broken", "driver", "gpu", "failed"]
 
 @dataclass(frozen=True)
 class Machine:
-    """The computer.
+    """The computer."""
 
-    Attributes:
-        platform, python: as Python names them.
-        processor: its name.
-        extensions: those of EXTENSIONS that it has.
-        cores: how many processors this process may use.
-    """
-
+    # platform, python: as Python names them
     platform: str
     python: str
-    processor: str
-    extensions: tuple[str, ...]
-    cores: int
+    processor: str  # its name
+    extensions: tuple[str, ...]  # those of EXTENSIONS that it has
+    cores: int  # how many processors this process may use
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package that maskanim can use.
+    """A package that maskanim can use."""
 
-    Attributes:
-        module: its import name.
-        distributions: what is installed under that name, as pip knows it, with versions.
-        loads: whether importing it works; None where that was not tried.
-        version: what the imported module says.
-        problem: why it does not load.
-        providers: with onnxruntime, its execution providers.
-    """
-
-    module: str
-    distributions: dict[str, str]
-    loads: bool | None = None
-    version: str | None = None
-    problem: str | None = None
-    providers: tuple[str, ...] = ()
+    module: str  # its import name
+    distributions: dict[str, str]  # what is installed under that name, as pip knows it, with versions
+    loads: bool | None = None  # whether importing it works; None where that was not tried
+    version: str | None = None  # what the imported module says
+    problem: str | None = None  # why it does not load
+    providers: tuple[str, ...] = ()  # with onnxruntime, its execution providers
 
     @property
     def installed(self) -> bool:
@@ -72,19 +57,14 @@ class Package:
 
 @dataclass(frozen=True)
 class Model:
-    """The model that commands would run.
+    """The model that commands would run."""
 
-    Attributes:
-        name, size, path: of its bundle; size is ``full``, ``lite`` or ``custom``.
-        why: why it is this one.
-        problem: why it cannot be used; then the others are None.
-    """
-
+    # name, size, path: of its bundle; size is ``full``, ``lite`` or ``custom``
     name: str | None = None
     size: str | None = None
     path: str | None = None
-    why: str | None = None
-    problem: str | None = None
+    why: str | None = None  # why it is this one
+    problem: str | None = None  # why it cannot be used; then the others are None
 
 
 @dataclass(frozen=True)
@@ -97,23 +77,14 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an engine runs here.
+    """Whether an engine runs here."""
 
-    Attributes:
-        engine: its name.
-        runs: nothing is in its way; if `tried`, it has run.
-        tried: it opened the current model and animated a frame.
-        detail: what ran: library, version, device, precision.
-        obstacles: all that is in its way.
-        seconds: the trial took, or None.
-    """
-
-    engine: str
-    runs: bool
-    tried: bool
-    detail: str | None = None
-    obstacles: tuple[Obstacle, ...] = ()
-    seconds: float | None = None
+    engine: str  # its name
+    runs: bool  # nothing is in its way; if `tried`, it has run
+    tried: bool  # it opened the current model and animated a frame
+    detail: str | None = None  # what ran: library, version, device, precision
+    obstacles: tuple[Obstacle, ...] = ()  # all that is in its way
+    seconds: float | None = None  # the trial took, or None
 
 
 @dataclass(frozen=True)

@@ -28,17 +28,11 @@ GRACE = 1.0  # seconds for a killed process to end; one that waits for a broken 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a child answered.
+    """What a child answered."""
 
-    Attributes:
-        value: of the question's own kind; None if there was a problem.
-        problem: one line on why there is none, or None.
-        seconds: it took.
-    """
-
-    value: Any
-    problem: str | None
-    seconds: float
+    value: Any  # of the question's own kind; None if there was a problem
+    problem: str | None  # one line on why there is none, or None
+    seconds: float  # it took
 
 
 def ask(question: str, *arguments: str, patience: float) -> Answer:

@@ -41,15 +41,10 @@ BORDER = 4  # pixels from the mask's edge to where its surroundings are read; m 
 
 
 class Found(NamedTuple):
-    """An object that was found.
+    """An object that was found."""
 
-    Attributes:
-        box: the square to animate, with the object at the scale and the place that the model knows.
-        certainty: in [0, 1]: how far the mask stays the same in a wider view, and fits the square.
-    """
-
-    box: Box
-    certainty: float
+    box: Box  # the square to animate, with the object at the scale and the place that the model knows
+    certainty: float  # in [0, 1]: how far the mask stays the same in a wider view, and fits the square
 
 
 class _Reading(NamedTuple):

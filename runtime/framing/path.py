@@ -32,17 +32,11 @@ STILL = 0.2  # of the side: a centre that strays no further stands still, for m 
 
 
 class BoxPath(NamedTuple):
-    """A square that may move.
+    """A square that may move."""
 
-    Attributes:
-        seconds: (n,) ascending.
-        centres: (n, 2), x and y in pixels at those times; between them it moves evenly, outside of them it stays.
-        side: in pixels, constant.
-    """
-
-    seconds: Points
-    centres: Points
-    side: int
+    seconds: Points  # (n,) ascending
+    centres: Points  # (n, 2), x and y in pixels at those times; between them it moves evenly, outside of them it stays
+    side: int  # in pixels, constant
 
     def at(self, seconds: float) -> Box:
         """The square at a time."""
@@ -59,7 +53,6 @@ def source_box(crop: Crop, picture: Frame, mask_of: MaskOf) -> Box:
     """The square of a source picture.
 
     Args:
-        crop: from `parse_crop`.
         picture: (H, W, 3) uint8 RGB.
         mask_of: as `Animator.mask`; called with ``auto`` only.
 

@@ -3,14 +3,13 @@
 from maskanim.runtime.live.loop import LiveReport, go_live
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import Page
-from maskanim.runtime.live.sources import Captured, ClipCamera, LiveSource, PacedClip
+from maskanim.runtime.live.sources import Captured, ClipCamera, PacedClip
 
 __all__ = [
     "Captured",
     "ClipCamera",
     "FileOutput",
     "LiveReport",
-    "LiveSource",
     "Output",
     "PacedClip",
     "Page",

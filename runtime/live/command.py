@@ -56,9 +56,7 @@ def open_outputs(
 
     Args:
         names: each ``page``, ``page:8080``, ``camera`` for a virtual camera, or an mp4, mov or webm to record to.
-        host: the address on which a page listens.
         clip: the driver, whose rate the outputs have.
-        animator: what a recording says of how it was made.
         provenance: whether recordings are signed as generated; see `provenance.claim_by_default`.
 
     Raises:
@@ -98,11 +96,8 @@ def animate_live(
     """Animate until the driver ends or the user does.
 
     Args:
-        animator: stays open.
-        inputs: from `open_live`.
         settings: crop, paste back, side by side and label count.
         outputs: from `open_outputs`; are finished and closed.
-        progress: see `go_live`.
 
     Raises:
         MaskanimError: the source picture has no such square, or an output failed.

@@ -14,7 +14,6 @@ def refusal(listens_on: str, client: str, headers: Any) -> str | None:
     Args:
         listens_on: the host that the server was told to listen on; where that is this machine alone, other addresses
             are refused.
-        client: the address that the request came from.
         headers: a mapping of its headers by their names in small letters, or regardless of case.
     """
     host, origin = headers.get("host"), headers.get("origin")

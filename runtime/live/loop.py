@@ -111,21 +111,13 @@ class Latency(NamedTuple):
 
 
 class LiveReport(NamedTuple):
-    """How a live run stands, or stood at its end.
+    """How a live run stands, or stood at its end."""
 
-    Attributes:
-        shown: frames that were animated and handed over.
-        captured: frames that the source gave.
-        dropped: those of them for which a newer one was there before the model was free.
-        latency: over the last seconds; None before there are two frames.
-        lost: why the source failed; None while it has not.
-    """
-
-    shown: int
-    captured: int
-    dropped: int
-    latency: Latency | None
-    lost: MaskanimError | None = None
+    shown: int  # frames that were animated and handed over
+    captured: int  # frames that the source gave
+    dropped: int  # those of them for which a newer one was there before the model was free
+    latency: Latency | None  # over the last seconds; None before there are two frames
+    lost: MaskanimError | None = None  # why the source failed; None while it has not
 
     def __str__(self) -> str:
         return f"{self.latency or 'waiting'}; {self.shown} shown, {self.dropped} of {self.captured} dropped"
@@ -147,7 +139,6 @@ def go_live(
 
     Args:
         runner: one of batch 1, since the rest of a batch would be computed for nothing.
-        encoded: the picture, by the runner.
         source: is closed at the end.
         outputs: are finished and closed at the end, however it comes; a recording is kept.
         draw: makes the frame that is seen, of the result and the driving frame.

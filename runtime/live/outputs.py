@@ -24,13 +24,9 @@ TICKS_PER_SECOND = 90_000  # fine enough for any camera, and usual in video
 
 
 class Output(ABC):
-    """Takes the pictures of a live run; a context manager, opened before the first picture.
+    """Takes the pictures of a live run; a context manager, opened before the first picture."""
 
-    Attributes:
-        place: where they can be seen, for messages.
-    """
-
-    place: str
+    place: str  # where they can be seen, for messages
 
     @abstractmethod
     def show(self, frame: Frame, captured: float) -> None:

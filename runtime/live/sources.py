@@ -14,15 +14,10 @@ CLOCK_DRIFT = 1e-4  # crystals of cameras and of computers agree within 100 part
 
 
 class Captured(NamedTuple):
-    """A frame and when it was captured.
+    """A frame and when it was captured."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        at: seconds on the clock of `time.monotonic`.
-    """
-
-    image: Frame
-    at: float
+    image: Frame  # (H, W, 3) uint8 RGB
+    at: float  # seconds on the clock of `time.monotonic`
 
 
 class LiveSource(Protocol):

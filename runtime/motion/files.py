@@ -49,17 +49,11 @@ R = TypeVar("R", bound=Record)
 
 
 class MotionModel(Record):
-    """Whose masks a motion file holds: r understands those of the m that it was trained with, and no other's.
+    """Whose masks a motion file holds: r understands those of the m that it was trained with, and no other's."""
 
-    Attributes:
-        name: the model's, for messages; two models may have one name.
-        m_sha256: of m's file.
-        perturbation: P_test.
-    """
-
-    name: str
-    m_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    perturbation: Perturbation
+    name: str  # the model's, for messages; two models may have one name
+    m_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")  # of m's file
+    perturbation: Perturbation  # P_test
 
     @classmethod
     def of(cls, bundle: Bundle) -> MotionModel:
@@ -69,19 +63,12 @@ class MotionModel(Record):
 
 
 class Header(Record):
-    """What a motion file says of itself.
+    """What a motion file says of itself."""
 
-    Attributes:
-        model: whose masks they are.
-        precision: of the values; ``exact`` keeps every bit.
-        time_base: seconds per tick, as a fraction.
-        rate: frames per second, as a fraction; the average where it varies.
-    """
-
-    model: MotionModel
-    precision: Literal["exact"] = "exact"
-    time_base: str = Field(pattern=FRACTION)
-    rate: str = Field(pattern=FRACTION)
+    model: MotionModel  # whose masks they are
+    precision: Literal["exact"] = "exact"  # of the values; ``exact`` keeps every bit
+    time_base: str = Field(pattern=FRACTION)  # seconds per tick, as a fraction
+    rate: str = Field(pattern=FRACTION)  # frames per second, as a fraction; the average where it varies
 
 
 class End(Record):

@@ -20,8 +20,6 @@ class HostRunner(Runner):
 
     Args:
         nets: the loaded networks; closed with the runner.
-        perturbation: the model's.
-        batch: how many driving frames go through the networks together.
     """
 
     def __init__(self, nets: SessionNets, perturbation: Perturbation, batch: int = 1) -> None:

@@ -39,10 +39,6 @@ def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
 def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
     """Compile a bundle's networks: r, l and h in BF16 where the processor has it and the model survives it, or in INT8.
 
-    Args:
-        bundle: the model.
-        least_psnr: see `RunOptions`.
-
     Returns:
         The sessions, and a line on what runs them.
 

@@ -28,10 +28,6 @@ def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
 def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
     """Load a bundle's networks, in FP32 or INT8.
 
-    Args:
-        bundle: the model.
-        least_psnr: see `RunOptions`.
-
     Returns:
         The sessions, and a line on what runs them.
 
@@ -44,18 +40,23 @@ def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tup
     return sessions, f"{name}, threads: {processors()}, {precision}"
 
 
-def _open(bundle: Bundle, name: NetworkName, precision: Precision) -> Session:
-    """For any batch size."""
+def session_options() -> ort.SessionOptions:
+    """Those of every session here, also of those on a GPU."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = processors()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = SILENT
     # Four networks take turns: threads of one that spin when it has finished slow down the next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _open(bundle: Bundle, name: NetworkName, precision: Precision) -> Session:
+    """For any batch size."""
     spec, file = NETWORKS[name], bundle.network(name)
     with refusal(f"network {name} in {file}", LIBRARY, "a network that it loads"):
         model = int8_network(bundle, name) if precision == "int8" else file
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     check_names(spec, names, [node.name for node in session.get_outputs()])
     order = [tensor.name for tensor in spec.inputs]

@@ -5,31 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskanim.errors import MaskanimError
-from maskanim.train.data.clips import ClipPairs, describe, square
-from maskanim.train.data.frames import Frames, open_frames
+from maskanim.train.data.clips import ClipPairs, square
+from maskanim.train.data.frames import open_frames
 from maskanim.train.data.layouts import ClipFile, ClipList, Split, has_splits, list_clips
-from maskanim.train.data.pair_list import Animation, PairList, read_pair_list
-from maskanim.train.data.pairs import Loaded, Pair, Pairs, batches
-from maskanim.train.data.synthetic import MOTION_SECONDS, SyntheticPairs
+from maskanim.train.data.pair_list import read_pair_list
+from maskanim.train.data.pairs import Pair, Pairs, batches
+from maskanim.train.data.synthetic import SyntheticPairs
 from maskanim.train.settings import TrainSettings
 
 __all__ = [
-    "MOTION_SECONDS",
     "PEOPLE",
     "SYNTHETIC",
-    "Animation",
     "ClipFile",
     "ClipList",
     "ClipPairs",
-    "Frames",
-    "Loaded",
     "Pair",
-    "PairList",
     "Pairs",
-    "Split",
     "SyntheticPairs",
     "batches",
-    "describe",
     "has_splits",
     "list_clips",
     "open_data",

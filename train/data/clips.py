@@ -36,8 +36,6 @@ class ClipPairs(Pairs):
     generator, and no clip is remembered as damaged for the drawing: a resumed run draws what the first one drew.
 
     Args:
-        clips: what `list_clips` found.
-        settings: the sampling.
         seed: another seed gives other orders and frames.
         summary: what it holds, in one line; left out, `describe` finds out.
     """

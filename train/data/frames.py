@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.train.data.layouts import ClipFile
@@ -20,14 +21,10 @@ from maskanim.video.read import natural_order
 KNOWN_CLIPS = 16384  # whose times or names a process remembers; 2.5 KB each for 300 frames of video
 
 
-class Frames(ABC):
-    """The frames of one clip, in the order in which they are shown; a context manager.
+class Frames(Closing):
+    """The frames of one clip, in the order in which they are shown; a context manager."""
 
-    Attributes:
-        count: how many there are; at least one.
-    """
-
-    count: int
+    count: int  # how many there are; at least one
 
     @abstractmethod
     def read(self, numbers: Sequence[int]) -> list[Frame]:
@@ -37,14 +34,8 @@ class Frames(ABC):
             MaskanimError: one of them is damaged.
         """
 
-    def close(self) -> None:  # noqa: B027 - only videos keep a file open
+    def close(self) -> None:
         """Close the file."""
-
-    def __enter__(self) -> Frames:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_frames(clip: ClipFile) -> Frames:

@@ -22,17 +22,11 @@ LAYOUTS = "videos, folders of frames or strips"
 
 
 class ClipFile(NamedTuple):
-    """One clip of a data set.
+    """One clip of a data set."""
 
-    Attributes:
-        path: the file, or the folder of frames.
-        name: its path below the data set's folder, with '/'.
-        kind: how its frames are stored.
-    """
-
-    path: Path
-    name: str
-    kind: Kind
+    path: Path  # the file, or the folder of frames
+    name: str  # its path below the data set's folder, with '/'
+    kind: Kind  # how its frames are stored
 
     @property
     def truth(self) -> Path:
@@ -52,17 +46,11 @@ class ClipFile(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipList:
-    """The clips of a folder, in the order of their names.
+    """The clips of a folder, in the order of their names."""
 
-    Attributes:
-        folder: where they lie: the data set's folder, or its train/ or test/.
-        clips: at least one.
-        others: how many files are none of a clip's.
-    """
-
-    folder: Path
-    clips: tuple[ClipFile, ...]
-    others: int
+    folder: Path  # where they lie: the data set's folder, or its train/ or test/
+    clips: tuple[ClipFile, ...]  # at least one
+    others: int  # how many files are none of a clip's
 
     @property
     def fingerprint(self) -> str:
@@ -90,7 +78,6 @@ def list_clips(folder: Path, split: Split | None = None) -> ClipList:
     ``ID#video#start#end.mp4``). Sub-folders without pictures are searched. Hidden files are no part of it.
 
     Args:
-        folder: the data set.
         split: with train/ or test/ in the folder, which one; a folder without them is its own ``train``. None: all of
             the folder, its train/ and test/ being sub-folders like any other.
 

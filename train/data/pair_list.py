@@ -20,22 +20,16 @@ class Animation(NamedTuple):
 
 
 class PairList(NamedTuple):
-    """A pair list.
+    """A pair list."""
 
-    Attributes:
-        pairs: in the order of the file; at least one.
-        missing: the rows left out, one line each: what they name is not there.
-    """
-
-    pairs: tuple[Animation, ...]
-    missing: tuple[str, ...]
+    pairs: tuple[Animation, ...]  # in the order of the file; at least one
+    missing: tuple[str, ...]  # the rows left out, one line each: what they name is not there
 
 
 def read_pair_list(path: Path, clips: ClipList) -> PairList:
     """Read a CSV file with the columns ``source`` and ``driving`` (others are ignored), which name clips.
 
     Args:
-        path: the file.
         clips: what its names stand for, usually the test split: a clip's name below its folder, as `ClipFile.name`.
 
     Raises:

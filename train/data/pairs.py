@@ -18,33 +18,25 @@ from maskanim.spec import IMAGE_SIZE
 
 
 class Pair(NamedTuple):
-    """Two frames of one clip; batched by the loader.
+    """Two frames of one clip; batched by the loader."""
 
-    Attributes:
-        source, driving: (3, 256, 256) uint8.
-        source_figure, driving_figure: (1, 64, 64) float32 in [0, 1], the figure maps of drawn and rendered data;
-            (0, 64, 64), no map, for real clips.
-        driver: (3, 256, 256) uint8, whose mask stands for the driving frame's when r learns: the driving frame itself,
-            or another person who moves alike; (0, 256, 256) where no driver is asked for, which means the former.
-    """
-
+    # source, driving: (3, 256, 256) uint8
     source: Tensor
     driving: Tensor
+    # source_figure, driving_figure: (1, 64, 64) float32 in [0, 1], the figure maps of drawn and rendered data; (0, 64,
+    # 64), no map, for real clips
     source_figure: Tensor
     driving_figure: Tensor
+    # (3, 256, 256) uint8, whose mask stands for the driving frame's when r learns: the driving frame itself, or another
+    # person who moves alike; (0, 256, 256) where no driver is asked for, which means the former
     driver: Tensor = torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
 
 
 class Loaded(NamedTuple):
-    """A pair, or a batch of them, and the clips that had to be passed over to get it.
+    """A pair, or a batch of them, and the clips that had to be passed over to get it."""
 
-    Attributes:
-        pair: what training sees.
-        damaged: the names of damaged clips that were drawn first, and what is wrong with each.
-    """
-
-    pair: Pair
-    damaged: dict[str, str]
+    pair: Pair  # what training sees
+    damaged: dict[str, str]  # the names of damaged clips that were drawn first, and what is wrong with each
 
 
 class Pairs(ABC, Dataset[Pair]):
@@ -139,7 +131,6 @@ def batches(
 
     Args:
         start: the number of the first pair, of all processes together.
-        steps: how many batches.
         batch: pairs of one batch of this process.
         workers: processes that load; 0 loads in this one.
         rank, world: this process and how many there are. All processes of a step together see the pairs that one

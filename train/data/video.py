@@ -27,18 +27,13 @@ CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "vp9"})
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """The frames of a video.
+    """The frames of a video."""
 
-    Attributes:
-        count: how many frames are shown; at least one.
-        times: (count,) int64, when each is shown, in ticks and rising; None where only counting the decoded frames
-            tells them apart.
-        keys: times of the key frames, rising; the first one is where decoding begins.
-    """
-
-    count: int
+    count: int  # how many frames are shown; at least one
+    # (count,) int64, when each is shown, in ticks and rising; None where only counting the decoded frames tells them
+    # apart
     times: NDArray[np.int64] | None
-    keys: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()  # times of the key frames, rising; the first one is where decoding begins
 
     def key_before(self, time: int) -> int:
         """The time of the last key frame that is shown at `time` or before it."""

@@ -20,7 +20,6 @@ def worsen_alike(frames: Sequence[Frame], share: float, rng: np.random.Generator
     Args:
         frames: (H, W, 3) uint8 RGB each.
         share: how often; otherwise they stay as they are.
-        rng: what is drawn with.
     """
     drawn, blur, noise, quality = rng.random(4)
     if drawn >= share:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 from maskanim.benchmarks.cli import app
 from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material, render_clip
-from maskanim.benchmarks.latency.measure import Key, Plan, Subject, in_turns, measure
+from maskanim.benchmarks.latency.measure import Plan, in_turns, measure
 from maskanim.benchmarks.latency.records import LatencyReport, Start, read_report, schema, write_report
 from maskanim.benchmarks.latency.stages import STAGES, stage_times
 from maskanim.benchmarks.latency.tables import print_report
@@ -23,7 +22,6 @@ from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import RunOptions
-from maskanim.runtime.runner import FrameResult
 from maskanim.spec import ModelSpec, Widths
 from maskanim.video import open_clip, read_picture
 
@@ -132,32 +130,15 @@ def test_rounds_and_calls_cover_the_frames(frames: int, batch: int, rounds: int,
     assert (plan.rounds, plan.calls(batch)) == (rounds, calls) and rounds * calls * batch >= frames
 
 
-class _Queue:
-    """A runner that keeps two frames in flight, and times itself."""
-
-    def run(self, source: object, inputs: Iterable[int]) -> Iterator[FrameResult]:
-        waiting: list[Any] = []
-        for item in inputs:
-            waiting.append(FrameResult(partial(np.full, 1, item)))
-            if len(waiting) == 2:
-                yield waiting.pop(0)
-        yield from waiting
+class _Timed:
+    """A runner that times itself."""
 
     def stage_times(self, source: Any, frames: Sequence[Any]) -> Mapping[str, float]:
         return {"copy in": 0.25, "h": 1.0 * len(frames)}
 
 
-def test_a_runner_that_takes_frames_before_is_known(tiny_bundle: Bundle) -> None:
-    queue: Any = _Queue()
-    assert Subject(Key("queue", 1), queue, "", None, [0]).prefetches()
-    with Animator.open(tiny_bundle, "ort") as animator:
-        source = animator.encode_source(np.zeros((256, 256, 3), np.uint8))
-        prepared = [animator.runner.prepare(np.zeros((256, 256, 3), np.uint8))]
-        assert not Subject(Key("ort", 1), animator.runner, "", source, prepared).prefetches()
-
-
 def test_a_runner_may_time_its_own_stages() -> None:
-    runner: Any = _Queue()
+    runner: Any = _Timed()
     times = stage_times(runner, None, [np.zeros((256, 256, 3), np.uint8)] * 2)
     assert times == {"copy in": 0.25, "h": 2.0} and set(STAGES) >= {"copy in", "h"}
 

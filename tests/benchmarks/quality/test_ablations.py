@@ -48,8 +48,8 @@ def test_rows_in_the_papers_order_and_what_is_not_trained(rows: dict[str, Row]) 
 
 def test_the_full_method_is_what_the_animator_does(rows: dict[str, Row], tiny_bundle: Bundle) -> None:
     with Animator.open(tiny_bundle, "ort") as animator:
-        assert rows["full"].reconstruction == reconstruct(animator, range(2), 2)
-        assert rows["full"].transfer == transfer(animator, range(2), 1)
+        assert rows["full"].reconstruction == reconstruct({"": animator}, range(2), 2)[""]
+        assert rows["full"].transfer == transfer({"": animator}, range(2), 1)[""]
 
 
 def test_the_same_model_under_another_name_has_the_same_figures(rows: dict[str, Row]) -> None:

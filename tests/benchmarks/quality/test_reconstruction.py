@@ -9,7 +9,6 @@ import pytest
 
 from maskanim.benchmarks.judges.puppets import Finder
 from maskanim.benchmarks.quality import Figures, animation_grid, reconstruct
-from maskanim.benchmarks.quality.puppets import reconstruct_each
 from maskanim.ops import Frame
 from maskanim.train.puppets import Puppet
 
@@ -28,7 +27,7 @@ class Known:
 
 
 def measure(make: Callable[[Frame, Frame], Frame]) -> Figures:
-    return reconstruct(Known(make), range(2), 4)
+    return reconstruct({"": Known(make)}, range(2), 4)[""]
 
 
 def test_a_perfect_animator_and_one_that_stands_still() -> None:
@@ -53,8 +52,8 @@ def test_an_interval_around_every_figure() -> None:
 
 def test_several_animators_are_judged_as_each_alone() -> None:
     first, second = Known(lambda source, driving: driving), Known(lambda source, driving: source)
-    both = reconstruct_each({"a": first, "b": second}, range(2), 4)
-    assert both == {name: reconstruct(each, range(2), 4) for name, each in (("a", first), ("b", second))}
+    both = reconstruct({"a": first, "b": second}, range(2), 4)
+    assert both == {name: reconstruct({"": each}, range(2), 4)[""] for name, each in (("a", first), ("b", second))}
 
 
 def test_half_way_is_half_the_error() -> None:
@@ -66,7 +65,7 @@ def test_inside_and_outside_by_hand() -> None:
     """One clip of two frames, black pictures: the error is the mean of the true picture in each region."""
     source, driver = Puppet(0, "test").clip(2, 5.0)
     union = source.figure | driver.figure
-    black = reconstruct(Known(lambda source, driving: np.zeros_like(driving)), [0], 2)
+    black = reconstruct({"": Known(lambda source, driving: np.zeros_like(driving))}, [0], 2)[""]
     assert black["inside"] == pytest.approx(driver.image[union].mean() / 255, rel=1e-5)
     assert black["outside"] == pytest.approx(driver.image[~union].mean() / 255, rel=1e-5)
 

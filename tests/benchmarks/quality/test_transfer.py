@@ -9,7 +9,7 @@ import pytest
 
 from maskanim.benchmarks.judges.puppets import Finder
 from maskanim.benchmarks.quality.colours import LOCATED, average, difference, locate, mean_colours, true_colours
-from maskanim.benchmarks.quality.puppets import REFERENCES, Figures, pairs, transfer, transfer_each
+from maskanim.benchmarks.quality.puppets import REFERENCES, Figures, pairs, transfer
 from maskanim.ops import Frame
 from maskanim.train.puppets import Puppet
 
@@ -32,7 +32,7 @@ class Known:
 @pytest.fixture(scope="module")
 def known() -> dict[str, Figures]:
     still, mimic = Known(lambda source, driving: source), Known(lambda source, driving: driving)
-    return transfer_each({"still": still, "mimic": mimic}, IDENTITIES, FRAMES, references=True)
+    return transfer({"still": still, "mimic": mimic}, IDENTITIES, FRAMES, references=True)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_an_interval_around_every_figure(known: dict[str, Figures]) -> None:
 
 
 def test_one_animator_alone_is_judged_the_same(known: dict[str, Figures]) -> None:
-    assert transfer(Known(lambda source, driving: source), IDENTITIES, FRAMES) == known["still"]
+    assert transfer({"": Known(lambda source, driving: source)}, IDENTITIES, FRAMES)[""] == known["still"]
 
 
 def test_no_driver_is_a_source_or_used_twice() -> None:
