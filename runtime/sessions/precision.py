@@ -207,7 +207,8 @@ def _fastest_first(
 
     gains = {name: gain(name) for name in NETWORK_NAMES}
     of_sets = {names: sum(gains[n] for n in NETWORK_NAMES if n in names) for names in allowed}
-    ranked = sorted((names for names, gained in of_sets.items() if gained > -math.inf), key=of_sets.get, reverse=True)
+    gaining = [names for names, gained in of_sets.items() if gained > -math.inf]
+    ranked = sorted(gaining, key=lambda names: of_sets[names], reverse=True)
     int8: Precision = "int8"
     return [chosen | {name: int8 for name in NETWORK_NAMES if name in names} for names in [*ranked[:TRIED], ""]]
 
