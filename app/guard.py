@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ READ_BELOW = ("/assets/", "/static/", "/svelte/", f"{API}/heartbeat/")
 READ_API = tuple(f"{API}/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "upload_progress"))
 POSTED = tuple(f"{API}/{name}" for name in ("cancel", "queue/join", "reset", "reset/", "run/predict", "upload"))
 POSTED_BELOW = (f"{API}/stream/",)
+CALLS = (f"{API}/queue/join", f"{API}/run/predict")
 FILE, UPLOAD = f"{API}/file=", f"{API}/upload"
 
 BODY_BYTES = 8 * MEGABYTE  # of a request that is no upload: a picture of a camera, as text
@@ -55,10 +56,12 @@ class Guard:
 
     Args:
         host: what the server was told to listen on; where that is this machine alone, other addresses are refused.
+        functions: how many values each of the page's functions takes, by its number; Gradio calls any other number a
+            fault of its own.
     """
 
-    def __init__(self, page: Asgi, host: str, folder: Path, limits: Limits) -> None:
-        self._page, self._host, self._folder, self._limits = page, host, folder, limits
+    def __init__(self, page: Asgi, host: str, folder: Path, limits: Limits, functions: Mapping[int, int]) -> None:
+        self._page, self._host, self._folder, self._limits, self._functions = page, host, folder, limits, functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the server's start and end; the page uses no web socket
@@ -69,7 +72,7 @@ class Guard:
             length = self._check(scope)
             if scope["method"] == "POST" and scope["path"] != UPLOAD:
                 body = await _read(receive, length)
-                self._check_files(body)
+                self._check_body(body, calls=scope["path"] in CALLS)
                 receive = _again(body, receive)
         except Refusal as refused:
             await _answer(send, refused)
@@ -105,13 +108,21 @@ class Guard:
             raise Refusal(507, "There is no more room for uploads; try again later.")
         return length
 
-    def _check_files(self, body: bytes) -> None:
+    def _check_body(self, body: bytes, *, calls: bool) -> None:
         try:
-            paths = list(_paths(json.loads(body or b"null")))
+            asked = json.loads(body or b"null")
+            paths = list(_paths(asked))
         except (ValueError, RecursionError):
             raise Refusal(400, "This is not what the page sends.") from None
         for path in paths:
             self._check_file(path)
+        if calls and not self._is_call(asked):
+            raise Refusal(400, "This is not what the page sends.")
+
+    def _is_call(self, asked: object) -> bool:
+        """Whether a request names one of the page's functions, and gives it as many values as it takes."""
+        number, data = (asked.get("fn_index"), asked.get("data")) if isinstance(asked, dict) else (None, None)
+        return isinstance(number, int) and isinstance(data, list) and self._functions.get(number) == len(data)
 
     def _check_file(self, path: object) -> None:
         try:

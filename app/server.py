@@ -71,7 +71,8 @@ def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = 
             pwa=False,
         )
         with cleanup(folder):
-            yield Guard(mounted, host, folder, limits)
+            functions = {number: len(each.inputs) for number, each in blocks.fns.items() if each.fn}
+            yield Guard(mounted, host, folder, limits, functions)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -21,6 +22,7 @@ from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
+from maskanim.video.ends import missing_end
 from maskanim.video.feed import Feed
 from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, describe_colours, display_matrix, to_rgb
 
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 STILLS_RATE = 25  # frames per second of what states no rate: strips, folders, and some streams
-STATING = frozenset({"avi", "matroska", "mov"})  # formats that state how long they are; for others FFmpeg guesses
+MOST_RATE = 1000  # frames per second; what is stated beyond is the tick of a clock
+# Formats that state how long they are; for others FFmpeg guesses.
+STATING = frozenset({"avi", "matroska", "mov", "mxf"})
 JOINT = 3  # packets, at most, from one that is marked as corrupt to a joint of two transport streams that explains it
 # With these, a packet's time is its frame's time and decoding can begin at any key frame.
 SEARCHABLE_CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"})
@@ -85,15 +89,33 @@ class VideoFile(FrameSource):
             raise unreadable(self.path, "a video without a time base")
         self.time_base, self._pixel_aspect = stream.time_base, stream.sample_aspect_ratio
         self._size = stream.width, stream.height
-        self.rate = stream.average_rate or stream.guessed_rate or Fraction(STILLS_RATE)
-        self.first = 0 if self._live else stream.start_time or 0
+        rates = (stream.average_rate, stream.guessed_rate)
+        self.rate = next((rate for rate in rates if rate and rate < MOST_RATE), Fraction(STILLS_RATE))
+        start = self._start(stream)
+        self.first = 0 if self._live else start or 0
         self._step = max(1, round(1 / (self.rate * self.time_base)))
         self.frame_count = stream.frames or None
         if not self.frame_count and self.container.duration:
-            length = self.container.duration
-            if "matroska" in self.container.format.name:  # where it is the time of the end
-                length -= self.container.start_time or 0
-            self.frame_count = max(1, round(Fraction(length, av.time_base) * self.rate))
+            self.frame_count = self._estimate(Fraction(self.container.duration, av.time_base), start)
+
+    def _start(self, stream: VideoStream) -> int | None:
+        """When it begins, in ticks; a short one, of which FFmpeg does not know it, is looked into."""
+        if stream.start_time is None and not self.once:
+            self._begun = True
+            with suppress(av.FFmpegError):
+                return next((packet.pts for packet in self.container.demux(stream) if packet.pts is not None), None)
+        return stream.start_time
+
+    def _estimate(self, length: Fraction, start: int | None) -> int | None:
+        """How many frames a length in seconds has; None where that is the time of an end and the start is not known."""
+        if "matroska" in self.container.format.name:
+            if self.container.start_time is not None:
+                length -= Fraction(self.container.start_time, av.time_base)
+            elif start is not None:
+                length -= start * self.time_base
+            else:
+                return None
+        return max(1, round(length * self.rate))
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
         """See `FrameSource`.
@@ -113,17 +135,21 @@ class VideoFile(FrameSource):
         if self._begun and not self.once:
             self._reopen()
         self._begun = True
-        decoding = _Decoding(video_stream(self.path, self.container, self._track), self.container, self.audio)
+        decoding = self._decoding()
         frames = self._sized(decoding.frames())
         if since is not None and since > self.first and not self.once and decoding.searchable:
             found = decoding.frames_from_key(since)
             if found is None:  # without an index in the file, the search may end behind what it was for
                 self._reopen()
-                decoding = _Decoding(video_stream(self.path, self.container, self._track), self.container, self.audio)
+                decoding = self._decoding()
             frames = found or self._sized(decoding.frames())
         for frame, pts, duration in deinterlaced(self._timed(decoding, frames)):
             yield SourceFrame(partial(self._picture, frame), pts, duration)
         self._report(decoding)
+
+    def _decoding(self) -> _Decoding:
+        stream = video_stream(self.path, self.container, self._track)
+        return _Decoding(stream, self.container, self.audio, self._step)
 
     def _sized(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """The frames from the first on, which says how large all are to be."""
@@ -168,7 +194,10 @@ class VideoFile(FrameSource):
             raise unreadable(self.path, "a video of which no frame could be decoded")
 
     def _report(self, decoding: _Decoding) -> None:
-        missing = decoding.missing(self._step)
+        missing = decoding.missing()
+        if not missing and not self.once:
+            with suppress(OSError):  # it has gone meanwhile
+                missing = missing_end(self.path, decoding.formats, decoding.packet_size)
         if missing and self._whole:
             raise unreadable(self.path, missing)
         if missing:
@@ -189,11 +218,22 @@ class VideoFile(FrameSource):
 
 
 class _Decoding:
-    """One pass through a video, and what went wrong on the way."""
+    """One pass through a video, and what went wrong on the way.
 
-    def __init__(self, stream: VideoStream, container: av.container.InputContainer, audio: PipedAudio | None) -> None:
-        self._container, self._stream, self._audio = container, stream, audio
-        self._formats = set(container.format.name.split(","))
+    Args:
+        step: ticks for which a frame is usually shown.
+
+    Attributes:
+        formats: FFmpeg's names of the container.
+        packet_size: bytes of the last packet.
+    """
+
+    def __init__(
+        self, stream: VideoStream, container: av.container.InputContainer, audio: PipedAudio | None, step: int
+    ) -> None:
+        self._container, self._stream, self._audio, self._step = container, stream, audio, step
+        self.formats = frozenset(container.format.name.split(","))
+        self.packet_size = 0
         self._packet_times: deque[int] = deque()
         self._whole = 0  # packets decoded without an error
         self._reached: float = -math.inf  # the end of the last of them, in ticks
@@ -204,7 +244,7 @@ class _Decoding:
     @property
     def searchable(self) -> bool:
         """Whether decoding can begin at a key frame, with the same result as from the beginning."""
-        return not SEARCHABLE.isdisjoint(self._formats) and self._stream.codec.canonical_name in SEARCHABLE_CODECS
+        return not SEARCHABLE.isdisjoint(self.formats) and self._stream.codec.canonical_name in SEARCHABLE_CODECS
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Every frame that can be decoded."""
@@ -260,8 +300,8 @@ class _Decoding:
         self._judge(packet)
         self._whole += not packet.is_corrupt
         at = packet.dts if packet.pts is None else packet.pts
-        self._reached = max(self._reached, (at or 0) + (packet.duration or 0))
-        if "avi" in self._formats and packet.dts is not None:
+        self._reached, self.packet_size = max(self._reached, (at or 0) + (packet.duration or self._step)), packet.size
+        if "avi" in self.formats and packet.dts is not None:
             self._packet_times.append(packet.dts)
         return frames
 
@@ -275,7 +315,7 @@ class _Decoding:
                 self._suspected = 0
             elif not self._suspected:
                 self._damaged = True
-        if packet.is_corrupt and "mpegts" in self._formats:
+        if packet.is_corrupt and "mpegts" in self.formats:
             self._suspected = self._suspected or JOINT
         elif packet.is_corrupt:
             self._damaged = True
@@ -286,18 +326,14 @@ class _Decoding:
         # An AVI has one time per packet, in decoding order, and that is no B-frame's own.
         return self._packet_times.popleft() if self._packet_times else frame.pts
 
-    def missing(self, step: int) -> str:
-        """What of the file could not be read, now that its end is reached; empty if nothing is known to be missing.
-
-        Args:
-            step: ticks for which a frame is usually shown.
-        """
+    def missing(self) -> str:
+        """What of the file could not be read, now that its end is reached; empty if nothing is known to be missing."""
         self._damaged |= bool(self._suspected)
         duration, promised = self._promised_end(), self._stream.frames
-        counted = bool(promised) and not self._sought and "mov" in self._formats
+        counted = bool(promised) and not self._sought and "mov" in self.formats
         # A clip trimmed without encoding still lists every frame, but its duration is that of what is left.
-        short = duration is not None and self._reached + step <= (self._stream.start_time or 0) + duration
-        short = short and not STATING.isdisjoint(self._formats)
+        short = duration is not None and self._reached + self._step <= (self._stream.start_time or 0) + duration
+        short = short and not STATING.isdisjoint(self.formats)
         if counted and (self._damaged or (short and self._whole < promised)):
             return f"damaged or cut short: {self._whole} of {promised} frames could be read"
         if short and not counted and duration and self._stream.time_base:
@@ -308,7 +344,7 @@ class _Decoding:
 
     def _promised_end(self) -> int | None:
         """The duration in ticks that the file states for its video."""
-        if "matroska" not in self._formats:
+        if "matroska" not in self.formats:
             return self._stream.duration
         # Of a track this alone tells; beside it there is the duration of all tracks together.
         stated = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))

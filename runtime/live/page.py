@@ -162,7 +162,11 @@ class _Viewer(BaseHTTPRequestHandler):
         self._headers(kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _headers(self, kind: str) -> None:
         policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -191,6 +195,8 @@ class _Viewer(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.OK)
         self._headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
         self.end_headers()
+        if self.command == "HEAD":
+            return
         number = 0
         # What the kernel would keep for a slow viewer is old by the time it is seen.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)

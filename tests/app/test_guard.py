@@ -67,12 +67,39 @@ def test_metrics_are_for_those_whom_the_page_is_for(served: Any) -> None:
     assert ask(served, "GET", "/metrics", Origin="http://evil.example")[0] == 403
 
 
-def test_a_request_that_means_nothing_is_one_line(served: Any) -> None:
-    body = json.dumps({"data": [], "fn_index": 999, "session_hash": "x"}).encode()
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"fn_index": 999, "data": []},
+        {"fn_index": -5, "data": []},
+        {"fn_index": 2, "data": []},  # what stops another one: the page's own script does it
+        {"fn_index": 0, "data": [1, 2, 3]},  # takes four values
+        {"fn_index": None, "data": []},
+        {"fn_index": [0], "data": []},
+        {"fn_index": 0},
+        {"data": []},
+        {},
+        [],
+        None,
+        3,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["queue/join", "run/predict"])
+def test_a_call_of_no_function_of_the_page_is_refused(served: Any, asked: Any, place: str) -> None:
+    body = json.dumps(asked | {"session_hash": "x"} if isinstance(asked, dict) else asked).encode()
+    told = ask(served, "POST", f"/gradio_api/{place}", body, **JSON)
+    assert told == (400, b"This is not what the page sends.\n")
+
+
+def test_a_failure_of_gradio_is_a_line_and_no_traceback(served: Any) -> None:
     for _ in range(2):
-        assert ask(served, "POST", "/gradio_api/queue/join", body, **JSON)[0] == 500
-        line = served.process.stderr.readline()
-        assert line.split(None, 1)[1] == "a request to '/gradio_api/queue/join' failed: KeyError(999)\n"
+        with pytest.raises(http.client.IncompleteRead) as told:  # Gradio answers, and then fails
+            ask(served, "GET", "/gradio_api/queue/data?session_hash=nobody")
+        assert b"session_not_found" in told.value.partial
+        lines = [served.process.stderr.readline().split(None, 1)[1] for _ in range(2)]
+        assert lines[0].startswith("a request to '/gradio_api/queue/data' failed: RuntimeError(")
+        assert lines[1] == "ASGI callable returned without completing response.\n"  # of uvicorn
 
 
 def test_an_upload_over_the_limit_is_refused(served: Any) -> None:
@@ -167,7 +194,7 @@ def passed(guard_host: str, client: str, host: str) -> int:
         "client": (client, 1),
         "headers": [(b"host", host.encode())],
     }
-    asyncio.run(Guard(page, guard_host, Path("/nowhere"), Limits())(scope, receive, send))
+    asyncio.run(Guard(page, guard_host, Path("/nowhere"), Limits(), {})(scope, receive, send))
     return statuses[0]
 
 
@@ -180,7 +207,7 @@ def test_a_request_from_another_address_is_refused_unless_told_otherwise() -> No
 
 def test_there_is_an_end_to_what_is_kept(tmp_path: Path) -> None:
     (tmp_path / "kept.mp4").write_bytes(bytes(900))
-    guard = Guard(None, "127.0.0.1", tmp_path, Limits(bytes=500, folder_bytes=1000))  # type: ignore[arg-type]
+    guard = Guard(None, "127.0.0.1", tmp_path, Limits(bytes=500, folder_bytes=1000), {})  # type: ignore[arg-type]
     answers: list[Any] = []
 
     async def send(message: Any) -> None:

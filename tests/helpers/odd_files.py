@@ -116,6 +116,13 @@ def animation(name: str, **options: Any) -> Callable[[Path], Path]:
     return make
 
 
+def long_gif(folder: Path) -> Path:
+    """Forty pictures, each for 40 ms."""
+    shades = [Image.fromarray(quarters(shade=255 - i)) for i in range(40)]
+    shades[0].save(folder / "long.gif", save_all=True, append_images=shades[1:], duration=40)
+    return folder / "long.gif"
+
+
 def darker(shade: int) -> tuple[tuple[int, ...], ...]:
     """The colours of a frame of an animation."""
     return tuple(tuple(value * shade // 255 for value in colour) for colour in COLOURS)

@@ -31,6 +31,7 @@ from helpers.odd_files import (
     folder_of,
     grown,
     interlaced,
+    long_gif,
     mirrored,
     noise_in_the_middle,
     one_bit,
@@ -91,6 +92,8 @@ class Case(NamedTuple):
     options: dict[str, Any] = {}
 
 
+CUT_SHORT = "cut short: the end of the file is missing; what could be read is kept"
+M2TS = {"mpegts_m2ts_mode": "1", "muxdelay": "0", "muxpreload": "0"}
 MOVED = (0, 0.2, 0.28, 1.0)  # a rate that varies, in seconds
 MOVED_TICKS = (0, 200, 280, 1000)
 
@@ -260,6 +263,55 @@ DRIVING = {
     "avi cut short": Case(
         video("a.avi", "mpeg4", times=tuple(range(40)), change=cut(0.7)),
         Moving(0, "(damaged|cut short): .*; what could be read is kept"),
+    ),
+    "wmv": Case(video("a.wmv", "wmv2"), Moving(12)),
+    "wmv cut short": Case(
+        video("a.wmv", "wmv2", times=tuple(range(40)), change=cut(0.5)),
+        Moving(0, r"cut short: it has \d+ of \d+ bytes; what could be read is kept"),
+    ),
+    "ogv": Case(video("a.ogv", "libvpx"), Moving(12)),
+    "ogv cut short": Case(video("a.ogv", "libvpx", times=tuple(range(40)), change=cut(0.7)), Moving(0, CUT_SHORT)),
+    "ogv without its last page": Case(
+        video("a.ogv", "libvpx", times=tuple(range(40)), change=lambda data: data[: data.rindex(b"OggS")]),
+        Moving(0, CUT_SHORT),
+    ),
+    "GIF cut short": Case(
+        lambda folder: written("a.gif", cut(0.7)(long_gif(folder).read_bytes()))(folder), Moving(0, CUT_SHORT)
+    ),
+    "program stream": Case(video("a.mpg", "mpeg2video"), Moving(tuple(0.54 + 0.04 * i for i in range(12)))),
+    "program stream cut short": Case(
+        video("a.mpg", "mpeg2video", times=tuple(range(40)), change=cut(0.7)),
+        Moving(0, "damaged: .*; what could be read is kept"),
+    ),
+    "transport stream cut short": Case(
+        video("a.ts", times=tuple(range(40)), change=lambda data: data[: len(data) * 7 // 10 // 188 * 188 + 100]),
+        Moving(0, CUT_SHORT),
+    ),
+    "transport stream with times before its packets": Case(
+        video("a.mts", container=M2TS), Moving(tuple(0.08 + 0.04 * i for i in range(12)))
+    ),
+    "such a one cut short": Case(
+        video(
+            "a.mts",
+            times=tuple(range(40)),
+            container=M2TS,
+            change=lambda data: data[: len(data) * 7 // 10 // 192 * 192 + 188],
+        ),
+        Moving(0, CUT_SHORT),
+    ),
+    "DV": Case(video("a.dv", "dvvideo", size=(576, 720)), Moving(12, height=576, width=768)),
+    "DV cut short": Case(
+        video("a.dv", "dvvideo", times=tuple(range(15)), size=(576, 720), change=cut(0.97)),
+        Moving(0, CUT_SHORT, height=576, width=768),
+    ),
+    "MXF": Case(video("a.mxf", "mpeg2video"), Moving(12)),
+    "MXF cut short": Case(
+        video("a.mxf", "mpeg2video", times=tuple(range(40)), change=cut(0.7)),
+        Moving(0, "cut short: it ends after 1.* of 1.60 s; what could be read is kept"),
+    ),
+    "FLV cut short": Case(
+        video("a.flv", "flv", times=tuple(range(40)), change=cut(0.7)),
+        Moving(0, "damaged: .*; what could be read is kept"),
     ),
     "mp4 with noise": Case(
         video("a.mp4", times=tuple(range(40)), change=noise_in_the_middle),

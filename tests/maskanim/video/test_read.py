@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.odd_files import video
+from helpers.odd_files import delayed, video
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video import Clip, ClipWriter, open_clip
@@ -276,3 +276,33 @@ def test_frames_that_were_read_are_let_go(tmp_path: Path, make_clip: WriteClip) 
     finally:
         gc.enable()
     assert kept < 10
+
+
+@pytest.mark.parametrize("seconds", [5, 86400])
+@pytest.mark.parametrize("count", [1, 2, 6, 12])
+@pytest.mark.parametrize(("ending", "codec"), [("mkv", "libx264"), ("webm", "libvpx")])
+def test_a_mute_recording_that_starts_late(tmp_path: Path, ending: str, codec: str, count: int, seconds: int) -> None:
+    """Of a short one FFmpeg does not tell when it begins, and Matroska tells when it ends."""
+    options = {"preset": "ultrafast"} if ending == "mkv" else {}  # without B-frames
+    clip = video(f"s.{ending}", codec, times=tuple(range(count)), options=options)(tmp_path)
+    path = delayed(clip, tmp_path / f"a.{ending}", seconds)
+    with open_clip(path) as clip:
+        assert clip.frame_count == count
+        assert [pts * clip.time_base for _, pts in clip] == [seconds + Fraction(i, 25) for i in range(count)]
+        assert clip.warning is None
+    with open_clip(path, start=Fraction(count - 1, 25)) as clip:
+        assert len(list(clip)) == 1
+
+
+def test_dv_has_the_rate_of_its_frames(tmp_path: Path) -> None:
+    """And not that of the clock that FFmpeg tells their times by."""
+    with open_clip(video("a.dv", "dvvideo", size=(576, 720))(tmp_path)) as clip:
+        assert (clip.rate, clip.frame_count) == (25, 12)
+
+
+def test_a_file_that_goes_while_it_is_read(tmp_path: Path) -> None:
+    path = video("a.wmv", "wmv2")(tmp_path)
+    with open_clip(path) as clip:
+        first = next(clip)
+        path.unlink()
+        assert len([first, *clip]) == 12 and clip.warning is None

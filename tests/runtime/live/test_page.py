@@ -18,7 +18,7 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.live import LiveReport, Page
 from maskanim.runtime.live.hosts import host_is_ours
-from maskanim.runtime.live.metrics import metrics_of
+from maskanim.runtime.live.metrics import Metrics, metrics_of
 from maskanim.runtime.live.page import MOST_VIEWERS
 
 
@@ -33,9 +33,9 @@ def grey(level: int) -> Frame:
     return np.full((256, 256, 3), level, np.uint8)
 
 
-def ask(page: Page, path: str, **headers: str) -> http.client.HTTPResponse:
+def ask(page: Page, path: str, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
-    connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     return connection.getresponse()
 
 
@@ -66,6 +66,24 @@ def test_the_page_asks_nothing_of_anyone_else(page: Page) -> None:
     html = response.read().decode()
     assert response.status == 200 and "/stream" in html and "http" not in html
     assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/metrics", "/stream", "/nothing"])
+@pytest.mark.parametrize("host", ["localhost", "attacker.example"])
+def test_head_is_answered_as_get_without_a_body(path: str, host: str) -> None:
+    pytest.importorskip("prometheus_client", reason="/metrics needs the extra metrics")
+    with Page(port=0, metrics=Metrics()) as page:
+        assert isinstance(page, Page)
+        page.show(grey(40), 0)
+        head, get = (ask(page, path, method, Host=host) for method in ("HEAD", "GET"))
+        assert head.status == get.status and head.read() == b""
+        told = [{name: value for name, value in answer.getheaders() if name != "Date"} for answer in (head, get)]
+        assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_else_is_done_there(page: Page, method: str) -> None:
+    assert ask(page, "/", method).status == 501
 
 
 def test_a_viewer_that_takes_nothing_slows_nobody(page: Page) -> None:
