@@ -136,6 +136,8 @@ def export(
         strip_weights=strip_weights,
         timing_cache=timing_cache,
     )
+    if not no_register:
+        models.check_register()
     _need_onnxruntime()
     # Read when PyTorch is imported: threads that wait do not spin, which on a busy machine takes a third of the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import platformdirs
 
-from maskanim.atomic import write_text
+from maskanim.atomic import check_writable, write_text
 from maskanim.bundle import Bundle
+from maskanim.errors import MaskanimError
 
 LOG = logging.getLogger(__name__)
 
@@ -49,9 +50,9 @@ def home() -> Path:
 
 def _usable(folder: Path) -> bool:
     """Whether a folder is there or can be made."""
-    with suppress(PermissionError):  # it lies in another user's home
+    with suppress(OSError):  # it lies in another user's home, or its name is too long
         existing = next(each for each in (folder, *folder.parents) if each.exists())
-        return existing == folder or (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK))
+        return existing.is_dir() and (existing == folder or os.access(existing, os.W_OK | os.X_OK))
     return False
 
 
@@ -61,6 +62,20 @@ def _private_folder() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     LOG.info("note: this user has no folder for settings; the signing key and the like are for this run only")
     return Path(folder)
+
+
+def check_register() -> None:
+    """Refuse, before any work, where no model can be made the current one.
+
+    Raises:
+        MaskanimError: maskanim's folder is none, or cannot be written.
+    """
+    folder = home()
+    if not _usable(folder):
+        expected, next_step = "a folder, or a place for one", f"Set {HOME_VARIABLE} to one; or use --no-register"
+        raise MaskanimError(f"maskanim's folder {folder}", "not a folder, and none can be made", expected, next_step)
+    if folder.is_dir():
+        check_writable(folder / "current")
 
 
 def register(bundle: Bundle) -> None:

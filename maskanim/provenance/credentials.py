@@ -6,13 +6,14 @@ and its own key is forgotten at once: nobody can issue a second certificate unde
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.folders import sibling_folder
-from maskanim.models import home
+from maskanim.models import HOME_VARIABLE, home
 
 EXTRA = "provenance"
 KEY, CHAIN = "key.pem", "chain.pem"
@@ -71,7 +72,8 @@ def load_credentials() -> Credentials:
 
 def unusable(place: Path, received: str) -> MaskanimError:
     """The error for a key that does not sign."""
-    next_step = "Remove that folder, and a new key is made; or use --no-provenance"
+    there, nowhere = "Remove that folder, and a new key is made", f"Set {HOME_VARIABLE} to a folder that can be written"
+    next_step = f"{there if os.access(place, os.F_OK) else nowhere}; or use --no-provenance"
     return MaskanimError(f"the signing key in {place}", received, "a key and its certificates", next_step)
 
 

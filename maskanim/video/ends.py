@@ -1,4 +1,4 @@
-"""Whether a video file ends where its container says that it ends, for containers that do not state their video's length.
+"""Whether a video file ends where its container says that it does, for containers that do not state a length.
 
 Of transport streams, program streams and raw codecs that were cut between two packets nothing tells.
 """

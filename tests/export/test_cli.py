@@ -51,6 +51,7 @@ def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch,
         (["--ckpt", "absent.pt"], "--ckpt absent.pt: no such file"),
         (["--ckpt", "no/run/absent.pt"], "--ckpt no/run/absent.pt: no such file"),
         (["--ckpt", "empty.pt"], "--ckpt empty.pt: an empty file"),
+        (["--ckpt", "bad.pt"], "NaN or infinite values in l.first.0.bias, h.head.weight"),
         (["--ckpt", "good.pt", "--weights", "int8"], "--weights: int8; expected float32 or float16"),
         (["--ckpt", "good.pt", "--out", "taken"], "output taken: something that is not a bundle"),
         (["--ckpt", "good.pt", "--out", "absent/bundle"], "does not exist"),
@@ -75,6 +76,9 @@ def test_one_line_errors(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_checkpoint(tmp_path / "good.pt", nets)
+    damaged = {name: value.clone() for name, value in nets.state_dict().items()}
+    damaged["l.first.0.bias"][0], damaged["h.head.weight"][0, 0, 0, 0] = float("-inf"), float("nan")
+    write_checkpoint(tmp_path / "bad.pt", nets, networks=damaged)
     (tmp_path / "empty.pt").touch()
     (tmp_path / "taken").touch()
     before = sorted(tmp_path.iterdir())
@@ -83,3 +87,15 @@ def test_one_line_errors(
     lines = [line for line in result.stderr.splitlines() if not line.startswith("reading ")]
     assert len(lines) == 1 and lines[0].startswith("error: ") and told in lines[0]
     assert sorted(tmp_path.iterdir()) == before and not models.home().exists()
+
+
+def test_a_home_that_is_a_file(exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Is said before the work of exporting, and concerns nobody who does not register."""
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
+    called: list[Any] = []
+    monkeypatch.setattr(build, "export_bundle", lambda *_, **__: called.append(1) or exported.bundle)
+    result = CliRunner().invoke(app, ["--ckpt", "any.pt"])
+    assert result.exit_code == 2 and not called and "MASKANIM_HOME" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert CliRunner().invoke(app, ["--ckpt", "any.pt", "--no-register"]).exit_code == 0 and called

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from maskanim.models import home
+from maskanim.errors import MaskanimError
+from maskanim.models import check_register, choose, home
+from maskanim.provenance.credentials import load_credentials
 
 CODE = """
 import pwd
@@ -83,3 +85,34 @@ def test_in_another_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(Path, "exists", refuse)
     assert not home().is_relative_to(tmp_path)
+
+
+def test_a_file_in_place_of_the_platforms_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "maskanim").touch()
+    monkeypatch.delenv("MASKANIM_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: tmp_path / "maskanim")
+    assert not home().is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["file", "file/below", "x" * 300])
+def test_one_of_ours_that_is_no_folder(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has to be kept is refused with what to do about it; the demo can be chosen all the same."""
+    (tmp_path / "file").write_text("kept", "utf-8")
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / named))
+    with pytest.raises(MaskanimError, match=r"not a folder, and none can be made; .*MASKANIM_HOME.*--no-register"):
+        check_register()
+    assert choose("demo").bundle.manifest.name and (tmp_path / "file").read_text("utf-8") == "kept"
+    pytest.importorskip("cryptography", reason="signing needs the extra provenance")
+    with pytest.raises(MaskanimError, match=r"none can be made .*MASKANIM_HOME.*--no-provenance") as told:
+        load_credentials()
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path))
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(MaskanimError, match=r"no file can be created in .*Read-only file system"):
+        check_register()

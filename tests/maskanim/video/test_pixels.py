@@ -114,6 +114,25 @@ def test_hlg_is_tone_mapped(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert [record.message for record in caplog.records] == [f"{path}: HDR (HLG); shown as SDR, in BT.709"]
 
 
+@pytest.mark.parametrize("light", [1001, 2000, 4000, 10000])
+def test_pq_beyond_what_is_mastered_is_white_and_no_other_colour(tmp_path: Path, light: float) -> None:
+    """A saturated colour keeps which of its parts are bright and which are dark."""
+    colours = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0.5, 0.25]])
+    image = np.array(columns(frames_of(coloured(tmp_path / "a.mkv", pq(light * colours), (9, 16, 9)))[0]))
+    np.testing.assert_array_equal(image[0], 255)
+    np.testing.assert_allclose(image.max(1), 255, atol=1)
+    for shown, given in zip(image[1:5], colours[1:5], strict=True):
+        assert shown[given == 1].min() > shown[given == 0].max(initial=0)
+    assert list(np.argsort(-image[5])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_outside_of_video_range_is_black_and_white(tmp_path: Path, transfer: int) -> None:
+    code = np.repeat(np.array([-0.05, 0, 1, 1.08])[:, None], 3, 1)
+    image = columns(frames_of(coloured(tmp_path / "a.mkv", code, (9, transfer, 9)))[0])
+    np.testing.assert_allclose(image, np.repeat(np.array([0, 0, 255, 255])[:, None], 3, 1), atol=1)
+
+
 BT709_IN_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
 NEAR_BLACK = 10  # eight-bit steps that the rounding of ten-bit colours is there, where the gamma is steep
 COLOURFUL = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5], [0.8, 0.5, 0.4]])
