@@ -50,6 +50,7 @@ class DataSettings(Record):
             the paper (0). It helps a model of rendered people with real photographs.
         across: how often r restores the mask of another person who moves alike, rather than the driving frame's.
             Rendered data has it; the paper's has not (0).
+        framing: what `people` that are drawn as training goes show: their heads, or whole bodies.
         train_clips, test_clips: how many the paper had (section 4); a folder with another number is used all the same,
             and the difference told.
     """
@@ -59,6 +60,7 @@ class DataSettings(Record):
     mirror: float = Field(default=0.0, ge=0, le=1)
     worsen: float = Field(default=0.0, ge=0, le=1)
     across: float = Field(default=0.0, ge=0, le=1)
+    framing: Literal["head", "body"] = "head"
     train_clips: int | None = Field(default=None, ge=1)
     test_clips: int | None = Field(default=None, ge=1)
 

@@ -10,7 +10,7 @@ import torch
 from maskanim.train.data.pairs import Loaded, Pair, Pairs
 from maskanim.train.data.worsen import worsen_alike
 from maskanim.train.people.assets import read_pack
-from maskanim.train.people.clip import PersonFrame, Studio, motion_of
+from maskanim.train.people.clip import PersonFrame, Studio
 from maskanim.train.settings import DataSettings
 
 MOTION_SECONDS = 600.0  # motions are quasi-periodic: this long, no two frames are alike
@@ -23,7 +23,7 @@ class PeoplePairs(Pairs):
     Args:
         assets: MakeHuman's data folder.
         identities: how many identities of the training split to draw from.
-        settings: how often pairs are mirrored and made worse.
+        settings: heads or bodies, and how often pairs are mirrored, made worse, and given another driver.
         seed: another seed gives other pairs of the same identities.
     """
 
@@ -62,10 +62,10 @@ class PeoplePairs(Pairs):
     def _draw(self, group: int) -> tuple[list[PersonFrame], list[PersonFrame]]:
         """One person at random times, whose frames make the pairs of a group; and another who moves alike, if asked."""
         if self._studio is None:  # in the process that draws: a context of OpenGL is not shared
-            self._studio = Studio(self._pack)
+            self._studio = Studio(self._pack, self.settings.framing)
         rng = np.random.default_rng([self.seed, group])
         numbers = rng.integers(self.identities, size=2 if self.settings.across else 1).tolist()
-        motion, times = motion_of(numbers[0]), rng.uniform(0, MOTION_SECONDS, REUSED + 1)
+        motion, times = self._studio.motion(numbers[0]), rng.uniform(0, MOTION_SECONDS, REUSED + 1)
         drawn = [[], []]  # type: list[list[PersonFrame]]
         for number, frames in zip(numbers, drawn, strict=False):
             person, scene = self._studio.person(number), self._studio.scene(number)

@@ -40,8 +40,14 @@ def studio(pack: Pack) -> Studio:
 
 
 @pytest.fixture(scope="session")
-def real_studio() -> Studio:
-    """Draws people."""
+def real_assets() -> Path:
+    """MakeHuman's data folder."""
     if not REAL.is_dir():
         pytest.skip("the assets are not part of the repository")
-    return _studio(read_pack(REAL))
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def real_studio(real_assets: Path) -> Studio:
+    """Draws people."""
+    return _studio(read_pack(real_assets))

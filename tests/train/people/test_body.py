@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError
+from maskanim.train.data.people import PeoplePairs
 from maskanim.train.people.body import BodyMotion, Turns, between, read_pose
 from maskanim.train.people.clip import Studio, rotation
 from maskanim.train.people.dataset import truth_of
+from maskanim.train.settings import DataSettings
 
 BVH = """HIERARCHY
 ROOT root
@@ -81,6 +84,14 @@ def test_whole_figures_are_in_the_picture_with_their_key_points(bodies: Studio, 
             assert left[0] > right[0]  # the person's left is on the picture's right
     truth = truth_of(frames)
     assert truth["keypoints"].shape == (6, 17, 2) and "landmarks" not in truth
+
+
+def test_bodies_are_drawn_as_training_goes(bodies: Studio, real_assets: Path) -> None:
+    """The figures of a pair are whole bodies: the map of one reaches over most of the picture's height."""
+    for framing in ("head", "body"):
+        pair = PeoplePairs(real_assets, 5, DataSettings(across=1.0, framing=framing), 3).load(0).pair
+        heads = pair.source_figure[0, 60:].amax() > 0.1  # a head's shoulders leave the picture below
+        assert heads == (framing == "head") and pair.driver.shape == (3, 256, 256)
 
 
 def test_bodies_wear_shoes(bodies: Studio) -> None:
