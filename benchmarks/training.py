@@ -16,7 +16,7 @@ from maskanim.spec import MASK_SIZE
 from maskanim.train.data import SYNTHETIC, batches, open_data
 from maskanim.train.launch import open_fabric
 from maskanim.train.perturb import perturb_train
-from maskanim.train.settings import DataSettings, TrainSettings
+from maskanim.train.settings import TrainSettings
 from maskanim.train.trainer import Trainer
 
 LOADED = 8  # pairs of a loaded batch
@@ -39,7 +39,7 @@ class LoadingRate:
     images_per_core_second: float  # by processor time: what a core can do that has nothing else to do
 
 
-def measure_loading(data: str | Path, pairs: int, workers: int, settings: DataSettings | None = None) -> LoadingRate:
+def measure_loading(data: str | Path, pairs: int, workers: int) -> LoadingRate:
     """Load pairs as training does.
 
     Args:
@@ -50,7 +50,7 @@ def measure_loading(data: str | Path, pairs: int, workers: int, settings: DataSe
     Raises:
         MaskanimError: no such data, or too much of it is damaged.
     """
-    found = open_data(data, TrainSettings(data=settings or DataSettings()))
+    found = open_data(data, TrainSettings())
     cpu = _cpu_seconds()
     stream = batches(found, 0, -(-pairs // LOADED) + 1, LOADED, workers)
     next(stream)

@@ -8,7 +8,7 @@ import sys
 
 import maskanim
 from maskanim.runtime.live import go_live
-from maskanim.runtime.live.command import live_source, open_outputs
+from maskanim.runtime.live.command import open_outputs
 from maskanim.video import open_clip, read_picture
 
 picture, camera, to = sys.argv[1:]
@@ -17,4 +17,4 @@ with maskanim.Animator.open() as animator, open_clip(camera) as clip:
     outputs = open_outputs([to], "127.0.0.1", clip, animator, provenance=None)
     print("watch it at", *(output.place for output in outputs), "and end it with Ctrl-C")
     # The freshest frame, always: those that come while the model is busy are dropped, and counted.
-    print(go_live(animator.runner, source, live_source(clip), outputs))
+    print(go_live(animator.runner, source, clip, outputs))

@@ -51,9 +51,9 @@ def collected_logs(lines: list[str]) -> Iterator[None]:
         LOGGER.setLevel(level)
 
 
-def show_logs(console: Console | None = None, level: int = logging.INFO) -> None:
+def show_logs(console: Console | None = None) -> None:
     """Show the log on a console, standard error unless another is given; replaces an earlier one."""
     for handler in [handler for handler in LOGGER.handlers if isinstance(handler, _ConsoleHandler)]:
         LOGGER.removeHandler(handler)
     LOGGER.addHandler(_ConsoleHandler(console or Console(stderr=True)))
-    LOGGER.setLevel(level)
+    LOGGER.setLevel(logging.INFO)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maskanim.networks.blocks import AntiAliasedShrink, Hourglass, Res, Up
 from maskanim.networks.ops import TorchOps
-from maskanim.spec import NETWORK_NAMES, ModelSpec
+from maskanim.spec import ModelSpec
 
 __all__ = ["HighRes", "LowRes", "MaskGenerator", "MaskRefinement", "Networks", "TorchOps"]
 
@@ -94,7 +94,3 @@ class Networks(nn.Module):
         self.r = MaskRefinement(spec.widths.r)
         self.l = LowRes(spec.widths.l)
         self.h = HighRes(spec.widths.h)
-
-    def parameter_counts(self) -> dict[str, int]:
-        """Trained parameters of each network."""
-        return {name: sum(p.numel() for p in getattr(self, name).parameters()) for name in NETWORK_NAMES}

@@ -8,12 +8,11 @@ import re
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from maskanim.errors import MaskanimError, MissingPackageError
 
 LibraryName = Literal["trt", "rtx"]
-LIBRARY_NAMES: tuple[LibraryName, ...] = get_args(LibraryName)
 
 MESSAGES_KEPT = 50
 

@@ -169,7 +169,7 @@ def file_head(path: Path) -> bytes:
         raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
 
 
-def parse_colour(colour: str | Colour, subject: str = "background") -> Colour:
+def parse_colour(colour: str | Colour) -> Colour:
     """(R, G, B) from 0 to 255 of a colour in CSS's notation.
 
     Raises:
@@ -180,7 +180,7 @@ def parse_colour(colour: str | Colour, subject: str = "background") -> Colour:
     except ValueError:
         values = ()
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise MaskanimError(subject, f"'{colour}'", "a colour such as white, #00ff00 or rgb(0,255,0)")
+        raise MaskanimError("background", f"'{colour}'", "a colour such as white, #00ff00 or rgb(0,255,0)")
     return values[0], values[1], values[2]
 
 

@@ -3,16 +3,5 @@
 from maskanim.runtime.live.loop import LiveReport, go_live
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import Page
-from maskanim.runtime.live.sources import Captured, ClipCamera, PacedClip
 
-__all__ = [
-    "Captured",
-    "ClipCamera",
-    "FileOutput",
-    "LiveReport",
-    "Output",
-    "PacedClip",
-    "Page",
-    "VirtualCamera",
-    "go_live",
-]
+__all__ = ["FileOutput", "LiveReport", "Output", "Page", "VirtualCamera", "go_live"]

@@ -14,11 +14,10 @@ from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs import Inputs, Job, RenderSettings
 from maskanim.runtime.jobs.driving import open_driving
 from maskanim.runtime.jobs.picture import canvas, read_job_source, source_square
-from maskanim.runtime.live.loop import SECONDS_OF_SILENCE, LiveReport, go_live
+from maskanim.runtime.live.loop import LiveReport, go_live
 from maskanim.runtime.live.metrics import Metrics, metrics_of
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
-from maskanim.runtime.live.sources import ClipCamera, LiveSource, PacedClip
 from maskanim.runtime.loop import SILENT
 from maskanim.video import Clip
 from maskanim.video.encoding import FORMATS
@@ -42,11 +41,6 @@ def open_live(job: Job, settings: RenderSettings) -> Inputs:
         if given:
             raise MaskanimError("--live", f"together with {flag}", "one of the two")
     return Inputs(read_job_source(job, settings), open_driving(job, settings))
-
-
-def live_source(clip: Clip) -> LiveSource:
-    """A camera as it comes, and any other clip at its own pace."""
-    return ClipCamera(clip) if clip.once else PacedClip(clip)
 
 
 def open_outputs(
@@ -108,6 +102,4 @@ def animate_live(
         picture = inputs.picture.image
         source, drawn = canvas(animator, picture, source_square(picture, settings, animator), settings)
         failing.pop_all()
-    clip = inputs.driving.clip
-    silence = SECONDS_OF_SILENCE if clip.once else None  # a file may well show a picture for longer
-    return go_live(animator.runner, source, live_source(clip), outputs, drawn.draw, progress, silence)
+    return go_live(animator.runner, source, inputs.driving.clip, outputs, drawn.draw, progress)

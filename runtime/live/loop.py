@@ -14,9 +14,10 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.progress import Progress
 from maskanim.runtime.live.outputs import Output
-from maskanim.runtime.live.sources import Captured, LiveSource
+from maskanim.runtime.live.sources import Captured, captured
 from maskanim.runtime.loop import SILENT
 from maskanim.runtime.runner import FrameResult, Runner
+from maskanim.video import Clip
 
 SECONDS_PER_REPORT = 0.25
 SECONDS_OF_SILENCE = 10.0  # a camera may take a few to start, and one that is gone may never say so
@@ -28,31 +29,31 @@ Draw = Callable[[FrameResult, Frame], Frame]
 
 
 class Freshest:
-    """The one frame that matters live: the newest of a source that is read in a thread of its own.
+    """The one frame that matters live: the newest of a clip that is read in a thread of its own.
 
     A frame that is replaced before it was taken is dropped, and counted.
 
     Attributes:
-        captured: how many frames the source has given.
+        captured: how many frames the clip has given.
         dropped: how many of them were replaced before they were taken.
     """
 
-    def __init__(self, source: LiveSource, silence: float | None = SECONDS_OF_SILENCE) -> None:
-        self.source, self.captured, self.dropped = source, 0, 0
-        self._silence = silence
+    def __init__(self, clip: Clip) -> None:
+        self.clip, self.captured, self.dropped = clip, 0, 0
+        self._silence = SECONDS_OF_SILENCE if clip.once else None  # a file may well show a picture for longer
         self._frame: Captured | None = None
         self._ended = False
         self._error: BaseException | None = None
         self._changed = Condition()
 
     def read(self) -> None:
-        """Take the source's frames until it ends or fails; the work of the thread."""
+        """Take the clip's frames until it ends or fails; the work of the thread."""
         error: BaseException | None = None
         try:
-            for frame in self.source:
+            for frame in captured(self.clip):
                 self._put(frame)
         except OSError as failure:
-            error = MaskanimError(self.source.name, f"it failed ({failure})", "a camera that delivers")
+            error = MaskanimError(str(self.clip.path), f"it failed ({failure})", "a camera that delivers")
         except BaseException as failure:
             error = failure
         with self._changed:
@@ -73,12 +74,12 @@ class Freshest:
         """The newest frame, waiting for one that was not taken yet.
 
         Raises:
-            MaskanimError: the source failed, or has been silent for too long.
+            MaskanimError: the clip failed, or has been silent for too long.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended or self._frame is not None, self._silence):
                 received = f"no frame for {self._silence:g} s"
-                raise MaskanimError(self.source.name, received, "a camera that delivers", "Check its cable")
+                raise MaskanimError(str(self.clip.path), received, "a camera that delivers", "Check its cable")
             if self._frame is not None:
                 frame, self._frame = self._frame, None
                 return frame
@@ -86,17 +87,17 @@ class Freshest:
 
 
 @contextmanager
-def freshest(source: LiveSource, silence: float | None = SECONDS_OF_SILENCE) -> Iterator[Freshest]:
-    """Read a source in a thread of its own, and give its newest frame; the source is closed on leaving the block."""
-    frames = Freshest(source, silence)
+def freshest(clip: Clip) -> Iterator[Freshest]:
+    """Read a clip in a thread of its own, and give its newest frame; the clip is stopped on leaving the block."""
+    frames = Freshest(clip)
     thread = Thread(target=frames.read, name="maskanim-capture", daemon=True)
     thread.start()
     try:
         yield frames
     finally:
-        source.close()
+        clip.stop()
         # A camera that is stuck in its driver would never let go: its thread ends with the process.
-        thread.join(max(SECONDS_TO_END, 2 * source.interval))
+        thread.join(max(SECONDS_TO_END, float(2 / clip.rate)))
 
 
 class Latency(NamedTuple):
@@ -114,10 +115,10 @@ class LiveReport(NamedTuple):
     """How a live run stands, or stood at its end."""
 
     shown: int  # frames that were animated and handed over
-    captured: int  # frames that the source gave
+    captured: int  # frames that the clip gave
     dropped: int  # those of them for which a newer one was there before the model was free
     latency: Latency | None  # over the last seconds; None before there are two frames
-    lost: MaskanimError | None = None  # why the source failed; None while it has not
+    lost: MaskanimError | None = None  # why the clip failed; None while it has not
 
     def __str__(self) -> str:
         return f"{self.latency or 'waiting'}; {self.shown} shown, {self.dropped} of {self.captured} dropped"
@@ -126,24 +127,22 @@ class LiveReport(NamedTuple):
 def go_live(
     runner: Runner,
     encoded: Any,
-    source: LiveSource,
+    clip: Clip,
     outputs: Sequence[Output],
     draw: Draw = lambda result, driving: result.finish(),
     progress: Progress = SILENT,
-    silence: float | None = SECONDS_OF_SILENCE,
 ) -> LiveReport:
-    """Animate a picture by the freshest frame of a source until it ends, fails, or the user interrupts.
+    """Animate a picture by the freshest frame of a clip or a camera until it ends, fails, or the user interrupts.
 
     One frame is in flight at a time, on every backend: the second would only wait behind the first, and be older when
     it comes out. So a frame is at most one interval of the camera and one of the model old.
 
     Args:
         runner: one of batch 1, since the rest of a batch would be computed for nothing.
-        source: is closed at the end.
+        clip: is stopped at the end; it belongs to whoever opened it.
         outputs: are finished and closed at the end, however it comes; a recording is kept.
         draw: makes the frame that is seen, of the result and the driving frame.
         progress: is told a few times a second how it stands.
-        silence: seconds without a frame after which the source counts as lost; None waits however long it takes.
 
     Returns:
         How it went; `lost` tells an end that nobody wanted.
@@ -154,7 +153,7 @@ def go_live(
     with ExitStack() as opened:
         for output in outputs:
             opened.enter_context(output)
-        frames = opened.enter_context(freshest(source, silence))
+        frames = opened.enter_context(freshest(clip))
         return _Live(runner, encoded, frames, outputs, draw, progress).run()
 
 

@@ -21,7 +21,7 @@ from maskanim.runtime.sessions.precision import (
     open_in_best,
 )
 from maskanim.runtime.sessions.session import Session, SessionNets, check_names, processors, refusal
-from maskanim.spec import BF16_NETWORKS, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
+from maskanim.spec import BF16_NETWORKS, NETWORKS, NetworkName
 
 LIBRARY, DEVICE = "OpenVINO", "CPU"
 # One for the whole process, and never given up. A core gives the thread that first compiles with it another signal
@@ -31,27 +31,22 @@ CORE = ov.Core()
 
 
 def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
-    """`open_sessions` as a runner."""
-    sessions, detail = open_sessions(bundle, options.least_psnr)
-    return HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch), detail
-
-
-def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
     """Compile a bundle's networks: r, l and h in BF16 where the processor has it and the model survives it, or in INT8.
 
     Returns:
-        The sessions, and a line on what runs them.
+        The runner, and a line on what runs it.
 
     Raises:
         MaskanimError: OpenVINO cannot load a network.
     """
-    bf16 = _has_bf16() and _survives_bf16(bundle, least_psnr)
+    bf16 = _has_bf16() and _survives_bf16(bundle, options.least_psnr)
     usual: Precisions = {name: "bf16" if bf16 and name in BF16_NETWORKS else "fp32" for name in NETWORKS}
     version, processor = ov.__version__.split("-")[0], CORE.get_property(DEVICE, "FULL_DEVICE_NAME")
     name = f"OpenVINO {version}, {processor}"
     library = Library(name, usual, partial(_open, bundle, bf16))
-    sessions, precision = open_in_best(bundle, library, least_psnr)
-    return sessions, f"{name}, threads: {processors()}, {precision}"
+    sessions, precision = open_in_best(bundle, library, options.least_psnr)
+    runner = HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch)
+    return runner, f"{name}, threads: {processors()}, {precision}"
 
 
 def _has_bf16() -> bool:

@@ -13,31 +13,26 @@ from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.sessions.host import HostRunner
 from maskanim.runtime.sessions.precision import Library, Precision, int8_network, open_in_best
 from maskanim.runtime.sessions.session import Session, SessionNets, check_names, processors, refusal
-from maskanim.spec import NETWORK_NAMES, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
+from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 LIBRARY = "ONNX Runtime"
 SILENT = 4  # only fatal errors are logged: a failure is raised, and told once
 
 
 def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
-    """`open_sessions` as a runner."""
-    sessions, detail = open_sessions(bundle, options.least_psnr)
-    return HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch), detail
-
-
-def open_sessions(bundle: Bundle, least_psnr: float = REDUCED_FRAME_PSNR) -> tuple[dict[NetworkName, Session], str]:
     """Load a bundle's networks, in FP32 or INT8.
 
     Returns:
-        The sessions, and a line on what runs them.
+        The runner, and a line on what runs it.
 
     Raises:
         MaskanimError: ONNX Runtime cannot load a network.
     """
     name = f"ONNX Runtime {ort.__version__} on the processor"
     library = Library(name, dict.fromkeys(NETWORK_NAMES, "fp32"), partial(_open, bundle))
-    sessions, precision = open_in_best(bundle, library, least_psnr)
-    return sessions, f"{name}, threads: {processors()}, {precision}"
+    sessions, precision = open_in_best(bundle, library, options.least_psnr)
+    runner = HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation, options.batch)
+    return runner, f"{name}, threads: {processors()}, {precision}"
 
 
 def session_options() -> ort.SessionOptions:

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
-from maskanim.spec import NetworkName, NetworkSpec, TensorSpec
+from maskanim.spec import NETWORK_NAMES, NetworkName, NetworkSpec, TensorSpec
 
 Infer = Callable[[Sequence[Array]], Array]
 
@@ -88,18 +88,7 @@ class SessionNets:
 
     def __init__(self, sessions: Mapping[NetworkName, Session]) -> None:
         self.sessions = sessions
-
-    def m(self, image: Array, /) -> Array:
-        return self.sessions["m"].run(image)
-
-    def r(self, source_small: Array, source_mask: Array, perturbed_mask: Array, /) -> Array:
-        return self.sessions["r"].run(source_small, source_mask, perturbed_mask)
-
-    def l(self, source_small: Array, source_mask: Array, refined_mask: Array, /) -> Array:  # noqa: E743 - the paper's name
-        return self.sessions["l"].run(source_small, source_mask, refined_mask)
-
-    def h(self, source: Array, source_mask_up: Array, refined_mask_up: Array, coarse: Array, /) -> Array:
-        return self.sessions["h"].run(source, source_mask_up, refined_mask_up, coarse)
+        self.m, self.r, self.l, self.h = (sessions[name].run for name in NETWORK_NAMES)
 
     def close(self) -> None:
         """Close the four sessions."""

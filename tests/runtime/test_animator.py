@@ -16,7 +16,7 @@ from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.sessions.host import HostRunner
-from maskanim.runtime.sessions.session import Session, SessionNets
+from maskanim.runtime.sessions.session import SessionNets
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def nets_of(animator: Animator) -> SessionNets:
     return animator.runner.nets
 
 
-def count_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Array]:
-    """A list to which every run of a session with one input adds it."""
+def count_runs(nets: SessionNets, monkeypatch: pytest.MonkeyPatch) -> list[Array]:
+    """A list to which every run of m adds its input."""
     calls: list[Array] = []
-    run = session.run
+    run = nets.m
 
     def counted(image: Array) -> Array:
         calls.append(image)
         return run(image)
 
-    monkeypatch.setattr(session, "run", counted)
+    monkeypatch.setattr(nets, "m", counted)
     return calls
 
 
@@ -78,7 +78,7 @@ def test_a_frame_is_a_picture(animator: Animator, tiny_frames: list[Frame]) -> N
 def test_stream_equals_animate_and_computes_the_source_once(
     animator: Animator, tiny_frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = count_runs(nets_of(animator).sessions["m"], monkeypatch)
+    calls = count_runs(nets_of(animator), monkeypatch)
     source = animator.encode_source(tiny_frames[0])
     streamed = list(animator.stream(source, iter(tiny_frames)))
     assert len(calls) == 1 + len(tiny_frames)
@@ -96,7 +96,7 @@ def test_frames_that_repeat_the_one_before_are_computed_once(
     with Animator.open(tiny_bundle, "ort", RunOptions(batch=batch)) as animator:
         source = animator.encode_source(one)
         expected = {id(frame): animator.animate(source, frame) for frame in (one, two)}
-        calls = count_runs(nets_of(animator).sessions["m"], monkeypatch)
+        calls = count_runs(nets_of(animator), monkeypatch)
         recorded = list(animator.record(source, frames))
         assert len(calls) == computed
         for (picture, mask), driving in zip(recorded, frames, strict=True):

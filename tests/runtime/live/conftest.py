@@ -61,16 +61,16 @@ def slow_animator() -> Callable[[float], Animator]:
 
 @pytest.fixture
 def numbered_clip() -> Callable[..., Clip]:
-    """Frames whose grey is their number, 30 a second; then an error, or the end."""
+    """Frames whose grey is their number, 30 a second or so many; then an error, or the end."""
 
-    def clip(count: int, then: Exception | None = None) -> Clip:
+    def clip(count: int, then: Exception | None = None, rate: int = RATE) -> Clip:
         def frames() -> Iterator[SourceFrame]:
             for i in range(count):
                 yield SourceFrame(np.full((64, 64, 3), i % 256, np.uint8), i, 1)
             if then:
                 raise then
 
-        return Clip(Path("numbers.mp4"), frames(), Fraction(1, RATE), Fraction(RATE), count)
+        return Clip(Path("numbers.mp4"), frames(), Fraction(1, rate), Fraction(rate), count)
 
     return clip
 

@@ -20,7 +20,7 @@ from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
 from maskanim.runtime.jobs import Inputs, RenderSettings
 from maskanim.runtime.jobs.driving import Opened
-from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera, command
+from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera
 from maskanim.runtime.live.command import animate_live, open_outputs
 from maskanim.video import Clip, Picture, SourceFrame
 
@@ -70,7 +70,7 @@ def test_what_is_recorded_of_a_lost_camera_stays(
 def test_a_pause_in_a_clip_is_no_silence(
     slow_animator: Callable[[float], Animator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(command, "SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr("maskanim.runtime.live.loop.SECONDS_OF_SILENCE", 0.2)
     report = run(slow_animator(0), paused(0, 45), [str(tmp_path / "live.mp4")])
     assert report.shown == 2 and report.lost is None
 

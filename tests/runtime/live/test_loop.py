@@ -20,8 +20,9 @@ from maskanim.ops import Frame
 from maskanim.progress import NoProgress
 from maskanim.runtime import Animator
 from maskanim.runtime.jobs import Interrupts
-from maskanim.runtime.live import Captured, ClipCamera, FileOutput, LiveReport, Output, PacedClip, go_live
-from maskanim.video import Clip
+from maskanim.runtime.live import FileOutput, LiveReport, Output, go_live
+from maskanim.runtime.live.sources import camera_frames, paced_frames
+from maskanim.video import Clip, FrameSource, SourceFrame
 
 CAMERA = 1 / 30
 MakeAnimator = Callable[[float], Animator]
@@ -54,7 +55,7 @@ def test_late_frames_are_dropped_and_what_is_shown_is_fresh(
     slow_animator: MakeAnimator, numbered_clip: MakeClip
 ) -> None:
     animator, seen = slow_animator(0.08), Seen()
-    report = go_live(animator.runner, None, PacedClip(numbered_clip(90)), [seen])
+    report = go_live(animator.runner, None, numbered_clip(90), [seen])
     # A thread may be woken late on a busy machine, which is no part of the loop's promise.
     allowed = 2 * animator.runner.slowest + CAMERA + 0.02  # type: ignore[attr-defined]
     assert max(seen.ages) < allowed
@@ -67,7 +68,7 @@ def test_late_frames_are_dropped_and_what_is_shown_is_fresh(
 
 def test_a_model_faster_than_the_camera_shows_every_frame(slow_animator: MakeAnimator, numbered_clip: MakeClip) -> None:
     seen = Seen()
-    report = go_live(slow_animator(0.001).runner, None, PacedClip(numbered_clip(20), rate=15), [seen])
+    report = go_live(slow_animator(0.001).runner, None, numbered_clip(20, rate=15), [seen])
     assert (report.shown, report.dropped) == (20, 0) and seen.greys == list(range(20))
 
 
@@ -81,7 +82,7 @@ def test_memory_is_flat(slow_animator: MakeAnimator, numbered_clip: MakeClip) ->
 
     tracemalloc.start()
     try:
-        go_live(slow_animator(0.004).runner, None, PacedClip(numbered_clip(450), rate=200), [Seen()], progress=Held())
+        go_live(slow_animator(0.004).runner, None, numbered_clip(450, rate=200), [Seen()], progress=Held())
     finally:
         tracemalloc.stop()
     assert len(held) > 5 and max(held[3:]) - held[2] < 2**20
@@ -92,9 +93,7 @@ def test_a_camera_that_is_unplugged_ends_the_run_and_keeps_the_recording(
 ) -> None:
     unplugged = MaskanimError("camera:0", "reading it failed (No such device)", "a camera")
     recording = FileOutput(tmp_path / "live.mp4", CAMERA)
-    report = go_live(
-        slow_animator(0.05).runner, None, PacedClip(numbered_clip(30, then=unplugged)), [recording, seen := Seen()]
-    )
+    report = go_live(slow_animator(0.05).runner, None, numbered_clip(30, then=unplugged), [recording, seen := Seen()])
     assert report.lost is unplugged and seen.closed == [None]
     with av.open(os.fspath(tmp_path / "live.mp4")) as written:
         times = [frame.time for frame in written.decode(video=0) if frame.time is not None]
@@ -106,28 +105,29 @@ def test_a_camera_that_is_unplugged_ends_the_run_and_keeps_the_recording(
 
 
 def test_an_error_of_the_system_becomes_one_line(slow_animator: MakeAnimator, numbered_clip: MakeClip) -> None:
-    report = go_live(slow_animator(0.01).runner, None, PacedClip(numbered_clip(3, then=OSError("gone"))), [Seen()])
+    report = go_live(slow_animator(0.01).runner, None, numbered_clip(3, then=OSError("gone")), [Seen()])
     assert report.lost and str(report.lost).startswith("numbers.mp4: it failed (gone); expected")
 
 
-class Stuck:
+class Stuck(FrameSource):
     """A camera that stops delivering without a word."""
 
-    name, interval = "camera:7", CAMERA
+    path, time_base, rate, frame_count, once = Path("camera:7"), Fraction(1, 30), Fraction(30), None, True
 
     def __init__(self) -> None:
-        self.closed = threading.Event()
+        self.stopped = threading.Event()
 
-    def __iter__(self) -> Iterator[Captured]:
-        yield Captured(np.zeros((64, 64, 3), np.uint8), time.monotonic())
-        self.closed.wait(20)
+    def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
+        yield SourceFrame(np.zeros((64, 64, 3), np.uint8), 0, 1)
+        self.stopped.wait(20)
 
-    def close(self) -> None:
-        self.closed.set()
+    def stop(self) -> None:
+        self.stopped.set()
 
 
-def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator) -> None:
-    report = go_live(slow_animator(0.01).runner, None, Stuck(), [seen := Seen()], silence=0.3)
+def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskanim.runtime.live.loop.SECONDS_OF_SILENCE", 0.3)
+    report = go_live(slow_animator(0.01).runner, None, Clip.of(Stuck()), [seen := Seen()])
     assert report.shown == 1 and report.lost and "no frame for 0.3 s" in str(report.lost) and seen.closed == [None]
 
 
@@ -140,7 +140,7 @@ def test_a_failing_output_ends_the_run_and_leaves_no_recording(
 
     recording = FileOutput(tmp_path / "live.mp4", CAMERA)
     with pytest.raises(MaskanimError, match="the disk is full"):
-        go_live(slow_animator(0.01).runner, None, PacedClip(numbered_clip(30)), [recording, Full()])
+        go_live(slow_animator(0.01).runner, None, numbered_clip(30), [recording, Full()])
     assert not list(tmp_path.iterdir())
 
 
@@ -152,16 +152,14 @@ def test_an_interrupt_is_the_usual_end(slow_animator: MakeAnimator, numbered_cli
     with Interrupts(recording=clip).heard():
         timer.start()
         recording = FileOutput(tmp_path / "live.mp4", CAMERA)
-        report = go_live(slow_animator(0.02).runner, None, PacedClip(clip), [recording])
+        report = go_live(slow_animator(0.02).runner, None, clip, [recording])
     assert report.lost is None and 0 < report.captured < 200 and (tmp_path / "live.mp4").stat().st_size
 
 
 def test_a_cameras_own_clock_tells_what_waited(numbered_clip: MakeClip) -> None:
     """A frame that lay in a buffer for 0.2 s was captured when its timestamp says, not when it was read."""
-    clip = numbered_clip(8)
-    camera = ClipCamera(clip)
     ages, start = [], time.monotonic()
-    for i, (_, at) in enumerate(camera):
+    for i, (_, at) in enumerate(camera_frames(numbered_clip(8))):
         ages.append(time.monotonic() - at)
         # The next frame is read as soon as the camera has it, the fifth 0.2 s later.
         time.sleep(max(0.0, start + (i + 1) * CAMERA + (0.2 if i == 3 else 0) - time.monotonic()))
@@ -170,7 +168,7 @@ def test_a_cameras_own_clock_tells_what_waited(numbered_clip: MakeClip) -> None:
 
 def test_a_clip_that_cannot_be_decoded_in_time_plays_slower(numbered_clip: MakeClip) -> None:
     played = []
-    for _, at in PacedClip(numbered_clip(6), rate=Fraction(100)):
+    for _, at in paced_frames(numbered_clip(6, rate=100)):
         played.append(time.monotonic() - at)
         time.sleep(0.05)
     assert max(played) < 0.04

@@ -12,7 +12,7 @@ from maskanim.bundle import Bundle, Parity
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
 from maskanim.runtime.backends import BACKENDS as ALL_BACKENDS
-from maskanim.runtime.sessions import openvino
+from maskanim.runtime.backends import DEFAULTS
 from maskanim.runtime.sessions.session import Session
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
@@ -26,9 +26,14 @@ FP32_TOLERANCE = 1e-4
 BF16_TOLERANCE = 4 / 256
 
 
+def open_sessions(bundle: Bundle, engine: str) -> tuple[Sessions, str]:
+    runner, detail = import_module(BACKENDS[engine].module).open_runner(bundle, DEFAULTS)
+    return runner.nets.sessions, detail
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def sessions(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Iterator[Sessions]:
-    opened, detail = import_module(BACKENDS[request.param].module).open_sessions(tiny_bundle)
+    opened, detail = open_sessions(tiny_bundle, request.param)
     assert "threads: " in detail
     yield opened
     for session in opened.values():
@@ -105,7 +110,7 @@ def test_missing_inputs_are_listed(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_a_closed_session_says_so(tiny_bundle: Bundle, engine: str) -> None:
-    opened: Sessions = import_module(BACKENDS[engine].module).open_sessions(tiny_bundle)[0]
+    opened, _ = open_sessions(tiny_bundle, engine)
     for session in opened.values():
         session.close()
         session.close()
@@ -116,8 +121,8 @@ def test_a_closed_session_says_so(tiny_bundle: Bundle, engine: str) -> None:
 @pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
     outputs = []
-    for engine in BACKENDS.values():
-        opened: Sessions = import_module(engine.module).open_sessions(tiny_bundle)[0]
+    for engine in BACKENDS:
+        opened, _ = open_sessions(tiny_bundle, engine)
         outputs.append(opened[name].run(*inputs_of(name, 2)))
     tolerance = FP32_TOLERANCE if name == "m" else BF16_TOLERANCE
     for output in outputs[1:]:
@@ -127,9 +132,9 @@ def test_the_engines_agree(tiny_bundle: Bundle, name: NetworkName) -> None:
 def test_a_model_that_does_not_survive_bf16_runs_in_fp32(tiny_bundle: Bundle) -> None:
     parity = Parity(frames="", runtime="", max_difference={}, frame_psnr=150, bf16_frame_psnr=44.9)
     manifest = tiny_bundle.manifest.model_copy(update={"parity": parity})
-    opened, detail = openvino.open_sessions(Bundle(tiny_bundle.path, manifest))
+    opened, detail = open_sessions(Bundle(tiny_bundle.path, manifest), "openvino")
     assert detail.endswith(", FP32")
-    expected: Sessions = import_module(BACKENDS["ort"].module).open_sessions(tiny_bundle)[0]
+    expected, _ = open_sessions(tiny_bundle, "ort")
     for name in NETWORK_NAMES:
         found = opened[name].run(*inputs_of(name))
         np.testing.assert_allclose(found, expected[name].run(*inputs_of(name)), rtol=0, atol=FP32_TOLERANCE)
