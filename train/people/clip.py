@@ -182,5 +182,9 @@ def _truth(
     def apart(a: int, b: int) -> float:
         return float(np.linalg.norm(face[a] - face[b]))
 
-    lids = [(apart(i + 1, i + 5) + apart(i + 2, i + 4)) / 2 / apart(i, i + 3) for i in (36, 42)]
-    return place, angles, apart(62, 66) / apart(36, 45), np.array(lids)
+    def opening(upper: int, lower: int) -> float:
+        """None where the upper one has gone past the lower one, as lids that are shut tight do."""
+        return apart(upper, lower) if (face[upper] - face[lower]) @ total[:, 1] > 0 else 0.0
+
+    lids = [(opening(i + 1, i + 5) + opening(i + 2, i + 4)) / 2 / apart(i, i + 3) for i in (36, 42)]
+    return place, angles, opening(62, 66) / apart(36, 45), np.array(lids)

@@ -66,12 +66,14 @@ def test_faces_are_symmetric_from_the_front(real_studio: Studio) -> None:
 
 def test_jaws_and_lids_move_as_told(real_studio: Studio) -> None:
     for number in NUMBERS:
-        poses = [STILL, *(expressing(jawOpen=weight) for weight in (0.3, 0.6, 0.9)), expressing(eyeBlinkLeft=1.0)]
+        poses = [STILL, *(expressing(jawOpen=weight) for weight in (0.3, 0.6, 0.9))]
+        poses += [expressing(eyeBlinkLeft=weight) for weight in (0.3, 0.5, 0.8, 1.0)]
         drawn = real_studio.frames(real_studio.person(number), real_studio.scene(number), poses)
         mouths = [frame.mouth for frame in drawn[:4]]
         assert mouths == sorted(mouths) and mouths[-1] > mouths[0] + 0.1
-        # The landmarks are not the lids' rims: of a shut eye, 60 to 72 % of an open one's distance is left.
-        assert drawn[-1].lids[1] < drawn[0].lids[1] - 0.05
+        lids = [drawn[0].lids[1], *(frame.lids[1] for frame in drawn[4:])]
+        assert lids == sorted(lids, reverse=True) and lids[2] < 0.6 * lids[0]
+        assert lids[-1] == 0, "shut tight, the upper lid is below the rim of the lower one"
         assert drawn[-1].lids[0] == pytest.approx(drawn[0].lids[0], rel=0.05)
 
 
