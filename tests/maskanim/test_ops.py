@@ -160,6 +160,8 @@ def test_released_animate_floors_and_shrinks_about_the_centre() -> None:
     np.testing.assert_allclose(found * 255, warped, rtol=0, atol=0.5 + 255 / 32)
     assert np.abs(found * 255 - warped).mean() < 1
     np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+    grey = ops.shrink(np.full((1, 1, 64, 64), 200.9 / 255, np.float32))
+    np.testing.assert_array_equal(grey[..., 9:55, 9:55], np.float32(200) / np.float32(255))
     assert not found[..., :8, :].any() and not found[..., -8:].any() and found[..., 8:56, 8:56].any()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers import toys
 from maskanim import models
@@ -15,7 +16,9 @@ from maskanim.bundle import Bundle, network_file, write_bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import BACKENDS, open_runner
+from maskanim.runtime.doctor.cli import app as doctor
 from maskanim.runtime.sessions import openvino
+from maskanim.runtime.sessions.session import Session
 from maskanim.runtime.verification import _require
 from maskanim.spec import NETWORKS, NetworkName
 
@@ -84,6 +87,32 @@ def unpack_golden(content: bytes) -> Any:
     from maskanim.golden import unpack
 
     return unpack(content)
+
+
+def test_a_whole_frame_is_animated_also_when_a_result_was_kept(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory or a driver may have gone since: `auto` has to know before the first frame of a clip."""
+    open_runner(bundle, "ort")[0].close()
+    run = Session.run
+
+    def fail(session: Session, *inputs: Any) -> Any:
+        if session.spec.name == "h":
+            raise MaskanimError("network h", "no memory", "some")
+        return run(session, *inputs)
+
+    monkeypatch.setattr(Session, "run", fail)
+    with pytest.raises(MaskanimError, match="no memory"):
+        open_runner(bundle, "ort")
+
+
+def test_the_doctor_renders_the_golden_pairs_anew(bundle: Bundle) -> None:
+    """Whatever was found before, as by another version of a driver that calls itself the same."""
+    open_runner(bundle, "ort")[0].close()
+    (kept,) = (models.home() / "verified").iterdir()
+    right = kept.read_text("utf-8")
+    kept.write_text(json.dumps(dict.fromkeys(NETWORKS, 10.0)), "utf-8")
+    shown = json.loads(CliRunner().invoke(doctor, ["--json", "--model", str(bundle.path)]).stdout)
+    assert {each["engine"]: each["runs"] for each in shown["engines"]}["ort"]
+    assert kept.read_text("utf-8") == right
 
 
 def test_auto_goes_on_to_the_next(

@@ -72,6 +72,23 @@ def test_a_resumed_run_repeats_the_uninterrupted_losses(settings: TrainSettings,
         assert torch.equal(value, parts.nets.state_dict()[name]), name
 
 
+def test_an_animation_pass_counts_for_what_batch_norm_remembers(
+    settings: TrainSettings, train: Train, tmp_path: Path
+) -> None:
+    """Of r and l, and while they learn; the warm-up of two steps and the first epoch of two are before r starts."""
+    changed = settings.model_copy(update={"animation_pass": True})
+    plain, other = (train(each, tmp_path / str(i)) for i, each in enumerate((settings, changed)))
+    seen = [
+        {
+            name: int(trainer.nets.state_dict()[f"{name}.num_batches_tracked"])
+            for name in ("l.first.1", "m.hourglass.down_blocks.0.norm")
+        }
+        for trainer in (plain, other)
+    ]
+    assert [each["l.first.1"] for each in seen] == [6, 10]
+    assert len({each["m.hourglass.down_blocks.0.norm"] for each in seen}) == 1
+
+
 def test_the_average_of_the_weights_is_kept_beside_them(settings: TrainSettings, train: Train, tmp_path: Path) -> None:
     """It begins with the first step, follows each one, is resumed, and changes nothing in what is learned."""
     plain = train(settings, tmp_path / "plain")

@@ -140,3 +140,17 @@ def test_the_command_builds_missing_plans_and_keeps_them(
     (folder,) = tiny_bundle.path.glob("plans/rtx-*")
     assert folder.name.endswith("-sm89-fp32-b1.3.3-o3")  # a source is encoded with a batch of 1
     assert "engine: rtx (TensorRT-RTX" in second.stdout and "RTX 4090 (sm_89), FP32, through" in second.stdout
+    with Animator.open(tiny_bundle, "rtx", RunOptions(batch=3, precision="fp32")) as animator:
+        assert animator.runner.kept_in == folder  # what verification finds lies with the plans it is about
+
+
+@pytest.mark.parametrize("no_graph", [False, True])
+def test_the_command_captures_graphs_unless_told_otherwise(
+    devices: list[Device], tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path, no_graph: bool
+) -> None:
+    files = ["--source", picture, "--driving", tiny_clip, "--model", tiny_bundle.path, "-o", tmp_path / "out.mp4"]
+    options = ["--engine", "ort-cuda", "--precision", "fp32", *(["--no-graph"] if no_graph else [])]
+    result = CliRunner().invoke(app, [*map(os.fspath, files), *options])
+    assert result.exit_code == 0, result.output
+    (device,) = devices
+    assert isinstance(device, host_device.HostDevice) and (device.captures == 0) == no_graph
