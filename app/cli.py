@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,18 +28,26 @@ def run(
     max_megapixels: Annotated[float, typer.Option(help="Of a picture, and of a clip's frame.")] = 40,
     max_seconds: Annotated[float, typer.Option(help="Of a clip.")] = 120,
     max_waiting: Annotated[int, typer.Option(help="Requests that may wait for their turn.")] = 8,
+    least_psnr: Annotated[
+        float, typer.Option(help="What a frame keeps where a processor runs networks in BF16 or INT8, in dB.")
+    ] = 45.0,
 ) -> None:
     """Serve a page on which a picture and a clip are dropped, animated and downloaded, and a camera can be tried."""
     from maskanim.app.limits import MEGABYTE, Limits
     from maskanim.app.server import listen, page, serve
     from maskanim.app.worker import ModelWorker
+    from maskanim.runtime.animator import Animator
+    from maskanim.runtime.backends import AUTO, RunOptions, check_backend
     from maskanim.runtime.live.hosts import in_url, is_loopback
 
     for flag, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
         if not math.isfinite(value):
             raise MaskanimError(flag, f"{value}", "a number above zero")
     limits = Limits(int(max_megabytes * MEGABYTE), int(max_megapixels * 1e6), max_seconds, max_waiting)
-    with listen(host, port) as listening, page(host, ModelWorker(), limits, models) as application:
+    options = RunOptions(least_psnr=least_psnr)
+    check_backend(AUTO, options)
+    worker = ModelWorker(partial(Animator.open, options=options))
+    with listen(host, port) as listening, page(host, worker, limits, models) as application:
         typer.echo(f"maskanim-app: http://{in_url(host)}:{listening.getsockname()[1]}/ (end it with Ctrl-C)")
         if not is_loopback(host):
             typer.echo(f"warning: everyone who reaches {host} can use this page, and this machine's processor")

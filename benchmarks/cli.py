@@ -174,6 +174,9 @@ def latency(
     frames: Annotated[int, typer.Option(min=1, help="Frames to time of each, and the clip's length.")] = 50,
     repeats: Annotated[int, typer.Option(min=1, help="Cold starts, and clips from end to end, of each.")] = 5,
     precision: Annotated[str, typer.Option(help="Of engines on a GPU: 'fp16', 'fp32' or 'int8'.")] = "fp16",
+    least_psnr: Annotated[
+        float, typer.Option(help="What a frame keeps where a processor runs networks in BF16 or INT8, in dB.")
+    ] = 45.0,
     cuda_binding: Annotated[str, typer.Option(help="What drives the GPU: 'cuda-core' or 'pycuda'.")] = "cuda-core",
     json_file: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw them, a picture.")] = None,
@@ -193,7 +196,7 @@ def latency(
     from maskanim.progress import ProgressBar
     from maskanim.runtime.backends import RunOptions
 
-    options = RunOptions(precision=precision, cuda_binding=cuda_binding)
+    options = RunOptions(precision=precision, cuda_binding=cuda_binding, least_psnr=least_psnr)
     plan = Plan(tuple(engine) if engine else None, _batches(batch), frames, repeats, options)
     bundle, why = choose(model)
     typer.echo(f"model: {bundle.manifest.name}, {bundle.manifest.model.size_name} ({why})")

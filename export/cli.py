@@ -100,13 +100,18 @@ def export(
     triton_engine: Annotated[str, typer.Option(help="What runs the networks there.")] = "auto",
     triton_sequences: Annotated[int, typer.Option(help="Clips at a time, for each GPU.")] = 8,
     triton_idle: Annotated[float, typer.Option(help="Seconds after which a silent client's clip has ended.")] = 10.0,
+    triton_least_psnr: Annotated[
+        float, typer.Option(help="What its frames keep where a processor runs networks in BF16 or INT8, in dB.")
+    ] = 45.0,
     model: Annotated[
         str | None,
         typer.Option(help="For --int8 and --triton without --ckpt: a bundle or 'demo'. (default: the current model)"),
     ] = None,
 ) -> None:
     """Export a checkpoint to a bundle that maskanim-run takes, verified against PyTorch."""
-    serving = Serving(engine=triton_engine, sequences=triton_sequences, idle_seconds=triton_idle)
+    serving = Serving(
+        engine=triton_engine, sequences=triton_sequences, idle_seconds=triton_idle, least_psnr=triton_least_psnr
+    )
     if triton:
         check_repository(triton, serving)
     if calibrate and not int8:

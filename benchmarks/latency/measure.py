@@ -262,4 +262,5 @@ def _settings(plan: Plan) -> Settings:
         clip=f"{plan.frames} frames of {KIND}",
         precision=plan.options.precision,
         cuda_binding=plan.options.cuda_binding,
+        least_psnr=plan.options.least_psnr,
     )

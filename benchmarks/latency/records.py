@@ -93,6 +93,7 @@ class Settings(Record):
         repeats: cold starts, and clips from end to end, of every subject.
         clip: what is decoded and encoded from end to end.
         precision, cuda_binding: asked of engines on a GPU.
+        least_psnr: what a frame had to keep where a processor ran networks in BF16 or INT8, in dB.
     """
 
     rounds: int = Field(ge=1)
@@ -103,6 +104,7 @@ class Settings(Record):
     clip: str
     precision: str
     cuda_binding: str
+    least_psnr: float = 45.0
 
 
 class Start(Record):

@@ -24,18 +24,19 @@ class Serving:
     """
 
     name: str = "maskanim"  # of the model in the repository
-    # engine, precision, batch: as of `maskanim-run`; the batch is of frames in one request
+    # engine, precision, batch, least_psnr: as of `maskanim-run`; the batch is of frames in one request
     engine: str = AUTO
     precision: str = "fp16"
     batch: int = 1
     sequences: int = 8  # how many are animated at a time by each instance; more wait until one ends
     idle_seconds: float = 10.0  # after which a sequence without requests is taken for abandoned
     instances: int = 1  # of the model on each GPU, or on the processor where there is none
+    least_psnr: float = 45.0
 
     def __post_init__(self) -> None:
         if not NAMES.fullmatch(self.name):
             raise MaskanimError(f"Triton model {self.name!r}", "no name for a folder", "letters, digits, '-', '_', '.'")
-        check_backend(self.engine, RunOptions(self.batch, self.precision))
+        check_backend(self.engine, RunOptions(self.batch, self.precision, least_psnr=self.least_psnr))
         for what, count in (("sequences", self.sequences), ("instances", self.instances)):
             if count < 1:
                 raise MaskanimError(f"Triton {what}", str(count), "a positive number")
@@ -53,6 +54,7 @@ def config_pbtxt(serving: Serving, bundle: Bundle) -> str:
         "engine": serving.engine,
         "precision": serving.precision,
         "batch": str(serving.batch),
+        "least_psnr": f"{serving.least_psnr:g}",
         "model": bundle.manifest.name,
         "model_sha256": hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest(),
     }

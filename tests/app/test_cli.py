@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 
 from maskanim.app import server
 from maskanim.app.cli import app
+from maskanim.runtime import Animator
+from maskanim.runtime.backends import RunOptions
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,8 @@ def test_a_port_in_use() -> None:
         ("--max-megabytes=nan", "--max-megabytes: nan; expected a number"),
         ("--max-megapixels=inf", "--max-megapixels: inf; expected a number"),
         ("--port=99999", "free port"),
+        ("--least-psnr=0", "least PSNR: 0; expected a number of dB"),
+        ("--least-psnr=nan", "least PSNR: nan; expected a number of dB"),
     ],
 )
 def test_impossible_settings(flag: str, told: str) -> None:
@@ -79,3 +84,13 @@ def test_everyone_is_a_warning(host: str, warned: bool, monkeypatch: pytest.Monk
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"maskanim-app: http://{host}:")
     assert (f"warning: everyone who reaches {host} can use this page" in result.stdout) is warned
+
+
+def test_the_quality_that_is_asked_for_reaches_the_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[RunOptions] = []
+    monkeypatch.setattr(Animator, "open", lambda model, engine, options: opened.append(options))
+    monkeypatch.setattr(server, "page", lambda host, worker, *_: nullcontext(worker))
+    monkeypatch.setattr(server, "serve", lambda worker, _: worker._open_model("demo", "auto"))
+    assert CliRunner().invoke(app, ["--port=0"]).exit_code == 0
+    assert CliRunner().invoke(app, ["--port=0", "--least-psnr=38.5"]).exit_code == 0
+    assert [options.least_psnr for options in opened] == [45, 38.5]

@@ -40,9 +40,10 @@ def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(build, "export_bundle", lambda *_, **__: exported.bundle)
     for arguments in (["--ckpt", "any.pt", "--no-register"], ["--model", str(exported.bundle.path)]):
         place = tmp_path / f"repository{len(arguments[0])}"
-        result = CliRunner().invoke(app, [*arguments, "--triton", str(place)])
+        result = CliRunner().invoke(app, [*arguments, "--triton", str(place), "--triton-least-psnr", "38.5"])
         assert result.exit_code == 0 and f"triton: {place / 'maskanim'}" in result.stdout
-        assert (place / "maskanim" / "config.pbtxt").is_file()
+        config = (place / "maskanim" / "config.pbtxt").read_text("utf-8")
+        assert 'key: "least_psnr", value: { string_value: "38.5" }' in config
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch,
         (["--ckpt", "good.pt", "--model", "demo"], "one of the two"),
         (["--ckpt", "good.pt", "--triton", "taken"], "--triton taken: a file"),
         (["--triton", "repository", "--triton-idle", "0"], "Triton idle time"),
+        (["--triton", "repository", "--triton-least-psnr", "0"], "least PSNR: 0"),
         (["--triton", "repository", "--model", "absent"], "absent"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from maskanim.benchmarks.cli import app
+from maskanim.benchmarks.latency import measure as measure_module
 from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.material import CLIP, PICTURES, draw_material, render_clip
 from maskanim.benchmarks.latency.measure import Plan, in_turns, measure
@@ -206,6 +207,7 @@ def test_end_to_end_is_what_a_user_runs(tiny_bundle: Bundle, tmp_path: Path) -> 
         (["--engine", "abacus"], "engine abacus: no such engine; expected one of auto, trt"),
         (["--batch", "1,0"], "--batch 1,0: not a list of batch sizes"),
         (["--batch", "two"], "--batch two: not a list of batch sizes"),
+        (["--least-psnr", "nan"], "least PSNR: nan; expected a number of dB"),
         (["--precision", "int4"], "precision int4: no such precision"),
         (["--json", "nowhere/a.json"], "nowhere/a.json: the folder nowhere does not exist"),
         (["--plot", "nowhere/a.png"], "nowhere/a.png: the folder nowhere does not exist"),
@@ -218,3 +220,29 @@ def test_mistakes_are_refused_before_anything_is_measured(
     refused = CliRunner().invoke(app, ["latency", "--model", str(tiny_bundle.path), *arguments])
     assert refused.exit_code == 2 and refused.stderr.count("\n") == 1
     assert message in refused.stderr
+
+
+def test_the_quality_that_is_asked_for_reaches_the_engines(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are opened here, and those of cold starts in their own process; the report says it."""
+    opened: list[RunOptions] = []
+    original = measure_module.open_subject
+    monkeypatch.setattr(measure_module, "open_subject", lambda *given: opened.append(given[2]) or original(*given))
+    monkeypatch.setattr(
+        measure_module, "start", lambda *given, clip: opened.append(given[2]) or start(*given, clip=clip)
+    )
+    arguments = [
+        "--model",
+        str(tiny_bundle.path),
+        "--frames",
+        "1",
+        "--repeats",
+        "1",
+        "--json",
+        str(tmp_path / "a.json"),
+    ]
+    result = CliRunner().invoke(app, ["latency", "--engine", "ort", "--least-psnr", "38.5", *arguments])
+    assert result.exit_code == 0, result.output
+    assert [options.least_psnr for options in opened] == [38.5, 38.5]
+    assert read_report(tmp_path / "a.json").settings.least_psnr == 38.5

@@ -85,7 +85,7 @@ def arguments() -> dict[str, str]:
         "sequence_batching": {"max_sequence_idle_microseconds": str(round(IDLE * 1e6))},
         "parameters": {
             name: {"string_value": value}
-            for name, value in {"engine": "openvino", "precision": "fp16", "batch": "2"}.items()
+            for name, value in {"engine": "openvino", "precision": "fp16", "batch": "2", "least_psnr": "45"}.items()
         },
     }
     return {
@@ -249,3 +249,19 @@ def test_an_instance_sees_its_own_gpu(
 ) -> None:
     arguments = {"model_instance_kind": kind, "model_instance_device_id": device}
     assert module.visible_devices(arguments, visible) == expected
+
+
+def test_the_quality_that_is_asked_for_reaches_the_engine(
+    module: ModuleType, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    stand_in = SimpleNamespace(engine=SimpleNamespace(name="", detail=""), close=lambda: None)
+    monkeypatch.setattr(module.Animator, "open", lambda *given: opened.append(given[2]) or stand_in)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    config = json.loads(arguments["model_config"])
+    config["parameters"]["least_psnr"] = {"string_value": "38.5"}
+    model = module.TritonPythonModel()
+    model.initialize(arguments | {"model_config": json.dumps(config)})
+    model.finalize()
+    (options,) = opened
+    assert (options.least_psnr, options.batch) == (38.5, 2)

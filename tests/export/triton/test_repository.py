@@ -48,7 +48,7 @@ def test_engine_plans_go_with_the_bundle(tmp_path: Path, tiny_bundle: Bundle) ->
 
 
 def test_triton_reads_the_configuration(tiny_bundle: Bundle) -> None:
-    serving = Serving("a-face", "openvino", batch=4, sequences=3, idle_seconds=2.5, instances=2)
+    serving = Serving("a-face", "openvino", batch=4, sequences=3, idle_seconds=2.5, instances=2, least_psnr=38.5)
     config = parsed(config_pbtxt(serving, tiny_bundle))
     assert (config.name, config.backend, config.max_batch_size) == ("a-face", "python", 3)
     told = {tensor.name: (list(tensor.dims), tensor.optional) for tensor in config.input}
@@ -66,6 +66,7 @@ def test_triton_reads_the_configuration(tiny_bundle: Bundle) -> None:
         "engine": "openvino",
         "precision": "fp16",
         "batch": "4",
+        "least_psnr": "38.5",
         "model": claim.model,
         "model_sha256": claim.model_sha256,
     }
