@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Files and folders that appear whole or not at all: written beside their place, then renamed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +18,6 @@ from maskanim.errors import MaskanimError
 
 NAME_BYTES = 255  # of a file name, on every file system in common use
 MARK = ".partial-"
-
-
 # Of the process that writes a partial file: 4 digits for its machine, then its number; both in hexadecimal.
 OWNER = re.compile(r"([0-9a-f]{4})([0-9a-f]{1,8})-[0-9a-f]{8}$")
 SECONDS_OF_OTHERS = 86400.0  # after which what another machine left is not being written any more
@@ -88,6 +87,31 @@ def _is_abandoned(partial: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+@contextmanager
+def sibling_folder(path: Path) -> Iterator[Path]:
+    """A hidden temporary folder beside `path`, so that a rename brings it into place; removed if it is still there."""
+    partial = partial_path(path)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; an older folder there steps aside first and comes back if the rename fails."""
+    if not path.exists():
+        new.rename(path)
+        return
+    with sibling_folder(path) as aside:
+        old = path.rename(aside / "old")
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

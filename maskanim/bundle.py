@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from maskanim.atomic import replace_folder, sibling_folder
 from maskanim.errors import MaskanimError
-from maskanim.folders import replace_folder, sibling_folder
 from maskanim.spec import NETWORKS, ModelSpec, NetworkName, NetworkSpec, Record
 
 FORMAT: Final = "maskanim-bundle"

@@ -176,12 +176,6 @@ def _gpu(cuda: _Library, nvml: _Library | None, index: int) -> Gpu:
     return Gpu(index, name, (major, minor), memory.value, free, clocks)
 
 
-class _NvmlMemory(ctypes.Structure):
-    """NVML, ``nvmlMemory_t``."""
-
-    _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
-
-
 @contextmanager
 def _nvml(name: str) -> Iterator[_Library | None]:
     """NVML, or None where it is missing or refuses: what it adds is only for show."""
@@ -217,9 +211,9 @@ def _state(nvml: _Library | None, address: str) -> tuple[int | None, Clocks | No
 
 
 def _memory_free(nvml: _Library, handle: ctypes.c_void_p) -> int:
-    memory = _NvmlMemory()
-    nvml.call("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
-    return int(memory.free)
+    memory = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
+    nvml.call("nvmlDeviceGetMemoryInfo", handle, memory)
+    return memory[1]
 
 
 def _clocks(nvml: _Library, handle: ctypes.c_void_p) -> Clocks:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from maskanim.atomic import check_writable, disk_errors
+from maskanim.atomic import check_writable, disk_errors, replace_folder, sibling_folder
 from maskanim.errors import MaskanimError
-from maskanim.folders import replace_folder, sibling_folder
 from maskanim.ops import Array, Frame
 
 DEPTH = 65535  # of a mask's picture, 16 bits: a step is 1.5e-5, which no threshold of a mask cares for

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from maskanim.atomic import write_text
 from maskanim.errors import MaskanimError
 from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
 from maskanim.progress import NO_PROGRESS, Progress
@@ -195,9 +196,7 @@ def _record(raw: Path, out: Path, jobs: list[Job]) -> None:
     if out.resolve().is_relative_to(raw.resolve()):
         raise MaskanimError(str(out), f"a folder inside {raw}", "one outside, or its clips become raw clips themselves")
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".{RECORD}"
-    unfinished.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
-    unfinished.replace(path)
+    write_text(path, json.dumps(told, indent=2) + "\n")
 
 
 def _results(jobs: list[Job], workers: int) -> Iterator[tuple[Job, str]]:
@@ -225,9 +224,10 @@ def prepare_clip(job: Job) -> str:
     """
     unfinished = job.target.parent.parent / UNFINISHED / f"{job.split}#{job.target.name}"
     try:
-        with _raw(job) as clip, _all_cut(clip, job.preparation) as frames:
+        # A raw clip that is damaged is refused, for a data set has others.
+        with open_clip(job.clip.path, fps=job.preparation.fps, whole=True) as clip:
             write = _write_mp4 if job.preparation.format == "mp4" else _write_pictures
-            write(unfinished, frames)
+            write(unfinished, _all_cut(clip, job.preparation))
         unfinished.replace(job.target)
     except MaskanimError as error:
         if error.subject.startswith(str(unfinished.resolve())):
@@ -237,11 +237,6 @@ def prepare_clip(job: Job) -> str:
     except OSError as error:
         raise MaskanimError(str(job.target), f"cannot be written ({error.strerror})", "space on its disk") from error
     return ""
-
-
-def _raw(job: Job) -> Clip:
-    """The raw clip at the wanted rate; one that is damaged is refused, for a data set has others."""
-    return open_clip(job.clip.path, fps=job.preparation.fps, whole=True)
 
 
 def _all_cut(clip: Clip, preparation: Preparation) -> Clip:

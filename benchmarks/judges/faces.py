@@ -89,7 +89,7 @@ def face_mesh(net: Runs, observed: Observed) -> Feature:
 def face_landmarks(net: Runs, observed: Observed) -> Feature:
     """face-api's 68 points, in the square box around the mesh."""
     mesh: Feature = observed.see("mesh")
-    maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
+    maps = [_box_map(points) for points in mesh.values]
     output = net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
     places = output.reshape(len(maps), -1, 2).astype(np.float64) * EXTRACTOR_SIDE - 0.5
     return Feature(_placed_back(places, maps), np.repeat(mesh.found[:, :1], places.shape[1], 1))
@@ -117,7 +117,7 @@ def mean_embedding() -> Array:
 def face_expression(net: Runs, observed: Observed) -> Feature:
     """The strongest of face-api's seven expressions, in the box around the mesh."""
     mesh: Feature = observed.see("mesh")
-    maps = [_box_map(points, EXTRACTOR_SIDE) for points in mesh.values]
+    maps = [_box_map(points) for points in mesh.values]
     logits = net(_planes(observed.frames, maps, EXTRACTOR_SIDE))["output"]
     return Feature(logits.argmax(1).astype(np.int64), mesh.found[:, 0])
 
@@ -130,9 +130,9 @@ def _dlib_map(points: Points) -> Points:
     return _crop_map(middle + (0, (0.5 - MIDDLE_DOWN) * side), float(side), 0, RECOGNITION_SIDE)
 
 
-def _box_map(points: Points, to: int) -> Points:
+def _box_map(points: Points) -> Points:
     low, high = points.min(0), points.max(0)
-    return _crop_map((low + high) / 2, BOX_MARGIN * float((high - low).max()), 0, to)
+    return _crop_map((low + high) / 2, BOX_MARGIN * float((high - low).max()), 0, EXTRACTOR_SIDE)
 
 
 def _crop_map(centre: Points, side: float, turn: float, to: int) -> Points:

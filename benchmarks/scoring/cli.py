@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
-from maskanim.atomic import write_text
-from maskanim.benchmarks.outputs import check_outputs
+from maskanim.benchmarks.outputs import check_outputs, write_text
 from maskanim.errors import MaskanimError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from maskanim.atomic import replace_folder, sibling_folder
 from maskanim.bundle import MANIFEST, Bundle
 from maskanim.errors import MaskanimError
 from maskanim.export.triton.config import Serving, config_pbtxt
-from maskanim.folders import replace_folder, sibling_folder
 
 CONFIG, VERSION, CODE, BUNDLE = "config.pbtxt", "1", "model.py", "bundle"
 

@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from maskanim.atomic import sibling_folder
 from maskanim.errors import MaskanimError, needs_extra
-from maskanim.folders import sibling_folder
 from maskanim.models import HOME_VARIABLE, home
 
 EXTRA = "provenance"

@@ -58,7 +58,7 @@ def build_engine(
     if library.is_lean:
         wanted = "all of TensorRT, or engines that were built with --version-compatible elsewhere"
         raise MaskanimError(f"--engine {library.known.name}", f"{library.full_name}, which builds no engines", wanted)
-    library.logger.clear()
+    library.logger.errors.clear()
     build = _Build(library, name, progress)
     build.parse(content)
     plan = build.run(options, timing_cache)

@@ -57,23 +57,10 @@ class LoadedLibrary:
 
 
 class Log:
-    """The last warnings and errors of a library, which prints none of them.
-
-    A library calls this from its own threads, where an exception would end the process.
-    """
+    """The last errors of a library, which prints none of them; cleared before work whose errors will be told."""
 
     def __init__(self) -> None:
-        self.warnings: deque[str] = deque(maxlen=MESSAGES_KEPT)
         self.errors: deque[str] = deque(maxlen=MESSAGES_KEPT)
-
-    def keep(self, message: str, *, error: bool) -> None:
-        """Remember a message."""
-        (self.errors if error else self.warnings).append(message)
-
-    def clear(self) -> None:
-        """Forget all messages; done before a piece of work whose errors will be told."""
-        self.warnings.clear()
-        self.errors.clear()
 
 
 @cache
@@ -130,8 +117,8 @@ def _logger(module: Any) -> Any:
             Log.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            level, warning = int(severity), int(module.ILogger.Severity.WARNING)
-            if level <= warning:
-                self.keep(message, error=level < warning)
+            # Called from the library's own threads, where an exception would end the process.
+            if int(severity) < int(module.ILogger.Severity.WARNING):
+                self.errors.append(message)
 
     return Logger()

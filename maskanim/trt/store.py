@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from maskanim.atomic import replace_folder, sibling_folder
 from maskanim.bundle import PLANS, Bundle
 from maskanim.errors import MaskanimError
-from maskanim.folders import replace_folder, sibling_folder
 from maskanim.models import DEMO, home
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NetworkName
-from maskanim.trt.builder import BuiltEngine, build_engine
+from maskanim.trt.builder import build_engine
 from maskanim.trt.graphs import engine_graph, require_precision, source_hash
 from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary
 from maskanim.trt.records import (
@@ -237,18 +237,14 @@ def _built(
     engine = build_engine(library, content, name, options, progress=progress, timing_cache=timing_cache)
     progress.update(100, 100, "built")
     (folder / f"{name}.plan").write_bytes(engine.content)
-    return _entry(source_hash(bundle.manifest, name, options.precision), name, engine, perf_counter() - began)
-
-
-def _entry(source: str, name: NetworkName, engine: BuiltEngine, seconds: float) -> EngineFile:
     return EngineFile(
         file=f"{name}.plan",
         sha256=hashlib.sha256(engine.content).hexdigest(),
         size=len(engine.content),
-        source_sha256=source,
+        source_sha256=source_hash(bundle.manifest, name, options.precision),
         inputs=engine.inputs,
         output=engine.output,
-        seconds=round(seconds, 2),
+        seconds=round(perf_counter() - began, 2),
     )
 
 

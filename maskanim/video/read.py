@@ -44,7 +44,7 @@ from maskanim.video.videofile import STILLS_RATE, VideoFile
 Time = str | float | Fraction
 
 SOURCE_KINDS = "a picture or a video"
-STANDARD_INPUT = "-"
+STANDARD_INPUT, PIPE = "-", "standard input"  # as it is typed, and as messages call it
 CAMERA = "camera:"
 # FFmpeg's input device and what it calls a camera, by `sys.platform`.
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
@@ -181,33 +181,18 @@ def open_feed(name: str, *, track: int | None = None, whole: bool = False) -> Vi
         track, whole: as for `VideoFile`.
 
     Raises:
-        MaskanimError: there is no such camera, or nothing comes that can be read from a pipe.
+        MaskanimError: there is no such camera, standard input is a terminal, or no video that can be read from a pipe.
     """
-    if name == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise MaskanimError("standard input", "closed", "a video through a pipe")
-        # A buffered file is locked while a thread waits for it, and Python aborts where it ends meanwhile.
-        pipe = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return piped_video(pipe, track=track, whole=whole)
-    return VideoFile(Path(name), partial(_open_camera, name), whole=whole, live=True)
-
-
-def piped_video(
-    pipe: BinaryIO, name: str = "standard input", *, track: int | None = None, whole: bool = False
-) -> VideoFile:
-    """A video from an open binary file that need not be seekable; its times stay as they are.
-
-    Raises:
-        MaskanimError: it is a terminal, or no video that can be read from a pipe.
-    """
+    if name != STANDARD_INPUT:
+        return VideoFile(Path(name), partial(_open_camera, name), whole=whole, live=True)
+    if sys.stdin is None:
+        raise MaskanimError(PIPE, "closed", "a video through a pipe")
+    # A buffered file is locked while a thread waits for it, and Python aborts where it ends meanwhile.
+    pipe = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     if pipe.isatty():
-        raise MaskanimError(
-            name,
-            "a terminal",
-            "a video through a pipe",
-            "For example: cat clip.mkv | maskanim-run --driving - --source a.jpg",
-        )
-    return VideoFile(Path(name), partial(_open_pipe, name, pipe), track=track, whole=whole, once=True)
+        example = "For example: cat clip.mkv | maskanim-run --driving - --source a.jpg"
+        raise MaskanimError(PIPE, "a terminal", "a video through a pipe", example)
+    return VideoFile(Path(PIPE), partial(_open_pipe, pipe), track=track, whole=whole, once=True)
 
 
 def _open_camera(name: str) -> av.container.InputContainer:
@@ -220,16 +205,16 @@ def _open_camera(name: str) -> av.container.InputContainer:
         raise MaskanimError(name, received, "a camera, such as camera:0", "Check that nothing else uses it") from error
 
 
-def _open_pipe(name: str, pipe: BinaryIO) -> av.container.InputContainer:
+def _open_pipe(pipe: BinaryIO) -> av.container.InputContainer:
     try:
         container = av.open(pipe, mode="r", container_options=OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         received = f"nothing that FFmpeg can read from a pipe ({_reason(error)})"
         next_step = "An mp4 whose index is at its end has to be given as a file"
-        raise MaskanimError(name, received, "a video, such as mkv, webm or ts", next_step) from error
+        raise MaskanimError(PIPE, received, "a video, such as mkv, webm or ts", next_step) from error
     if holds_picture(container):
         container.close()
-        raise MaskanimError(name, "a picture", DRIVING_KINDS, "Give the picture as a file")
+        raise MaskanimError(PIPE, "a picture", DRIVING_KINDS, "Give the picture as a file")
     return container
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def device_square(frame: Any, stream: Stream) -> DeviceArray:
     offered = None if hasattr(frame, "__dlpack_device__") else getattr(frame, "__cuda_array_interface__", None)
     array = _by_dlpack(frame, stream) if offered is None else _described(frame, offered)
     # NumPy only computes with the address; nothing is read through it.
-    square = centre_square(np.asarray(_Described(array)))
+    square = centre_square(np.asarray(SimpleNamespace(__array_interface__=array.__cuda_array_interface__)))
     if square.strides[1:] != (3, 1):
         received = f"an array in device memory with strides {array.strides}"
         raise MaskanimError("frame", received, "adjacent pixels of three adjacent bytes: strides (any, 3, 1)")
@@ -123,17 +124,6 @@ def _wait(stream: Stream, told: Mapping[str, Any]) -> None:
         stream.wait_handle(writer)
     elif told["version"] < CUDA_ARRAY_WITH_STREAM:
         stream.device.synchronize()
-
-
-class _Described:
-    def __init__(self, array: DeviceArray) -> None:
-        self.__array_interface__ = {
-            "shape": array.shape,
-            "typestr": array.dtype.str,
-            "data": (array.address, True),
-            "strides": array.strides,
-            "version": 3,
-        }
 
 
 def allocate(device: Device, owned: ExitStack, shape: tuple[int, ...], dtype: DType) -> DeviceArray:

@@ -66,12 +66,12 @@ class TensorRTNetwork(DeviceNetwork):
     @contextmanager
     def library_errors(self, doing: str) -> Iterator[None]:
         """Tell the library's first error, which it logs and does not raise, in one line."""
-        log = self.library.logger
-        log.clear()
+        errors = self.library.logger.errors
+        errors.clear()
         try:
             yield
         except RuntimeError as error:
-            told = next(iter(log.errors), str(error) or "it does not say why")
+            told = next(iter(errors), str(error) or "it does not say why")
             raise MaskanimError(doing, f"{self.library.full_name} refuses: {told}", "no error") from error
 
     def _session(self, batch: int, stream: Stream) -> DeviceSession:

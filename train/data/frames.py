@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.train.data.layouts import ClipFile
-from maskanim.train.data.video import Seeker, index_video
+from maskanim.train.data.video import Frames, Seeker, index_video
 from maskanim.video import read_picture
 from maskanim.video.pictures import PICTURE_SUFFIXES, require_file
 from maskanim.video.read import natural_order
 
 KNOWN_CLIPS = 16384  # whose times or names a process remembers; 2.5 KB each for 300 frames of video
-
-
-class Frames(Closing):
-    """The frames of one clip, in the order in which they are shown; a context manager."""
-
-    count: int  # how many there are; at least one
-
-    @abstractmethod
-    def read(self, numbers: Sequence[int]) -> list[Frame]:
-        """Frames by number, from 0, in the order asked for: (H, W, 3) uint8 RGB.
-
-        Raises:
-            MaskanimError: one of them is damaged.
-        """
-
-    def close(self) -> None:
-        """Close the file."""
 
 
 def open_frames(clip: ClipFile) -> Frames:
@@ -50,7 +31,9 @@ def open_frames(clip: ClipFile) -> Frames:
         return _Strip(clip.path)
     if clip.kind == "frames":
         return _Folder(clip.path)
-    return _Video(clip.path)
+    require_file(clip.path, "a video")
+    stat = clip.path.stat()
+    return Seeker(clip.path, _known_index(clip.path, stat.st_mtime_ns, stat.st_size))
 
 
 class _Strip(Frames):
@@ -91,23 +74,6 @@ def _picture_names(folder: Path, changed: int) -> tuple[str, ...]:
     """`changed`, when a file was last added or removed, is there to tell one state of a folder from the next."""
     files = (path for path in folder.iterdir() if not path.name.startswith("."))
     return tuple(sorted((file.name for file in files if file.suffix.lower() in PICTURE_SUFFIXES), key=natural_order))
-
-
-class _Video(Frames):
-    """A video, of which no more is decoded than from the key frame before the wanted one."""
-
-    def __init__(self, path: Path) -> None:
-        require_file(path, "a video")
-        stat = path.stat()
-        index = _known_index(path, stat.st_mtime_ns, stat.st_size)
-        self.count = index.count
-        self._seeker = Seeker(path, index)
-
-    def read(self, numbers: Sequence[int]) -> list[Frame]:
-        return self._seeker.read(numbers)
-
-    def close(self) -> None:
-        self._seeker.close()
 
 
 _known_index = lru_cache(KNOWN_CLIPS)(lambda path, changed, size: index_video(path))

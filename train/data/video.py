@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.container import open_container, video_stream
@@ -92,15 +94,32 @@ def _by_decoding(path: Path) -> VideoIndex:
     return VideoIndex(count, None)
 
 
-class Seeker:
-    """Reads frames of one opened video by number.
+class Frames(Closing):
+    """The frames of one clip, in the order in which they are shown; a context manager."""
+
+    count: int  # how many there are; at least one
+
+    @abstractmethod
+    def read(self, numbers: Sequence[int]) -> list[Frame]:
+        """Frames by number, from 0, in the order asked for: (H, W, 3) uint8 RGB.
+
+        Raises:
+            MaskanimError: one of them is damaged.
+        """
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class Seeker(Frames):
+    """A video, of which no more is decoded than from the key frame before the wanted one.
 
     Args:
         path, index: the file and what `index_video` said of it.
     """
 
     def __init__(self, path: Path, index: VideoIndex) -> None:
-        self._path, self._index = path, index
+        self._path, self._index, self.count = path, index, index.count
         self._matrix: Matrix | None = None
         with _told(path):
             self._open()
@@ -109,7 +128,7 @@ class Seeker:
         self._container.close()
 
     def read(self, numbers: Sequence[int]) -> list[Frame]:
-        """See `Frames.read`. What lies between two of the frames is decoded once."""
+        # What lies between two of the frames is decoded once.
         with _told(self._path):
             found = self._counted(set(numbers)) if self._index.times is None else self._sought(set(numbers))
         return [found[i] for i in numbers]

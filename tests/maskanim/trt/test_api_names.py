@@ -78,15 +78,15 @@ OBJECTS: dict[Path, dict[str, str]] = {
 }
 # Per file: names, and attributes of self, whose attributes are not the API's; and text that comes from the API.
 OTHERS: dict[Path, str] = {
-    TRT / "libraries.py": "Log error importlib library re str self self.errors self.known self.warnings",
+    TRT / "libraries.py": "Log error importlib library re str self self.errors self.known",
     TRT / "records.py": "LIBRARIES batch checks gpu key library more name options part re request self str targets "
     "text",
     TRT
     / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
     "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
-    CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array ctypes ctypes.pythonapi failing inputs library log memory network "
-    "options output owned profile re self self._owned self.library self.network self.options self.spec self.stream "
-    "spec stream super t tensor",
+    CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array ctypes ctypes.pythonapi errors failing inputs library log memory "
+    "network options output owned profile re self self._owned self.library self.network self.options self.spec "
+    "self.stream spec stream super t tensor",
 }
 # TensorRT builds for its own GPU, allocates nothing while it runs, and has its kernels ready before.
 RTX_ONLY = {

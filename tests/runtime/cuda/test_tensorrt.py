@@ -107,7 +107,7 @@ class Library:
 
     def refuse(self, *messages: str) -> bool:
         for message in messages:
-            self.log.keep(message, error=True)
+            self.log.errors.append(message)
         return False
 
 
@@ -300,7 +300,7 @@ def test_the_first_error_of_the_library_is_told_in_one_line(
     device: Any, frames: list[Frame], function: str, doing: str
 ) -> None:
     library = Library(device, wrong={function: True})
-    library.log.keep("an old error", error=True)
+    library.log.errors.append("an old error")
     with (
         pytest.raises(MaskanimError) as error,
         CudaRunner(device, open_networks(contents(), library.loaded(), FP32), Perturbation()) as runner,
