@@ -54,7 +54,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     init: Annotated[
         Path | None,
-        typer.Option(help="Begin with the weights of this checkpoint or bundle, as a run of its own, not warmed up."),
+        typer.Option(
+            help="Begin with the weights of this checkpoint or bundle, as another run; without a warm-up unless set."
+        ),
     ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of this call.")] = None,
     changes: Annotated[
@@ -82,9 +84,10 @@ def train(
     show_logs()
     named = {"seed": seed, "precision": precision}
     replaced = {name: value for name, value in named.items() if value is not None}
-    settings = load_settings(config, parse_changes(changes or []) | replaced)
+    changed = parse_changes(changes or []) | replaced
+    settings = load_settings(config, changed)
     last = _checkpoint_to_resume(out, resume)
-    if init:
+    if init and "warmup" not in changed:
         settings = settings.model_copy(update={"warmup": Warmup()})
 
     with needs_extra("maskanim-train", "train"):

@@ -141,7 +141,7 @@ class Losses:
         settings = self.settings
         loss = settings.lambda_mask * F.l1_loss(refined, mask)
         if settings.lambda_mask_entropy:
-            loss = loss + settings.lambda_mask_entropy * mask_entropy(refined, mask)
+            loss = loss + settings.lambda_mask_entropy * mask_entropy(refined, mask, settings.detail_weight)
         return loss
 
     def _reconstruct(

@@ -222,10 +222,16 @@ def _dilate(images: Tensor, side: int) -> Tensor:
     return F.max_pool2d(images, side, stride=1, padding=side // 2)
 
 
-def mask_entropy(masks: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated."""
+def mask_entropy(masks: Tensor, targets: Tensor, detail_weight: float = 0.0) -> Tensor:
+    """Binary cross-entropy with soft targets: unlike L1 it still pulls where a sigmoid has saturated.
+
+    Args:
+        masks, targets: (N, 1, 64, 64) in [0, 1].
+        detail_weight: how much more `facial_detail` of the targets counts.
+    """
     shares = masks.float().clamp(1e-6, 1 - 1e-6)
-    return -(targets * shares.log() + (1 - targets) * (1 - shares).log()).mean()
+    entropy = -(targets * shares.log() + (1 - targets) * (1 - shares).log())
+    return (entropy * (1 + detail_weight * facial_detail(targets)) if detail_weight else entropy).mean()
 
 
 def perceptual_network(name: str, weights: Path | None, compared: int = 3) -> nn.Module:

@@ -53,13 +53,14 @@ class Step(nn.Module):
         """M on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
         images = floats(torch.cat((batch.source, batch.driving)))
         masks = self.nets.m(self.augment(images, groups=2))
-        terms = {"figure": mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)))}
+        weight = self.settings.detail_weight
+        terms = {"figure": mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)), weight)}
         start = self.settings.warmup.refine_from_step
         if start is not None and place.step >= start:
             source_masks = masks.detach()
             driving_masks = torch.cat(source_masks.chunk(2)[::-1])
             refined = self.nets.r(downscale(images), source_masks, self._perturb(driving_masks, groups=2))
-            terms["refined"] = mask_entropy(refined, driving_masks)
+            terms["refined"] = mask_entropy(refined, driving_masks, weight)
         return terms, masks
 
     def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -83,7 +84,8 @@ class Step(nn.Module):
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0 and now.low_res and not now.restored:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
-            terms["figure"] = settings.warmup.weight * fade * mask_entropy(masks, figures)
+            guided = mask_entropy(masks, figures, settings.detail_weight)
+            terms["figure"] = settings.warmup.weight * fade * guided
         return terms, masks
 
     def _perturb(self, mask: Tensor, groups: int = 1) -> Tensor:

@@ -62,6 +62,10 @@ def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: 
     for name, weights in before.networks.items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(after.networks[name], weights, rtol=0, atol=1e-9, msg=name)
+    warm = ("--out", tmp_path / "warm", "--init", first, "--set", "warmup.steps=1", "--max-steps", 1)
+    assert call(*arguments, *warm)[0] == 0
+    warmed = load_own(torch.load(tmp_path / "warm" / "last.pt", weights_only=True))
+    assert warmed is not None and warmed.settings["warmup"]["steps"] == 1
     code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.widths.l=12")
     assert code == 2 and "networks of the widths" in told and not (tmp_path / "wide").exists()
 
@@ -104,7 +108,10 @@ def earlier(tmp_path: Path) -> Path:
     [
         ({"--config": "nothing"}, "neither a preset nor a file"),
         ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic', 'people' or a folder of clips"),
-        ({"--data": "{earlier}"}, "a warm-up in the settings; expected warmup.steps and warmup.weight of 0"),
+        (
+            {"--data": "{earlier}"},
+            "figure maps; expected warmup.steps, warmup.weight and detail_weight of 0",
+        ),
         ({"--device": "cuda:9"}, "--device cuda:9: no such device here"),
         ({"--set": "batch"}, "--set batch: not a setting and its value"),
         ({"--set": "batches=3"}, "batches: 3; expected Extra inputs are not permitted"),

@@ -15,6 +15,7 @@ from maskanim.train.losses import (
     Perceptual,
     Vgg19,
     facial_detail,
+    mask_entropy,
     perceptual_network,
     pixel_loss,
     pyramid,
@@ -133,6 +134,20 @@ def test_the_detail_of_a_face_is_its_small_dark_parts() -> None:
     wanted = torch.zeros(1, 1, 64, 64)
     wanted[..., 27:32, 23:29] = wanted[..., 27:32, 35:41] = 0.8  # and a pixel around them
     torch.testing.assert_close(facial_detail(figure), wanted)
+
+
+def test_the_detail_of_a_mask_may_count_more() -> None:
+    """What is drawn wrong inside of a mouth counts as the weight says, elsewhere as ever."""
+    target = torch.full((1, 1, 64, 64), 0.9)
+    target[..., 30:33, 30:35] = 0.1  # a mouth
+    wrong = target.clone()
+    wrong[..., 31, 32] = 0.9
+    lost = [mask_entropy(wrong, target, weight) - mask_entropy(target, target, weight) for weight in (0.0, 5.0)]
+    torch.testing.assert_close(lost[1], lost[0] * (1 + 5 * 0.8))
+    elsewhere = target.clone()
+    elsewhere[..., 5, 5] = 0.5
+    lost = [mask_entropy(elsewhere, target, weight) - mask_entropy(target, target, weight) for weight in (0.0, 5.0)]
+    torch.testing.assert_close(lost[1], lost[0], rtol=1e-3, atol=0)
 
 
 def test_the_pixels_of_a_loss_are_weighted() -> None:

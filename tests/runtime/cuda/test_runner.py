@@ -19,6 +19,7 @@ from maskanim.half import to_half
 from maskanim.models import DEMO
 from maskanim.ops import Frame
 from maskanim.runtime import Animator
+from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.cuda.arrays import DeviceArray
 from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.ort import open_networks
@@ -384,7 +385,7 @@ def test_the_demo(host_kernels: Any) -> None:
     with open_clip(DEMO / "driving.mp4") as clip:
         frames = [timed.image for timed in itertools.islice(clip, 0, 30, 10)]
     with (
-        Animator.open(demo, "ort") as animator,
+        Animator.open(demo, "ort", RunOptions(least_psnr=150)) as animator,
         networks_of(demo) as networks,
         host_device.HostDevice(host_kernels) as device,
     ):

@@ -200,7 +200,7 @@ def test_what_open_data_takes(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("warmup", [{"steps": 3}, {"weight": 1.0, "fade_steps": 5}])
 def test_a_warm_up_needs_drawn_data(folder: Path, warmup: dict[str, float]) -> None:
     settings = TrainSettings.model_validate({"warmup": warmup})
-    with pytest.raises(MaskanimError, match="a warm-up in the settings") as error:
+    with pytest.raises(MaskanimError, match="learn from figure maps") as error:
         open_data(folder, settings)
     assert "\n" not in str(error.value)
     assert open_data(folder, TrainSettings.model_validate({"warmup": {"gain_steps": 5}}))
