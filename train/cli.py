@@ -58,6 +58,12 @@ def train(
             help="Begin with the weights of this checkpoint or bundle, as another run; without a warm-up unless set."
         ),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Round as INT8 does, so that the networks learn to bear it; for a while, with --init."
+        ),
+    ] = False,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of this call.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Replaces a setting, e.g. batch=2 or warmup.steps=0; repeat.")
@@ -82,7 +88,9 @@ def train(
     that of all of them together. SIGTERM and Ctrl-C save before they end it.
     """
     show_logs()
-    named = {"seed": seed, "precision": precision}
+    if int8 and not (init or resume):
+        raise MaskanimError("--int8", "without --init", "both: it is for weights that are trained")
+    named = {"seed": seed, "precision": precision, "int8": int8 or None}
     replaced = {name: value for name, value in named.items() if value is not None}
     changed = parse_changes(changes or []) | replaced
     settings = load_settings(config, changed)

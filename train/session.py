@@ -92,6 +92,7 @@ def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) 
         "data_files": pairs.fingerprint,
         "seed": settings.seed,
         "perceptual": settings.perceptual,
+        "int8": settings.int8,
         "maskanim": __version__,
         "torch": str(torch.__version__),
     }

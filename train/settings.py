@@ -197,6 +197,8 @@ class TrainSettings(Record):
             one's part, for which running statistics are the first process's; one process has no use for it.
         cheaper: rewrite the convolutions of l and h exactly, see `networks.reparametrize`; None: on a CPU, where a step
             of the preset `demo` was measured to take 15 % less time. Only rounding differs.
+        int8: the networks learn to bear INT8: what export rounds to it is rounded in each step; see `train.int8`. For
+            fine-tuning; it makes the networks `cheaper`, too.
         identities: how many synthetic identities training draws from.
         seed: of weights, data and augmentation.
         warmup: see Warmup.
@@ -238,6 +240,7 @@ class TrainSettings(Record):
     precision: Literal["fp32", "bf16"] = "fp32"
     sync_batch_norm: bool = True
     cheaper: bool | None = None
+    int8: bool = False
     identities: int = Field(default=4000, ge=1)
     average: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)

@@ -20,6 +20,7 @@ from maskanim.spec import NETWORK_NAMES
 from maskanim.train.data import SYNTHETIC, Pair, Pairs, batches, open_data
 from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses
+from maskanim.train.int8 import round_to_int8
 from maskanim.train.losses import Perceptual, perceptual_network
 from maskanim.train.norm import synchronise
 from maskanim.train.settings import TrainSettings
@@ -57,8 +58,10 @@ class Trainer:
         self.settings, self.fabric, self.step = settings, fabric, 0
         self.rank_slice = RankSlice(fabric.global_rank, fabric.world_size)
         self.nets = Networks(settings.model)
-        if settings.cheaper if settings.cheaper is not None else fabric.device.type == "cpu":
+        if settings.int8 or (settings.cheaper if settings.cheaper is not None else fabric.device.type == "cpu"):
             reparametrize(self.nets)
+        if settings.int8:
+            round_to_int8(self.nets)
         _channels_last(self.nets)
         if fabric.world_size > 1 and settings.sync_batch_norm:
             synchronise(self.nets, fabric.device)

@@ -67,7 +67,7 @@ def test_settings_of_an_earlier_version_mean_what_they_meant(saved: Callable[...
     """Fields that it did not know have defaults that are what it did."""
     newer = {
         "stages", "layer_weights", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper",
-        "animation_pass", "detail_weight", "average"
+        "animation_pass", "detail_weight", "average", "int8"
     }  # fmt: skip
     old = {name: value for name, value in checkpoint(0, epochs=3).settings.items() if name not in newer}
     assert len(old) == len(TrainSettings.model_fields) - len(newer)

@@ -78,7 +78,7 @@ def test_the_papers_presets_spell_its_settings_out(name: str) -> None:
         "stages",
     }
     own |= {"steps_per_epoch", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"}
-    own |= {"animation_pass", "lambda_mask_entropy", "detail_weight", "average"}
+    own |= {"animation_pass", "lambda_mask_entropy", "detail_weight", "average", "int8"}
     assert set(yaml.safe_load(text)) == set(TrainSettings.model_fields) - own
     assert "section 3.1" in text and "section 4" in text
 
