@@ -77,6 +77,8 @@ class Guard:
         except Refusal as refused:
             await _answer(send, refused)
             return
+        if scope["method"] == "HEAD":  # which Gradio refuses; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         try:
             await self._page(scope, receive, _with_headers(send))
         except Exception as error:  # Gradio has answered: it takes a request that means nothing for a fault of its own

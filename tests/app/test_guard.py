@@ -60,6 +60,12 @@ def test_the_page_is_there_and_asks_nobody_else(served: Any) -> None:
     assert "default-src 'self'" in (answer.getheader("Content-Security-Policy") or "")
 
 
+@pytest.mark.parametrize("path", ["/", "/config", "/metrics", "/theme.css", "/nothing", "/gradio_api/file=/etc/passwd"])
+def test_head_is_answered_as_get_without_a_body(served: Any, path: str) -> None:
+    status, body = ask(served, "GET", path)
+    assert body and ask(served, "HEAD", path) == (status, b"")
+
+
 def test_metrics_are_for_those_whom_the_page_is_for(served: Any) -> None:
     status, told = ask(served, "GET", "/metrics")
     assert status == 200 and b"# TYPE maskanim_frames_total counter" in told
