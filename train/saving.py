@@ -88,7 +88,7 @@ def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
         pairs: its data, on which the statistics that a bundle does not keep are measured.
 
     Raises:
-        MaskanimError: it is neither, or of networks of other widths.
+        MaskanimError: it is neither, its weights are not finite, or it is of networks of other widths.
     """
     if path.is_dir():
         return _read_bundle(path, settings, pairs)
@@ -96,6 +96,9 @@ def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
     if checkpoint is None:
         raise MaskanimError(f"--init {path}", "not a checkpoint of this version", "one written by maskanim-train")
     _check_widths(path, checkpoint.settings.get("model", {}).get("widths"), settings)
+    broken = [name for name, value in checkpoint.best.items() if not value.isfinite().all()]
+    if broken:
+        raise MaskanimError(f"--init {path}", f"NaN or infinite values in {', '.join(broken[:5])}", "finite weights")
     return checkpoint.best
 
 

@@ -13,7 +13,8 @@ import torch
 from maskanim.checkpoint import Checkpoint
 from maskanim.errors import MaskanimError
 from maskanim.train import saving
-from maskanim.train.saving import read_checkpoint, save_checkpoint
+from maskanim.train.data import open_data
+from maskanim.train.saving import read_checkpoint, read_weights, save_checkpoint
 from maskanim.train.settings import TrainSettings
 
 
@@ -113,3 +114,10 @@ def test_other_clips(saved: Callable[..., Path]) -> None:
     with pytest.raises(MaskanimError, match="a run on other clips"):
         read_checkpoint(saved(), TrainSettings(epochs=3), "abcd")
     assert read_checkpoint(saved(provenance={}), TrainSettings(epochs=3), "abcd").step == 1500
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_begun_with(saved: Callable[..., Path], value: float) -> None:
+    networks = {"m.head.bias": torch.tensor([1.0]), "h.head.weight": torch.tensor([0.0, value])}
+    with pytest.raises(MaskanimError, match=r"--init .*: NaN or infinite values in h\.head\.weight; expected finite"):
+        read_weights(saved(networks=networks), TrainSettings(epochs=3), open_data("synthetic", TrainSettings()))
