@@ -84,6 +84,7 @@ def rounded(x: Tensor) -> Tensor:
 
 def rounded_weight(weight: Tensor, axis: int) -> Tensor:
     """A weight in 7 bits and a sign, as processors take it, with a scale for each output channel on `axis`."""
+    weight = weight.float()  # in mixed precision the transposed ones are not
     others = [i for i in range(weight.ndim) if i != axis]
     scale = (weight.detach().abs().amax(others) / SEVEN_BITS).clamp(min=TINY)
     zero = torch.zeros_like(scale, dtype=torch.int32)

@@ -66,7 +66,7 @@ def nets() -> Networks:
         for _ in range(15):
             for name, given in inputs(nets, pictures(2)).items():
                 getattr(nets, name)(*given)
-    return nets.eval()
+    return nets.eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -129,6 +129,18 @@ def test_names_and_values_stay_and_gradients_pass(nets: Networks) -> None:
             )
         assert gradients[0].shape == gradients[1].shape == (sum(p.numel() for p in getattr(nets, name).parameters()),)
         assert F.cosine_similarity(*gradients, dim=0) > 0.7, name
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_in_mixed_precision(nets: Networks, name: NetworkName) -> None:
+    changed, given = rounding(nets).requires_grad_(True), inputs(nets, pictures(1))[name]
+    wanted = getattr(nets, name)(*given).numpy()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = getattr(changed, name)(*given)
+    found.sum().backward()
+    gradients = [parameter.grad for parameter in getattr(changed, name).parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert psnr(found.detach().float().numpy(), wanted) > 20
 
 
 @torch.no_grad()
