@@ -186,6 +186,10 @@ class TrainSettings(Record):
         animation_pass: each step also runs r and l, without learning, on masks as they are given when the released code
             animates: of a driver of another pair, see `Perturbation.released_animate`. So their batch norm remembers
             such masks, too. The released code does so to draw pictures of its progress; not in the paper.
+            It did not help where it was measured: one small model (widths 8, 8, 32, 8) of drawn puppets after 1,200
+            steps, whose batch norm then saw 25 batches with and without it. The weights are the same to the bit, by
+            construction; on 24 held-out pairs of identities the L1 of the final frame changed by +0.2 % (standard error
+            0.2) as the paper animates and as the released code does, that of the coarse frame by +0.9 and +0.8 % (0.7).
         strips, zoom: of P_train.
         noise: mean size of Poisson noise after P_train, 1 being white; not in the paper (0).
         refine_from_epoch: r starts when this many epochs are complete.
