@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from maskanim.errors import MaskanimError, one_line_errors, run_command
+from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,6 +33,8 @@ def run(
     ] = 45.0,
 ) -> None:
     """Serve a page on which a picture and a clip are dropped, animated and downloaded, and a camera can be tried."""
+    with needs_extra("maskanim-app", "app"):
+        import gradio  # noqa: F401 - it is the extra that is missing then, not one of those that it has in it
     from maskanim.app.limits import MEGABYTE, Limits
     from maskanim.app.server import listen, page, serve
     from maskanim.app.worker import ModelWorker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def check_outputs(*paths: Path | None, plot: Path | None = None, page: Path | No
             raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
         if path.is_dir():
             raise MaskanimError(str(path), "a folder", "a file's name")
+        if not os.access(path.parent, os.W_OK):
+            raise MaskanimError(str(path), f"the folder {path.parent} cannot be written", "one that can")
     if plot or page:
         with needs_extra("--plot" if plot else "--html", "bench"):
             from matplotlib.backend_bases import FigureCanvasBase

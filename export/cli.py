@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from maskanim import models
-from maskanim.bundle import Bundle, HalfParity, Int8
+from maskanim.bundle import Bundle, HalfParity, Int8, copy_bundle
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 from maskanim.export.engines import BuildRequest, build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
@@ -30,7 +30,9 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The bundle's folder; an older bundle there is replaced. (default: <ckpt>.bundle beside it)"),
+        typer.Option(
+            help="The bundle's folder; an older one there is replaced. (default: <ckpt>.bundle beside it, or --model)"
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name. (default: the checkpoint's folder)")] = None,
     weights: Annotated[str, typer.Option(help="'float32', or 'float16': half the size, rounded.")] = "float32",
@@ -122,7 +124,7 @@ def export(
             raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", wanted)
         bundle = models.choose(model).bundle
         if int8:
-            bundle = _quantize(bundle, calibrate, frames, int8_psnr)
+            bundle = _quantize(_to_change(bundle, out), calibrate, frames, int8_psnr)
         if triton:
             typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
         return
@@ -176,6 +178,15 @@ def export(
 def _need_onnxruntime() -> None:
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
+
+
+def _to_change(bundle: Bundle, out: Path | None) -> Bundle:
+    """A copy of the bundle in `out`, or else the bundle itself, if it is not the one that comes with the package."""
+    if out is not None:
+        return copy_bundle(bundle, out)
+    if bundle.path.resolve() == (models.DEMO / "bundle").resolve():
+        raise MaskanimError("--int8", "the embedded demo, which is part of the package", "--out DIR, for a copy of it")
+    return bundle
 
 
 def _quantize(bundle: Bundle, calibrate: list[Path] | None, frames: list[Path] | None, least_psnr: float) -> Bundle:

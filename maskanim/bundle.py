@@ -209,6 +209,14 @@ def write_bundle(
     return Bundle.open(path)
 
 
+def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
+    """Write the same bundle, without engines, to another place; see `write_bundle`."""
+    manifest = bundle.manifest
+    contents = {name: bundle.network(name).read_bytes() for name in NETWORKS}
+    golden = (bundle.path / manifest.golden.file).read_bytes() if manifest.golden else None
+    return write_bundle(path, manifest, contents, golden)
+
+
 def check_bundle_place(path: Path) -> None:
     """Refuse, before any work, a place where no bundle can be written."""
     subject, wanted = f"output {path}", "a new folder's path, or an older bundle to replace"
@@ -245,7 +253,7 @@ def _read_manifest(path: Path, subject: str) -> Manifest:
         values = json.loads((path / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise MaskanimError(subject, f"no {MANIFEST} in it", wanted) from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise MaskanimError(subject, f"an unreadable {MANIFEST}", wanted, "Export it again") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise MaskanimError(subject, f"a {MANIFEST} of something else", wanted)
@@ -273,13 +281,15 @@ def _read_manifest(path: Path, subject: str) -> Manifest:
 
 def _verify(path: Path, entry: BundleFile, subject: str) -> None:
     again = "Export it again, or copy it again from where it is whole"
+    file = path / entry.file
     try:
-        content = (path / entry.file).read_bytes()
+        size = file.stat().st_size  # of a device, 0: it is not read, as it may have no end
+        content = file.read_bytes() if size == entry.size else b""
     except OSError as error:
         raise MaskanimError(
             f"{subject}, {entry.file}", error.strerror or "unreadable", "a readable file", again
         ) from None
-    if len(content) != entry.size:
-        raise MaskanimError(f"{subject}, {entry.file}", f"{len(content)} bytes", f"{entry.size}", again)
+    if size != entry.size:
+        raise MaskanimError(f"{subject}, {entry.file}", f"{size} bytes", f"{entry.size}", again)
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise MaskanimError(f"{subject}, {entry.file}", "changed since it was written", f"sha256 {entry.sha256}", again)

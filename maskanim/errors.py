@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 EXIT_CODE = 2
@@ -78,7 +80,16 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def run_command(app: Callable[[], object]) -> None:
-    """Run a command; that its output cannot be printed, as on a full disk, is one line, too."""
+    """Run a command; that its output cannot be printed, as on a full disk, is one line, too.
+
+    An empty argument is refused: it comes of a shell's variable that is not set, and would mean the current folder, or
+    as much as nothing.
+    """
+    for before, given in pairwise(sys.argv):
+        if not given or re.fullmatch(r"--[\w-]+=", given):
+            name = given.removesuffix("=") or (before if before.startswith("-") else "an argument")
+            print(f"error: {name}: an empty value; expected one. Is a variable of the shell not set?", file=sys.stderr)
+            sys.exit(EXIT_CODE)
     try:
         app()
     except OSError as error:

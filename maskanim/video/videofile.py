@@ -18,6 +18,7 @@ import av
 import av.container
 from av.video.stream import VideoStream
 
+from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
@@ -190,6 +191,10 @@ class VideoFile(FrameSource):
             duration = frame.duration or self._step
             end = last + duration
             yield TimedVideoFrame(frame, last, duration)
+        if last is None and self.once:
+            expected = "a video that can be read from its beginning on, such as mkv, webm or ts"
+            next_step = "An mp4 whose index is at its end has to be given as a file"
+            raise MaskanimError(str(self.path), "a pipe of which no frame could be decoded", expected, next_step)
         if last is None:
             raise unreadable(self.path, "a video of which no frame could be decoded")
 

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from maskanim import models
-from maskanim.export import build
+from maskanim.bundle import Bundle
+from maskanim.export import build, cli
 from maskanim.export.cli import app
 from maskanim.networks import Networks
 from maskanim.spec import NETWORKS
@@ -44,6 +45,22 @@ def test_a_repository_for_triton(exported: Any, monkeypatch: pytest.MonkeyPatch,
         assert result.exit_code == 0 and f"triton: {place / 'maskanim'}" in result.stdout
         config = (place / "maskanim" / "config.pbtxt").read_text("utf-8")
         assert 'key: "least_psnr", value: { string_value: "38.5" }' in config
+
+
+def test_int8_changes_a_copy_of_the_demo_and_not_the_package(
+    exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another model is changed where it is, unless --out says otherwise."""
+    changed: list[Path] = []
+    monkeypatch.setattr(cli, "_quantize", lambda bundle, *_: changed.append(bundle.path))
+    for arguments in (["--model", "demo"], [], ["--model", str(models.DEMO / "bundle")]):
+        result = CliRunner().invoke(app, ["--int8", *arguments])
+        assert result.exit_code == 2 and "the embedded demo, which is part of the package" in result.stderr
+    chosen = ["--int8", "--model", str(exported.bundle.path)]
+    assert CliRunner().invoke(app, chosen).exit_code == 0
+    assert CliRunner().invoke(app, [*chosen, "--out", str(tmp_path / "copy")]).exit_code == 0
+    assert changed == [exported.bundle.path, tmp_path / "copy"]
+    assert Bundle.open(tmp_path / "copy").manifest == exported.bundle.manifest
 
 
 @pytest.mark.parametrize(

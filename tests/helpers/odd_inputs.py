@@ -325,7 +325,7 @@ DRIVING = {
     ),
     "video of which nothing decodes": Case(
         video("a.mp4", container={"movflags": "faststart"}, change=lambda data: data[: data.index(b"mdat") + 4]),
-        "a video of which no frame could be decoded|not a video that FFmpeg can open",
+        "a video of which no frame could be decoded|a pipe of which no frame could|not a video that FFmpeg can open",
     ),
     "missing": Case(lambda folder: folder / "a.mp4", "there is no such file; expected a video"),
     "empty": Case(written("a.mp4", b""), r"an empty file \(0 bytes\)"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskanim import models
-from maskanim.bundle import MANIFEST, Bundle, Manifest, network_file, write_bundle
+from maskanim.bundle import MANIFEST, Bundle, Manifest, copy_bundle, network_file, write_bundle
 from maskanim.errors import MaskanimError
 from maskanim.spec import NETWORK_NAMES, ModelSpec
 
@@ -58,6 +58,27 @@ def test_one_flipped_bit_is_noticed(bundle: Bundle, name: str) -> None:
 def test_a_shorter_file_is_told_by_its_size(bundle: Bundle) -> None:
     bundle.network("r").write_bytes(b"short")
     assert "r.onnx: 5 bytes; expected 12" in refusal(bundle.path)
+
+
+def test_a_device_in_place_of_a_file_is_not_read(bundle: Bundle) -> None:
+    """It has no end."""
+    bundle.network("l").unlink()
+    bundle.network("l").symlink_to("/dev/zero")
+    with pytest.raises(MaskanimError, match=r"l\.onnx: 0 bytes; expected"):
+        Bundle.open(bundle.path)
+
+
+def test_a_manifest_too_deep_to_read(bundle: Bundle) -> None:
+    (bundle.path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(MaskanimError, match=r"an unreadable manifest\.json"):
+        Bundle.open(bundle.path)
+
+
+def test_a_copy_is_the_same_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    copy = copy_bundle(bundle, tmp_path / "copy")
+    assert copy.manifest == bundle.manifest and copy.path != bundle.path
+    assert all(copy.network(name).read_bytes() == bundle.network(name).read_bytes() for name in NETWORK_NAMES)
+    assert copy_bundle(copy, copy.path).manifest == bundle.manifest, "onto itself, too"
 
 
 def test_a_missing_file_is_named(bundle: Bundle) -> None:
