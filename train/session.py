@@ -103,6 +103,8 @@ def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) 
         trainer.nets.load_state_dict(read_weights(start.init, settings, pairs))
     if fabric.is_global_zero:
         logger.info("data: %s", pairs.summary)
+        if settings.detail_weight and not pairs.has_figures:
+            logger.info("note: the data has no figure maps, so detail_weight does nothing for frames")
         world = fabric.world_size
         if world > 1:
             logger.info("%d processes, %d pairs of a step each", world, settings.batch // world)

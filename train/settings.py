@@ -172,8 +172,8 @@ class TrainSettings(Record):
             mask by L1 is the median of those that may be meant, in which small eyes and mouths are lost.
         lambda_pixel: weight of a multi-resolution L1 beside the perceptual loss; not in the paper (0).
         detail_weight: how much more that L1 and the cross-entropy of masks count at eyes, brows and mouths, which
-            figure maps show, so that real clips refuse it; not in the paper (0). They are small, and without it the
-            last to become sharp.
+            figure maps show; on frames of real clips, which have none, it does nothing. Not in the paper (0). They are
+            small, and without it the last to become sharp.
         perceptual: the perceptual network. The paper's is ``vgg19``; ``none`` only goes with `lambda_pixel`.
         layer_weights: of the compared layers of the perceptual network, from the first on; `lambda_reconstruct` times
             these. VGG-19 has up to five: ReLUs 1, 3, 5, 9 and 13.

@@ -79,7 +79,8 @@ class Step(nn.Module):
             restored=now.restored,
             driver=floats(batch.driver) if batch.driver.shape[1] else None,
         )
-        terms = self.losses(prediction, target, now, batch.driving_figure if settings.detail_weight else None)
+        figures = batch.driving_figure  # real clips have none
+        terms = self.losses(prediction, target, now, figures if settings.detail_weight and figures.shape[1] else None)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0 and now.low_res and not now.restored:

@@ -147,7 +147,9 @@ def visible_devices(args: Mapping[str, str], visible: str | None) -> str:
 def _open(parameters: Mapping[str, Mapping[str, str]], idle: float) -> Sequences:
     settings = {name: value["string_value"] for name, value in parameters.items()}
     _log_to_triton()
-    options = RunOptions(int(settings["batch"]), settings["precision"], least_psnr=float(settings["least_psnr"]))
+    options = RunOptions(
+        int(settings["batch"]), settings["precision"], least_psnr=float(settings.get("least_psnr", 45))
+    )
     animator = Animator.open(Path(__file__).with_name(BUNDLE), settings["engine"], options)
     pb_utils.Logger.log_info(f"maskanim: engine {animator.engine.name} ({animator.engine.detail})")
     return Sequences(animator, idle)

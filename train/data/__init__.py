@@ -62,8 +62,8 @@ def open_data(data: str | Path, settings: TrainSettings, split: Split = "train",
             f"--data {data}", "there is no such folder", f"'{SYNTHETIC}', '{PEOPLE}' or a folder of clips"
         )
     pairs = ClipPairs(list_clips(Path(data), split), settings.data, seed)
-    if (settings.warmup.steps or settings.warmup.weight or settings.detail_weight) and not pairs.has_figures:
-        expected = "warmup.steps, warmup.weight and detail_weight of 0 for real clips, which have no figure maps"
+    if (settings.warmup.steps or settings.warmup.weight) and not pairs.has_figures:
+        expected = "warmup.steps and warmup.weight of 0 for real clips, which have no figure maps"
         next_step = f"They are for --data {SYNTHETIC}, and for what maskanim-train people writes"
         raise MaskanimError(f"--data {data}", "settings that learn from figure maps", expected, next_step)
     return pairs
