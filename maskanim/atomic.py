@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -9,14 +10,15 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from maskanim.errors import MaskanimError
+from maskanim.errors import NAME_BYTES, MaskanimError, system_error
 
-NAME_BYTES = 255  # of a file name, on every file system in common use
 MARK = ".partial-"
 # Of the process that writes a partial file: 4 digits for its machine, then its number; both in hexadecimal.
 OWNER = re.compile(r"([0-9a-f]{4})([0-9a-f]{1,8})-[0-9a-f]{8}$")
@@ -149,6 +151,8 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
         resolved.exists()  # raises for a name that is too long, as `is_dir` does
         _remove_abandoned(resolved)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise system_error(error, subject) from error
         reason = getattr(error, "strerror", None) or "links that lead in a circle"
         raise MaskanimError(subject, f"not a name that a file can have ({reason})", "another name") from error
     try:
@@ -159,6 +163,48 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
         received = f"no file can be created in {resolved.parent} ({error.strerror})"
         raise MaskanimError(subject, received, "a folder that can be written to", "Choose another folder") from error
     return resolved
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """While it lasts, no other process, or other part of this one, writes a file, if it asks for the same.
+
+    Raises:
+        MaskanimError: another one writes it.
+    """
+    place = hidden_path(path.resolve(), ".lock")
+    while True:
+        file = place.open("a")
+        if not lock(file):
+            file.close()
+            received, next_step = "another render is writing it", "Wait for it, or choose another name"
+            raise MaskanimError(os.fspath(path), received, "one render at a time of a file", next_step)
+        with suppress(OSError):
+            if os.path.samestat(place.stat(), os.fstat(file.fileno())):
+                break
+        file.close()  # of a process that has ended meanwhile
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps it while it is open
+            place.unlink()
+        file.close()
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock an open file until it is closed; whether that could be, as no other process had locked it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has no locks
+    return True
 
 
 def check_no_input(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:

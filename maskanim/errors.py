@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -10,9 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from itertools import pairwise
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 EXIT_CODE = 2
+NAME_BYTES = 255  # of a file name, on every file system in common use
+TAKE_ADDRESSES = ("--label", "--ray")  # options whose value may begin as an address on the network does
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,34 +74,79 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         except (MaskanimError, OSError) as error:
             import typer
 
-            if isinstance(error, OSError) and error.filename is None:
-                raise
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            typer.echo(f"error: {told}", err=True)
+            if isinstance(error, OSError):
+                if error.filename is None:
+                    raise
+                error = system_error(error)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(EXIT_CODE) from None
 
     return run
 
 
-def run_command(app: Callable[[], object]) -> None:
-    """Run a command; that its output cannot be printed, as on a full disk, is one line, too.
+def system_error(error: OSError, subject: str = "") -> MaskanimError:
+    """What the system refuses, as a person reads it: about the file that it names, or else about `subject`."""
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else subject
+    if error.errno == errno.ENAMETOOLONG:
+        longest = max(len(os.fsencode(part)) for part in Path(named).parts)
+        received = f"a name of {longest} bytes, with its folders {len(os.fsencode(named))}"
+        return MaskanimError(named, received, f"at most {NAME_BYTES} and 4095", "Use a shorter name")
+    return MaskanimError(named, error.strerror or str(error), "files that can be read and written")
+
+
+def check_local(subject: str, given: str) -> None:
+    """Refuse an address on the network; raises a MaskanimError."""
+    if re.match(r"[a-zA-Z][a-zA-Z\d+.-]+://", given):
+        pipe = "ffmpeg -i ADDRESS -f matroska - | maskanim-run --driving -"
+        next_step = f"Download it first; what is sent live can be piped: {pipe}"
+        expected = "a file on this machine"
+        raise MaskanimError(f"{subject} {given}".strip(), "an address on the network", expected, next_step)
+
+
+def run_command(app: Callable[..., object]) -> None:
+    """Run a command, and exit; a mistake in its call, or that its output cannot be printed, is one line, too.
 
     An empty argument is refused: it comes of a shell's variable that is not set, and would mean the current folder, or
     as much as nothing.
     """
-    for before, given in pairwise(sys.argv):
-        if not given or re.fullmatch(r"--[\w-]+=", given):
-            name = given.removesuffix("=") or (before if before.startswith("-") else "an argument")
-            print(f"error: {name}: an empty value; expected one. Is a variable of the shell not set?", file=sys.stderr)
-            sys.exit(EXIT_CODE)
     try:
-        app()
+        _check_arguments()
+        sys.exit(app(standalone_mode=False))  # type: ignore[arg-type] # the exit code, or None
+    except MaskanimError as error:
+        _end(error)
     except OSError as error:
         with suppress(OSError, ValueError):  # what could not be printed must not be tried again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         with suppress(OSError):
             print(f"error: standard output: {error.strerror or error}", file=sys.stderr)
         sys.exit(EXIT_CODE)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # as Typer's own have, whose module differs between its versions
+            raise
+        _end(_usage_error(error.format_message(), getattr(error, "ctx", None)))
+
+
+def _check_arguments() -> None:
+    for before, given in pairwise(sys.argv):
+        named = re.fullmatch(r"(--[\w-]+)=(.*)", given, re.DOTALL)
+        name, value = named.groups() if named else (before if before.startswith("-") else "", given)
+        if not value:
+            raise MaskanimError(name or "an argument", "an empty value", "one", "Check the shell's variable in it")
+        if name not in TAKE_ADDRESSES:
+            check_local(name, value)
+
+
+def _usage_error(message: str, context: Any) -> MaskanimError | None:
+    """What Typer says of a call; None where it has shown the help instead."""
+    command = context.command_path if context else Path(sys.argv[0]).name
+    told = f"{message[:1].lower()}{message[1:]}".rstrip(". ")
+    return MaskanimError(command, told, f"what {command} --help lists") if told else None
+
+
+def _end(error: MaskanimError | None) -> None:
+    if error:
+        print(f"error: {error}", file=sys.stderr)
+    sys.exit(EXIT_CODE)
 
 
 def ended_by(code: int) -> str:

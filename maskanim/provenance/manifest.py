@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskanim import __version__
-from maskanim.atomic import partial_path, replacing
+from maskanim.atomic import partial_path, replacing, sole_writer
 from maskanim.bundle import MANIFEST, Bundle
-from maskanim.errors import MaskanimError, needs_extra
+from maskanim.errors import MaskanimError, needs_extra, system_error
 from maskanim.provenance.credentials import EXTRA, find_credentials, load_credentials, unusable
 
 SOFTWARE = "maskanim"
@@ -154,30 +154,40 @@ def sign_video(path: Path, claim: Claim, output: Path | None = None) -> Path:
     except (c2pa.C2paError, OSError, MaskanimError) as error:
         received = getattr(error, "strerror", None) or getattr(error, "received", None) or str(error)
         next_step = "Check that the video plays, and the space on its disk; or use --no-provenance"
-        raise MaskanimError(f"signing {path.name}", received, "a video that can be signed", next_step) from error
+        raise MaskanimError(f"signing {output.name}", received, "a video that can be signed", next_step) from error
     return output
 
 
 @contextmanager
-def signed(output: Path, claim: Claim | None) -> Iterator[Path]:
+def signed(output: Path, claim: Claim | None, place: Path | None = None) -> Iterator[Path]:
     """Around the writing of a video: what is written at the path given appears signed at `output`, or not at all.
+
+    No other process writes `output` meanwhile, if it does this, too.
 
     Args:
         claim: what to say of it. None leaves it unsigned, and the path given is `output` itself.
+        place: the path given otherwise; None: one that no other process has.
 
     Raises:
-        MissingPackageError, MaskanimError: as `sign_video`; what does not depend on the video, before it is written.
+        MissingPackageError, MaskanimError: as `sign_video`, or another process writes it; what does not depend on the
+            video, before it is written.
     """
-    if claim is None:
-        yield output
-        return
-    check_signing(output)
-    unsigned = partial_path(output)
-    try:
-        yield unsigned
-        sign_video(unsigned, claim, output)
-    finally:
-        unsigned.unlink(missing_ok=True)
+    with sole_writer(output):
+        if claim is None:
+            yield output
+            return
+        check_signing(output)
+        unsigned = place or partial_path(output)
+        try:
+            yield unsigned
+            sign_video(unsigned, claim, output)
+        except MaskanimError as error:
+            if unsigned.name not in error.subject:
+                raise
+            subject = error.subject.replace(unsigned.name, output.name)
+            raise MaskanimError(subject, error.received, error.expected, error.next_step) from error
+        finally:
+            unsigned.unlink(missing_ok=True)
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -198,7 +208,7 @@ def read_provenance(path: Path) -> Provenance:
             state, results = reader.get_validation_state(), reader.get_validation_results() or {}
             manifest = reader.get_active_manifest()
     except OSError as error:
-        raise MaskanimError(str(path), error.strerror or "unreadable", EXPECTED, "Check the path") from None
+        raise system_error(error, str(path)) from None
     except c2pa.C2paError.ManifestNotFound:
         next_step = "It was never signed, or was encoded again since"
         raise MaskanimError(str(path), "no C2PA manifest in it", EXPECTED, next_step) from None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from maskanim.atomic import disk_errors, replacing
-from maskanim.errors import MaskanimError, needs_extra
+from maskanim.errors import MaskanimError, check_local, needs_extra
 from maskanim.ops import MIN_FRAME_SIDE, Frame
 
 FilePath = str | os.PathLike[str]
@@ -49,6 +49,7 @@ def read_picture(path: FilePath) -> Frame:
     Raises:
         MaskanimError: there is no such file, it is not a picture, damaged, or smaller than 64x64.
     """
+    check_local("", os.fspath(path))
     with opened_picture(Path(path)) as opened:
         return pixels(opened).image
 

@@ -17,7 +17,7 @@ import av.container
 import numpy as np
 from PIL import Image
 
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, check_local
 from maskanim.ops import Frame
 from maskanim.video.audio import AudioTrack, FileAudio, PipedAudio
 from maskanim.video.clip import Clip, FrameSource, Looped, Resampled, SourceFrame, Trimmed, parse_rate, parse_time
@@ -108,6 +108,7 @@ def open_clip(
 def _frame_source(path: FilePath, rate: Fraction, track: int | None, whole: bool) -> FrameSource:
     if is_feed(path):
         return open_feed(os.fspath(path), track=track, whole=whole)
+    check_local("", os.fspath(path))
     path = Path(path)
     if path.is_dir():
         return folder_of_pictures(path, rate)
@@ -315,6 +316,7 @@ def read_source(path: FilePath, frame: int = 0, background: str | Colour | None 
         MaskanimError: there is no such file, it is neither, it is damaged or too small, it has not so many frames, or
             there is no such colour.
     """
+    check_local("", os.fspath(path))
     path, colour = Path(path), None if background is None else parse_colour(background)
     require_file(path, SOURCE_KINDS)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -22,7 +21,7 @@ import av
 import av.container
 from av.video.stream import VideoStream
 
-from maskanim.atomic import hidden_path, write_text
+from maskanim.atomic import hidden_path, lock, write_text
 from maskanim.errors import MaskanimError
 from maskanim.video.clip import Clip
 from maskanim.video.encoding import Encoding, VideoSettings
@@ -337,30 +336,12 @@ class SegmentFolder:
 
     def _hold(self) -> None:
         if self._lock is None:
-            lock = (self.path / "lock").open("a")
-            try:
-                _lock(lock)
-            except OSError:
-                lock.close()
+            file = (self.path / "lock").open("a")
+            if not lock(file):
+                file.close()
                 expected = "one render at a time of a file"
-                raise MaskanimError(str(self._output), "another process is writing it", expected) from None
-            self._lock = lock
-
-
-def _lock(file: IO[str]) -> None:
-    """Lock an open file until it is closed.
-
-    Raises:
-        OSError: another process has locked it.
-    """
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raise MaskanimError(str(self._output), "another process is writing it", expected)
+            self._lock = file
 
 
 def _hash(path: Path, times: list[int]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,6 +14,18 @@ from maskanim.video import Clip
 LOG = logging.getLogger(__name__)
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 RECORDING = "the recording ends; its file is being finished"
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """While it lasts, SIGNALS go to a handler; SIGHUP does not where nohup had it ignored."""
+    taken = [each for each in SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, handler) for each in taken}
+    try:
+        yield
+    finally:
+        for each, old in before.items():
+            signal.signal(each, signal.SIG_DFL if old is None else old)
 
 
 class Interrupts:
@@ -48,11 +61,16 @@ class Interrupts:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """While it lasts, the signals come here; SIGHUP does not where nohup had it ignored."""
-        taken = [each for each in SIGNALS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
-        before = {each: signal.signal(each, self) for each in taken}
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, signal.SIG_DFL if handler is None else handler)
+        """While it lasts, the signals come here; who is ended by one exits with 128 and its number, as shells do."""
+        last = signal.SIGINT
+
+        def note(number: int, frame: FrameType | None) -> None:
+            nonlocal last
+            last = signal.Signals(number)
+            self(number, frame)
+
+        with handled(note):
+            try:
+                yield
+            except KeyboardInterrupt:
+                sys.exit(128 + last)

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, check_local
 from maskanim.runtime.jobs.settings import MOTION_SUFFIX, Extras, Job
 from maskanim.table import Row, read_table
 from maskanim.video import is_feed, natural_order
 from maskanim.video.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from maskanim.video.read import STANDARD_INPUT
 
 FILE_SUFFIXES = VIDEO_SUFFIXES | PICTURE_SUFFIXES | {MOTION_SUFFIX}
 STEM_BYTES = 110  # of a source's and of a driver's name in the name of their video, which has to fit into 255
@@ -75,6 +76,8 @@ def _pair(subject: str, folder: Path, row: Row) -> Pair:
     source, driving, output = (row.cells.get(name, "") for name in (*CSV_COLUMNS, "output"))
     if not source or not driving:
         raise MaskanimError(f"{subject}, line {row.line}", "an empty cell", "a source and a driver")
+    for cell in (source, driving):
+        check_local(f"{subject}, line {row.line},", cell)
     if Path(output).name != output:
         raise MaskanimError(f"{subject}, line {row.line}", f"the output '{output}'", "a file name without a folder")
     return Pair(folder / source, driving if is_feed(driving) else str(folder / driving), output)
@@ -94,8 +97,8 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     Two pairs that would have one name, such as ``a.png`` and ``a.jpg`` with one driver, get numbers, in their order.
 
     Raises:
-        MaskanimError: the output, or an extra, is a file; a list names one output twice; or what is written would
-            replace what is read.
+        MaskanimError: the output, or an extra, is a file; a list names one output twice; standard input is to drive
+            several; or what is written would replace what is read.
     """
     folder = places.output or Path()
     for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
@@ -105,6 +108,10 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice:
         raise MaskanimError("--pairs", f"the output {twice} twice", "a name of its own for each pair")
+    piped = sum(pair.driving == STANDARD_INPUT for pair in pairs)
+    if piped > 1:
+        wanted = "one: what comes through it is gone then"
+        raise MaskanimError("--driving -", f"standard input for {piped} videos", wanted, "Save it as a file first")
     names = _names(pairs, places.suffix)
     jobs = [
         Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem))
@@ -132,7 +139,7 @@ def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:
 
 def _name(pair: Pair) -> str:
     """By the names that the user gave, whatever links lead to."""
-    driving = "stdin" if pair.driving == "-" else _stem(pair.driving).replace(":", "-")
+    driving = "stdin" if pair.driving == STANDARD_INPUT else _stem(pair.driving).replace(":", "-")
     return f"{_stem(pair.source)}-{driving}"
 
 

@@ -16,11 +16,11 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from maskanim import __version__
-from maskanim.atomic import check_no_input, check_writable, hidden_path
+from maskanim.atomic import check_no_input, check_writable, hidden_path, sole_writer
 from maskanim.bundle import MANIFEST
-from maskanim.errors import MaskanimError
+from maskanim.errors import MaskanimError, system_error
 from maskanim.progress import Progress
-from maskanim.provenance import Claim, claim_by_default, sign_video
+from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs.driving import Opened, framed, open_driving
 from maskanim.runtime.jobs.interrupts import Interrupts
@@ -85,7 +85,8 @@ def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
     """Check all places and open what is read: whatever is wrong shows before a model is loaded.
 
     Raises:
-        MaskanimError: an input cannot be read, an output could not be written, or two options exclude each other.
+        MaskanimError: an input cannot be read, an output could not be written, another process is writing it, or two
+            options exclude each other.
     """
     check_job(job, settings)
     with os_errors(job):
@@ -101,6 +102,8 @@ def _open_inputs(job: Job, settings: RenderSettings) -> Inputs:
         check_mask_folder(job.extras.masks)
     if job.extras.preview:
         _check_preview(job.extras.preview, given)
+    with sole_writer(job.output):  # a second render shall not first load a model
+        pass
     return Inputs(read_job_source(job, settings), open_driving(job, settings))
 
 
@@ -133,10 +136,13 @@ def render(
             interrupts.recording = clip if clip.once else None
         composite = settings.view != "frame" or settings.paste_back or clip.audio is not None
         claim = Claim.of(animator.model, composite=composite)
-        signed = claim_by_default(claim, job.output, settings.provenance, LOG.info)
-        output = _unsigned(job.output) if signed else job.output
+        wanted = claim_by_default(claim, job.output, settings.provenance, LOG.info)
         driving = framed(opened, settings.driving_crop, animator)
-        with _writer(output, clip, job, settings, animator) as writer, ExitStack() as sinks:
+        with (
+            signed(job.output, wanted, _unsigned(job.output)) as output,
+            _writer(output, clip, job, settings, animator) as writer,
+            ExitStack() as sinks,
+        ):
             kept = _skip(writer, clip)
             run, take = _animation(animator, job, settings, picture, writer, clip, sinks)
             feed = driving.inputs(animator, keep=settings.view == "side-by-side")
@@ -147,19 +153,9 @@ def render(
                 raise
         if clip.warning:
             LOG.warning("warning: %s", clip.warning)
-        _finish(job, output, signed)
+        if job.extras.preview:
+            _write_preview(job.output, job.extras.preview)
     return Rendered(job.output, done, kept, perf_counter() - start)
-
-
-def _finish(job: Job, output: Path, claim: Claim | None) -> None:
-    """What is done with the whole video."""
-    if claim:
-        try:
-            sign_video(output, claim, job.output)
-        finally:
-            output.unlink()
-    if job.extras.preview:
-        _write_preview(job.output, job.extras.preview)
 
 
 @contextmanager
@@ -172,9 +168,7 @@ def os_errors(job: Job) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        subject = error.filename if isinstance(error.filename, str) else str(job.output)
-        expected = "files that can be read and written"
-        raise MaskanimError(subject, error.strerror or str(error), expected) from error
+        raise system_error(error, str(job.output)) from error
 
 
 def fingerprint(animator: Animator, job: Job, settings: RenderSettings) -> str:

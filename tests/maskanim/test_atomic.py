@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from maskanim.atomic import NAME_BYTES, check_writable, partial_path, replacing, write_text
+from maskanim.atomic import NAME_BYTES, check_writable, partial_path, replacing, sole_writer, write_text
+from maskanim.errors import MaskanimError
 
 DYING = """
 import os, sys
@@ -71,3 +72,28 @@ def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
     os.utime(theirs, (0, 0))
     write_text(tmp_path / "a.mp4", "new")
     assert not theirs.exists()
+
+
+WRITING = """
+import sys, time
+from pathlib import Path
+from maskanim.atomic import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("at it", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "s" * 251 + ".mp4"])
+def test_one_process_writes_a_file_and_a_dead_one_leaves_nothing(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with subprocess.Popen([sys.executable, "-c", WRITING, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"at it\n"
+        with pytest.raises(MaskanimError) as refused, sole_writer(path):
+            pytest.fail("two wrote it")
+        assert str(refused.value).startswith(f"{path}: another render is writing it; expected one render at a time")
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    with sole_writer(path), pytest.raises(MaskanimError, match="another render"), sole_writer(path):
+        pytest.fail("two wrote it")
+    assert not list(tmp_path.iterdir())

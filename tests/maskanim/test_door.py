@@ -50,10 +50,6 @@ def test_a_sub_command_answers_as_the_command_of_its_own() -> None:
     assert shown.exit_code == 2 and "maskanim-run: no --source and --driving" in shown.stderr
 
 
-def test_a_name_mistyped_gets_a_proposal() -> None:
-    assert "Did you mean 'run'" in CliRunner().invoke(app, ["rum"]).stderr
-
-
 @pytest.mark.parametrize(
     ("typed", "word", "proposed"), [("maskanim d", 1, "doctor"), ("maskanim run --cr", 2, "--crop")]
 )

@@ -156,3 +156,17 @@ def test_names_that_are_made_are_never_too_long(letter: str, here: Path) -> None
     stem = letter * (250 // len(letter.encode()))
     jobs = several([Pair(Path(f"{stem}.png"), f"{stem}.mp4")] * 2, Places(Path("out")))
     assert all(len(job.output.name.encode()) <= 240 for job in jobs) and jobs[0].output != jobs[1].output
+
+
+def test_standard_input_drives_one_video(here: Path) -> None:
+    """The second would find it empty."""
+    assert len(several(cross(["a.png"], ["-", "b.mp4"]), Places(here))) == 2
+    with pytest.raises(MaskanimError, match=r"^--driving -: standard input for 2 videos; expected one: "):
+        several(cross(["a.png", "c.png"], ["-"]), Places(here))
+
+
+@pytest.mark.parametrize("row", ["https://here.org/a.png,b.mp4", "a.png,https://here.org/a.png"])
+def test_an_address_in_a_list_is_refused_as_it_stands_there(here: Path, row: str) -> None:
+    (here / "pairs.csv").write_text(f"source,driving\n{row}\n", "utf-8")
+    with pytest.raises(MaskanimError, match=r"pairs\.csv, line 2, https://here\.org/a\.png: an address on the network"):
+        read_pairs(here / "pairs.csv")

@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 import pytest
 
+from maskanim.atomic import sole_writer
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame, preprocess
 from maskanim.progress import NoProgress
+from maskanim.provenance import manifest
 from maskanim.runtime import Animator
 from maskanim.runtime.framing import Box, Rectangle, cut
 from maskanim.runtime.jobs import Extras, Interrupts, Job, Rendered, RenderSettings, open_inputs, render
@@ -304,6 +306,18 @@ def test_a_killed_render_goes_on_to_the_same_frames(
     assert hashes(tmp_path / "killed.mp4") == hashes(tmp_path / "whole.mp4"), f"killed at {stop_at}"
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_an_output_that_another_render_writes_is_refused_before_any_work(
+    animator: Animator, job: Job, signed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MASKANIM_HOME", str(tmp_path / "home"))
+    with sole_writer(job.output), pytest.raises(MaskanimError) as refused:
+        open_inputs(job)
+    assert str(refused.value).startswith(f"{job.output}: another render is writing it; ")
+    render(animator, job, RenderSettings(provenance=signed))
+    assert [path.name for path in job.output.parent.iterdir()] == [job.output.name]
+
+
 class Endless:
     """A clip that is stopped."""
 
@@ -328,10 +342,11 @@ def test_the_first_signal_ends_a_recording_and_the_second_everything(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_a_single_render(number: signal.Signals) -> None:
+def test_a_signal_ends_a_single_render_with_the_code_that_shells_use(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), Interrupts().heard():
+    with pytest.raises(SystemExit) as end, Interrupts().heard():
         signal.raise_signal(number)
+    assert end.value.code == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}[number.name]
     assert signal.getsignal(number) == before
 
 
@@ -400,7 +415,7 @@ def test_a_video_that_cannot_be_signed_leaves_nothing(
     def refuse(*_: object) -> None:
         raise MaskanimError("signing", "no", "yes")
 
-    monkeypatch.setattr(sys.modules[render.__module__], "sign_video", refuse)
+    monkeypatch.setattr(manifest, "sign_video", refuse)
     with pytest.raises(MaskanimError, match="signing: no"):
         render(animator, job, RenderSettings(provenance=True))
     assert not list(job.output.parent.iterdir())

@@ -48,6 +48,19 @@ def test_page_and_recording_at_once(
     assert report.shown > 0 and "dropped" in str(report) and output.stat().st_size
 
 
+@pytest.mark.parametrize("provenance", [False, None])
+def test_two_do_not_record_to_one_file(
+    slow_animator: Callable[[float], Animator],
+    numbered_clip: Callable[..., Clip],
+    tmp_path: Path,
+    provenance: bool | None,
+) -> None:
+    path = tmp_path / "live.mp4"
+    with pytest.raises(MaskanimError, match=r"/live\.mp4: another render is writing it"):
+        run(slow_animator(0), numbered_clip(5), [str(path), str(path)], provenance=provenance)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_recording_says_that_it_is_generated_unless_told_not_to(
     slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path
 ) -> None:
