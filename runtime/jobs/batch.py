@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from maskanim.atomic import write_text
 from maskanim.errors import MaskanimError
@@ -31,7 +32,7 @@ class Summary:
 
     Attributes:
         rendered: those that were rendered now.
-        there: those whose output was there, from the same files with the same settings.
+        there: those whose output was there, whole, from the same files with the same settings.
         failed: those that could not be rendered, and why.
         left: those that were not begun, because somebody stopped it.
     """
@@ -104,7 +105,7 @@ def render_unless_there(
     progress: Progress = SILENT,
     interrupts: Interrupts | None = None,
 ) -> Rendered | None:
-    """Render a job, unless its folder's record says that the same files were rendered with the same settings.
+    """Render a job, unless its folder's record says that the same files gave with the same settings what is there.
 
     `summarize` writes the record: of many processes that render into one folder, one alone may.
 
@@ -113,7 +114,7 @@ def render_unless_there(
     """
     with os_errors(job):
         mark = fingerprint(animator, job, settings)
-        if job.output.exists() and _marks(job.output.parent / RECORD).get(job.output.name) == mark:
+        if _marks(job.output.parent / RECORD).get(job.output.name) == [mark, *_sizes(job)]:
             return None
         return render(animator, job, settings, None, progress, interrupts)._replace(mark=mark)
 
@@ -123,17 +124,23 @@ def _recorded(job: Job, outcome: Outcome) -> Outcome:
     if not isinstance(outcome, Rendered):
         return outcome
     record = job.output.parent / RECORD
-    marks = _marks(record) | {job.output.name: outcome.mark}
     try:
         with os_errors(job):
+            marks = _marks(record) | {job.output.name: [outcome.mark, *_sizes(job)]}
             write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
     except MaskanimError as error:
         return error
     return outcome
 
 
-def _marks(record: Path) -> dict[str, str]:
-    """Which outputs of a folder were rendered from what."""
+def _sizes(job: Job) -> list[int]:
+    """Bytes of each thing that a job has written; one that is gone has none, and one that was cut has fewer."""
+    written = filter(None, (job.output, *astuple(job.extras)))
+    return [sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) for path in written]
+
+
+def _marks(record: Path) -> dict[str, list[Any]]:
+    """What each output of a folder was rendered from, and the sizes of what was written."""
     try:
         found = json.loads(record.read_text("utf-8"))
     except (OSError, ValueError):
