@@ -158,7 +158,13 @@ def open_runner(
     """
     check_backend(name, options)
     if name != AUTO:
-        return _open(bundle, name, options, {}, again)
+        try:
+            return _open(bundle, name, options, {}, again)
+        except MaskanimError as error:
+            if f"engine {name}" in error.subject:
+                raise
+            subject, advice = f"engine {name}, {error.subject}", "maskanim-doctor says which engines run here"
+            raise MaskanimError(subject, error.received, error.expected, error.next_step or advice) from error
     passed_over: dict[str, str] = {}
     for each in BACKENDS:
         try:

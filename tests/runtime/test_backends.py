@@ -112,7 +112,8 @@ def test_a_named_engine_is_never_replaced(tiny_bundle: Bundle, monkeypatch: pyte
     with pytest.raises(MissingPackageError, match=r"package openvino is not installed.*maskanim\[cpu\]"):
         open_runner(tiny_bundle, "openvino")
     for engine in ("trt", "rtx", "ort-cuda"):
-        with pytest.raises(MaskanimError, match="the GPU: no NVIDIA driver"):
+        told = f"^engine {engine}, the GPU: no NVIDIA driver; expected .*maskanim-doctor says which engines run here"
+        with pytest.raises(MaskanimError, match=told):
             open_runner(tiny_bundle, engine)
 
 
