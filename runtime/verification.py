@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from maskanim.atomic import write_text
 from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError
 from maskanim.golden import Animated, agreement, unpack
-from maskanim.models import home
+from maskanim.models import home, keep
 from maskanim.ops import Frame
 from maskanim.runtime.runner import Runner
 from maskanim.spec import IMAGE_SIZE, NETWORK_NAMES, REDUCED_FRAME_PSNR, NetworkName
@@ -64,9 +62,7 @@ def verify(
     if found is None:
         pairs = unpack((bundle.path / bundle.manifest.golden.file).read_bytes())
         found = agreement(pairs, lambda source, driving: animate_pair(runner, source, driving))
-        with suppress(OSError):  # without it the next start takes longer
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, json.dumps(found) + "\n")
+        keep(kept, found)
     else:
         animate_pair(runner, black, black)
     _require(found, backend, least_psnr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import shutil
@@ -60,8 +61,25 @@ def _usable(folder: Path) -> bool:
 def _private_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="maskanim-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    LOG.info("note: this user has no folder for settings; the signing key and the like are for this run only")
+    told = "the signing key and what is measured are for this run only, unless %s names a folder"
+    LOG.info(f"note: this user has no folder for settings: {told}", HOME_VARIABLE)
     return Path(folder)
+
+
+def keep(file: Path, values: object) -> None:
+    """Write what each start would else find out anew, as JSON; where our folder cannot be written, say so once."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(values) + "\n")
+    except OSError as error:
+        if home() in file.parents:
+            _tell_not_kept(home(), error.strerror or str(error))
+
+
+@cache
+def _tell_not_kept(folder: Path, reason: str) -> None:
+    told = "note: %s cannot be written (%s), so each start measures this model anew; set %s to a folder that can"
+    LOG.info(told, folder, reason, HOME_VARIABLE)
 
 
 def check_register() -> None:

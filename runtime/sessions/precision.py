@@ -22,12 +22,11 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from maskanim import __version__
-from maskanim.atomic import write_text
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.golden import agreement, unpack
 from maskanim.int8 import to_int8
-from maskanim.models import home
+from maskanim.models import home, keep
 from maskanim.runtime.sessions.host import HostRunner
 from maskanim.runtime.sessions.session import Session, SessionNets, processors
 from maskanim.runtime.verification import animate_pair, limits
@@ -85,9 +84,7 @@ def open_in_best(bundle: Bundle, library: Library, least_psnr: float) -> tuple[d
         with suppress(MaskanimError):  # else something has changed since, and it is measured anew
             return _open_all(library, kept), f"{_told(kept)}, as measured here"
     sessions, chosen = _measured(bundle, library, allowed, least_psnr)
-    with suppress(OSError):  # without it the next start measures again
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(chosen) + "\n")
+    keep(file, chosen)
     return sessions, f"{_told(chosen)}, as measured here"
 
 

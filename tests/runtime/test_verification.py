@@ -125,9 +125,13 @@ def test_auto_goes_on_to_the_next(
         assert animator.engine.passed_over["openvino"].startswith("engine openvino, network l: its coarse frame agrees")
 
 
-def test_a_home_that_cannot_be_written(bundle: Bundle) -> None:
+def test_a_home_that_cannot_be_written_is_told_once(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     models.home().write_text("no folder", "utf-8")
-    open_runner(bundle, "ort")[0].close()
+    for _ in range(2):
+        open_runner(bundle, "ort")[0].close()
+    (told,) = [line for line in caplog.messages if "cannot be written" in line]
+    assert told.startswith(f"note: {models.home()} cannot be written (") and "set MASKANIM_HOME to a folder" in told
 
 
 def test_a_damaged_golden_file_is_noticed(bundle: Bundle, tmp_path: Path) -> None:
