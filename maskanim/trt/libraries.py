@@ -96,7 +96,7 @@ def _import(library: Library) -> Any:
 
 
 def _incomplete(library: Library, found: str) -> MaskanimError:
-    mend = f"Install all of it with: pip install --force-reinstall 'maskanim[{library.name}]'"
+    mend = f"Remove its packages ({library.module}*) with pip, then: pip install 'maskanim[{library.name}]'"
     wanted = "its shared libraries beside it"
     return MaskanimError(f"--engine {library.name}", f"{library.title} is not wholly installed, {found}", wanted, mend)
 
