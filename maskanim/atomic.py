@@ -151,7 +151,7 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
         resolved.exists()  # raises for a name that is too long, as `is_dir` does
         _remove_abandoned(resolved)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             raise system_error(error, subject) from error
         reason = getattr(error, "strerror", None) or "links that lead in a circle"
         raise MaskanimError(subject, f"not a name that a file can have ({reason})", "another name") from error
