@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -138,7 +138,8 @@ def _check_arguments() -> None:
 
 def _usage_error(message: str, context: Any) -> MaskanimError | None:
     """What Typer says of a call; None where it has shown the help instead."""
-    command = context.command_path if context else Path(sys.argv[0]).name
+    words = takewhile(lambda word: not word.startswith("-"), sys.argv[1:])
+    command = context.command_path if context else " ".join([Path(sys.argv[0]).name, *words])
     told = f"{message[:1].lower()}{message[1:]}".rstrip(". ")
     return MaskanimError(command, told, f"what {command} --help lists") if told else None
 
