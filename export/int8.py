@@ -53,7 +53,7 @@ def quantize_bundle(
         progress: counts sets of networks.
 
     Raises:
-        MaskanimError: frames that cannot be read, or a limit that is none.
+        MaskanimError: frames that cannot be read, a weight that is not finite, or a limit that is none.
     """
     if not 0 < least_psnr <= 100:
         raise MaskanimError("--int8-psnr", f"{least_psnr:g}", "a number of dB above 0, at most 100")
@@ -63,8 +63,9 @@ def quantize_bundle(
     calibration = read_pairs(calibrate, CALIBRATION_FRAMES) if calibrate else others or pairs
     contents = {name: bundle.network(name).read_bytes() for name in NETWORK_NAMES}
     floats = {name: onnx_function(content, name) for name, content in contents.items()}
+    tensors = {name: rounded_tensors(content) for name, content in contents.items()}
     logger.info("calibrating INT8 on %d pairs of frames", len(calibration))
-    ranges = _ranges(contents, [_reference(bundle, floats, pair) for pair in calibration])
+    ranges = _ranges(contents, tensors, [_reference(bundle, floats, pair) for pair in calibration])
     references = [_reference(bundle, floats, pair) for pair in measured]
     rounded = {n: onnx_function(to_int8(contents[n], ranges[n]), n) for n in NETWORK_NAMES}
     found = _search(references, floats, rounded, least_psnr, progress)
@@ -124,7 +125,7 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _ranges(
-    contents: Mapping[NetworkName, bytes], references: Sequence[Reference]
+    contents: Mapping[NetworkName, bytes], tensors: Mapping[NetworkName, list[str]], references: Sequence[Reference]
 ) -> dict[NetworkName, dict[str, tuple[float, float]]]:
     found = {}
     with TemporaryDirectory(prefix="maskanim-int8-") as folder:
@@ -134,7 +135,7 @@ def _ranges(
             calibrator = create_calibrator(file, augmented_model_path=str(augmented))
             calibrator.collect_data(_Inputs(name, references))
             data = calibrator.compute_data().data
-            found[name] = {t: (data[t].lowest.item(), data[t].highest.item()) for t in rounded_tensors(content)}
+            found[name] = {t: (data[t].lowest.item(), data[t].highest.item()) for t in tensors[name]}
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskanim.errors import needs_extra
+from maskanim.errors import MaskanimError, needs_extra
 from maskanim.half import CONVOLUTIONS, HALF
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest weights
 
 
 def rounded_tensors(content: bytes) -> list[str]:
-    """The tensors of a network's ONNX file that `to_int8` rounds, whose ranges it needs."""
+    """The tensors of a network's ONNX file that `to_int8` rounds, whose ranges it needs; raises as `to_int8`."""
     from onnx import ModelProto
 
     graph = ModelProto.FromString(content).graph
+    _constants(graph)
     floats = _float_outputs(graph)
     return [*dict.fromkeys(name for node in graph.node for name in _rounded_inputs(node, floats))]
 
@@ -50,6 +51,7 @@ def to_int8(content: bytes, ranges: Ranges, *, engine: bool = False, extra: str 
 
     Raises:
         MissingPackageError: no onnx.
+        MaskanimError: a weight is not finite.
     """
     with needs_extra("INT8", extra):
         from onnx import ModelProto
@@ -164,6 +166,10 @@ def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
         if node.op_type == "Cast" and node.input[0] in found:
             wanted = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
             found[node.output[0]] = found[node.input[0]].astype(wanted)
+    for name, values in found.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            cure = "The model is damaged: export it again, from another checkpoint"
+            raise MaskanimError(f"INT8, weight {name}", "NaN or infinite values", "finite numbers", cure)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,23 @@ def quantized(exported: Any, frames: Path, tmp_path_factory: pytest.TempPathFact
     """With float16 weights, limited so that everything is tried."""
     copy = shutil.copytree(exported.bundle.path, tmp_path_factory.mktemp("int8") / "bundle")
     return quantize_bundle(Bundle.open(copy), frames=[frames], least_psnr=1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("engine", [False, True])
+def test_a_damaged_weight_is_one_clear_error(quantized: Bundle, value: float, engine: bool) -> None:
+    assert quantized.manifest.int8
+    model = ModelProto.FromString(quantized.network("l").read_bytes())
+    weight = next(each for each in model.graph.initializer if len(each.dims) == 4)
+    damaged = numpy_helper.to_array(weight).copy()
+    damaged[0, 0, 0, 0] = value
+    weight.CopyFrom(numpy_helper.from_array(damaged, weight.name))
+    told = rf"^INT8, weight {re.escape(weight.name)}.*: NaN or infinite values; expected finite numbers"
+    with pytest.raises(MaskanimError, match=told):
+        to_int8(model.SerializeToString(), quantized.manifest.int8.ranges["l"], engine=engine)
+    with pytest.raises(MaskanimError, match=told):  # so that nothing is calibrated
+        rounded_tensors(model.SerializeToString())
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)
