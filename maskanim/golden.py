@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim import pipeline
+from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame, postprocess
 from maskanim.spec import IMAGE_SIZE, MASK_SIZE, NETWORK_NAMES, NetworkName
@@ -62,6 +63,16 @@ def pack(pairs: Iterable[Golden]) -> bytes:
     done, content = cv2.imencode(".png", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return content.tobytes()
+
+
+def read_golden(bundle: Bundle) -> list[Golden]:
+    """A bundle's pairs; none where it was exported before there were any.
+
+    Raises:
+        MaskanimError: the file is something else.
+    """
+    file = bundle.manifest.golden
+    return unpack((bundle.path / file.file).read_bytes()) if file else []
 
 
 def unpack(content: bytes) -> list[Golden]:

@@ -16,7 +16,7 @@ import numpy as np
 from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
 from maskanim.errors import MaskanimError
-from maskanim.golden import Animated, agreement, unpack
+from maskanim.golden import Animated, agreement, read_golden
 from maskanim.models import home, keep
 from maskanim.ops import Frame
 from maskanim.runtime.runner import Runner
@@ -60,8 +60,7 @@ def verify(
     kept = (runner.kept_in or home() / "verified") / f"verified-{_key(bundle, backend, detail)}.json"
     found = None if again else _kept(kept)
     if found is None:
-        pairs = unpack((bundle.path / bundle.manifest.golden.file).read_bytes())
-        found = agreement(pairs, lambda source, driving: animate_pair(runner, source, driving))
+        found = agreement(read_golden(bundle), lambda source, driving: animate_pair(runner, source, driving))
         keep(kept, found)
     else:
         animate_pair(runner, black, black)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.runtime.framing.box import Box, Crop, box_at, centre_box, rectangle_box
-from maskanim.runtime.framing.finder import Found, MaskOf, find_object
+from maskanim.runtime.framing.finder import Finder, Found
 
 if TYPE_CHECKING:
     from maskanim.video import Clip, TimedFrame
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Points = NDArray[np.float64]
 Sample = tuple[Frame, float]
 
-SAMPLES = 48  # frames of a file that are searched, at most; each costs 4 masks where the object is near the last one
+SAMPLES = (
+    48  # frames of a file that are searched, at most; each costs some 20 masks where the object is near the last one
+)
 PER_SECOND = 2.0  # samples, where the clip is short enough
 FIRST_FRAMES = 8  # of a clip that cannot be read twice
 
@@ -49,27 +51,27 @@ def still_path(box: Box) -> BoxPath:
     return BoxPath(np.zeros(1), np.array([box.centre]), box.side)
 
 
-def source_box(crop: Crop, picture: Frame, mask_of: MaskOf) -> Box:
+def source_box(crop: Crop, picture: Frame, finder: Finder) -> Box:
     """The square of a source picture.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        mask_of: as `Animator.mask`; called with ``auto`` only.
+        finder: the model's; asked with ``auto`` only.
 
     Raises:
         MaskanimError: m sees no object, or the rectangle is not inside the picture.
     """
-    return find_object(picture, mask_of).box if crop == "auto" else _named_box(crop, picture)
+    return finder.find(picture).box if crop == "auto" else _named_box(crop, picture)
 
 
-def clip_path(crop: Crop, clip: Clip, mask_of: MaskOf) -> tuple[BoxPath, Iterator[TimedFrame]]:
+def clip_path(crop: Crop, clip: Clip, finder: Finder) -> tuple[BoxPath, Iterator[TimedFrame]]:
     """The square of a driving clip, and the clip's frames, of which none is lost.
 
     Args:
         crop: from `parse_crop`.
         clip: opened, with no frame read. A first pass over it decodes every frame and searches at most some `SAMPLES`;
             of a camera the first `FIRST_FRAMES` tell, and the square stays where it was in them.
-        mask_of: as `Animator.mask`; called with ``auto`` only.
+        finder: the model's; asked with ``auto`` only.
 
     Raises:
         MaskanimError: m sees no object in any of the frames, the rectangle is not inside them, or the clip is damaged.
@@ -87,10 +89,10 @@ def clip_path(crop: Crop, clip: Clip, mask_of: MaskOf) -> tuple[BoxPath, Iterato
             raise _empty()
         return still_path(_named_box(crop, first.image)), frames
     timed = ((image, float(pts * clip.time_base)) for image, pts in samples)
-    return find_path(timed, mask_of, moving=not clip.once), frames
+    return find_path(timed, finder, moving=not clip.once), frames
 
 
-def find_path(samples: Iterable[Sample], mask_of: MaskOf, *, moving: bool = True) -> BoxPath:
+def find_path(samples: Iterable[Sample], finder: Finder, *, moving: bool = True) -> BoxPath:
     """The square of an object through sampled frames.
 
     Its side is the median of the single frames' squares. Their centres, each the median of three, are smoothed over
@@ -98,13 +100,13 @@ def find_path(samples: Iterable[Sample], mask_of: MaskOf, *, moving: bool = True
 
     Args:
         samples: frames, (H, W, 3) uint8 RGB, and their times in seconds, in order.
-        mask_of: as `Animator.mask`.
+        finder: the model's.
         moving: False keeps it still.
 
     Raises:
         MaskanimError: m sees no object in any of them.
     """
-    seconds, boxes = _found(samples, mask_of)
+    seconds, boxes = _found(samples, finder)
     centres, side = np.array([box.centre for box in boxes]), round(float(np.median([box.side for box in boxes])))
     smooth = _smoothed(seconds, _median_of_three(centres))
     middle = np.median(centres, axis=0)
@@ -113,14 +115,14 @@ def find_path(samples: Iterable[Sample], mask_of: MaskOf, *, moving: bool = True
     return BoxPath(seconds, smooth, side)
 
 
-def _found(samples: Iterable[Sample], mask_of: MaskOf) -> tuple[Points, list[Box]]:
+def _found(samples: Iterable[Sample], finder: Finder) -> tuple[Points, list[Box]]:
     """Where the object was, in the frames that show it."""
     seconds: list[float] = []
     found: list[Found] = []
     refusal: MaskanimError | None = None
     for image, time in samples:
         try:
-            found.append(find_object(image, mask_of, found[-1] if found else None))
+            found.append(finder.find(image, found[-1] if found else None))
         except MaskanimError as error:
             refusal = error
             continue

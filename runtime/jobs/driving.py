@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.framing import BoxPath, Crop, clip_path, cut
+from maskanim.runtime.framing import BoxPath, Crop, Finder, clip_path, cut
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import FrameInput
 from maskanim.runtime.motion import Motion, open_motion
@@ -77,5 +77,5 @@ def framed(opened: Opened, crop: Crop, animator: Animator) -> Driving:
         return Driving(clip, clip, replays=True)
     if crop == "center":
         return Driving(clip, clip)
-    path, frames = clip_path(crop, clip, animator.mask)
+    path, frames = clip_path(crop, clip, Finder.of(animator))
     return Driving(clip, frames, path=path)

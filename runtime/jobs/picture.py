@@ -14,7 +14,7 @@ from maskanim.grid import draw_grid
 from maskanim.ops import Frame
 from maskanim.provenance import draw_label
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.framing import Box, Paste, cut, source_box
+from maskanim.runtime.framing import Box, Finder, Paste, cut, source_box
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.runner import FrameResult, Mode, Source
 from maskanim.video import Picture, read_source
@@ -66,7 +66,7 @@ def source_square(picture: Frame, settings: RenderSettings, animator: Animator) 
     """Which square of the source is animated; None: the largest centred one, and nothing is to be put back."""
     if settings.crop == "center" and not settings.paste_back:
         return None
-    return source_box(settings.crop, picture, animator.mask)
+    return source_box(settings.crop, picture, Finder.of(animator))
 
 
 def canvas(animator: Animator, picture: Frame, box: Box | None, settings: RenderSettings) -> tuple[Any, Canvas]:

@@ -24,7 +24,7 @@ import numpy as np
 from maskanim import __version__
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
-from maskanim.golden import agreement, unpack
+from maskanim.golden import agreement, read_golden
 from maskanim.int8 import to_int8
 from maskanim.models import home, keep
 from maskanim.runtime.sessions.host import HostRunner
@@ -212,10 +212,9 @@ def _fastest_first(
 
 def _keeps(bundle: Bundle, sessions: Mapping[NetworkName, Session], least_psnr: float) -> bool:
     """Whether the golden pairs come out near enough."""
-    if bundle.manifest.golden is None:
+    if not (pairs := read_golden(bundle)):
         return True
     runner = HostRunner(SessionNets(sessions), bundle.manifest.model.perturbation)
-    pairs = unpack((bundle.path / bundle.manifest.golden.file).read_bytes())
     found = agreement(pairs, lambda source, driving: animate_pair(runner, source, driving))
     return all(found[name] >= limit for name, limit in limits(least_psnr).items())
 

@@ -71,7 +71,7 @@ def test_what_is_right_is_animated_once_and_its_result_kept(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(
-        "maskanim.runtime.verification.unpack", lambda content: seen.append(content) or unpack_golden(content)
+        "maskanim.runtime.verification.read_golden", lambda bundle: seen.append(bundle) or golden_of(bundle)
     )
     for again in (False, False, True):
         open_runner(bundle, engine, again=again)[0].close()
@@ -83,10 +83,10 @@ def test_what_is_right_is_animated_once_and_its_result_kept(
     assert len(seen) == 3 and len(json.loads(kept.read_text("utf-8"))) == 4
 
 
-def unpack_golden(content: bytes) -> Any:
-    from maskanim.golden import unpack
+def golden_of(bundle: Any) -> Any:
+    from maskanim.golden import read_golden
 
-    return unpack(content)
+    return read_golden(bundle)
 
 
 def test_a_whole_frame_is_animated_also_when_a_result_was_kept(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from maskanim.ops import Array, Frame
 from maskanim.runtime.framing.box import Box
+from maskanim.runtime.framing.finder import Finder
 from maskanim.train.puppets import Puppet
 
 MaskOf = Callable[[Frame], Array]
@@ -77,3 +78,14 @@ def spot() -> Callable[..., Frame]:
         return np.repeat(np.where(inside, 255, 0)[..., None], 3, 2).astype(np.uint8)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def ellipses(spot: Callable[..., Frame], brightness: MaskOf) -> Callable[[float, float], Finder]:
+    """A finder of the model `brightness`, trained on ellipses of these axes: the larger has 0.8 of the square."""
+
+    def finder(width: float, height: float) -> Finder:
+        scale = 0.8 * 256 / max(width, height)
+        return Finder(brightness, brightness(spot(256, 256, (128, 128), (scale * width, scale * height)))[0])
+
+    return finder

@@ -1,4 +1,4 @@
-"""The object is found by the mask alone: plain ones exactly, held-out puppets nearly always."""
+"""The object is found by the mask alone: plain ones exactly, held-out puppets always."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ import pytest
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.runtime.framing.box import cut
-from maskanim.runtime.framing.finder import EXTENT, find_object
+from maskanim.runtime.framing.finder import Finder
+from maskanim.train.puppets import Puppet
 
-# A hundredth of an ellipse's mass, which does not count, lies in the outermost twenty-eighth of its axis, at each end.
-NEAR = 0.08
+EXTENT = 0.8  # of the square: the larger side of the templates' objects
+NEAR = 0.06  # of the square's side
+
+
+@pytest.fixture(scope="module")
+def puppets(brightness: Any) -> Finder:
+    """A model that knows puppets perfectly, with eight of its own frames."""
+    figures = [Puppet(1000 + i, "test").frame(0.7 * i).figure_map for i in range(8)]
+    return Finder(brightness, np.stack(figures).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -23,55 +31,71 @@ NEAR = 0.08
         ((300, 400), (90, 200), (60, 130)),
         ((720, 1280), (1000, 300), (150, 220)),  # a larger picture is searched in a smaller copy
         ((400, 250), (125, 210), (150, 380)),  # higher than the picture is wide
-        ((300, 300), (30, 40), (90, 120)),  # cut by the picture's edge: what is left of it
         ((90, 600), (480, 45), (50, 80)),
     ],
 )
 def test_a_plain_object(
-    spot: Any, brightness: Any, size: tuple[int, int], centre: tuple[float, float], axes: tuple[float, float]
+    spot: Any, ellipses: Any, size: tuple[int, int], centre: tuple[float, float], axes: tuple[float, float]
 ) -> None:
-    box = find_object(spot(*size, centre, axes), brightness).box
-    low, high = (
-        np.clip([c - sign * a / 2 for c, a in zip(centre, axes, strict=True)], 0, size[::-1]) for sign in (1, -1)
-    )
-    side = max(high - low) / EXTENT
+    box = ellipses(*axes).find(spot(*size, centre, axes)).box
+    side = max(axes) / EXTENT
     assert abs(box.side - side) <= NEAR * side
-    assert np.abs(box.centre - (low + high) / 2).max() <= NEAR * side
+    assert np.abs(np.subtract(box.centre, centre)).max() <= NEAR * side
 
 
-def test_it_costs_few_masks_where_it_is_easy(spot: Any, brightness: Any) -> None:
-    shown: list[Frame] = []
+def test_an_object_that_the_picture_cuts(spot: Any, ellipses: Any) -> None:
+    """About where the whole would be; what is left of it looks like a smaller one."""
+    box = ellipses(90, 120).find(spot(300, 300, (30, 40), (90, 120))).box
+    assert 0.85 * 150 <= box.side <= 150 and np.abs(np.subtract(box.centre, (30, 40))).max() <= 0.06 * 150
 
-    def counted(square: Frame) -> Array:
+
+def test_an_object_that_its_square_cuts(spot: Any, brightness: Any) -> None:
+    """As a bust's shoulders are: the templates reach to their lower edge, and so does what is found."""
+    bust = brightness(spot(256, 256, (128, 230), (150, 300)))[0]
+    box = Finder(brightness, bust).find(spot(400, 600, (400, 290), (100, 200))).box
+    assert abs(box.side - 256 * 2 / 3) <= 12 and np.abs(np.subtract(box.centre, (400, 290 - 68))).max() <= 12
+
+
+def test_it_costs_few_masks_where_it_was_before(spot: Any, ellipses: Any) -> None:
+    finder, shown = ellipses(180, 240), []
+
+    def counted(square: Frame, mask_of: Any = finder.mask_of) -> Array:
         shown.append(square)
-        return brightness(square)
+        return mask_of(square)  # type: ignore[no-any-return]
 
+    finder.mask_of = counted
     picture = spot(300, 300, (150, 150), (180, 240))
-    found = find_object(picture, counted)
-    assert len(shown) <= 5
+    found = finder.find(picture)
+    assert len(shown) <= 300
     shown.clear()
-    assert find_object(picture, counted, near=found).box.overlap(found.box) > 0.95 and len(shown) <= 4
+    again = finder.find(spot(300, 300, (154, 149), (180, 240)), near=found)
+    assert again.box.overlap(found.box) > 0.9 and len(shown) <= 30
 
 
-def test_a_picture_without_an_object(brightness: Any) -> None:
+def test_a_picture_without_an_object(ellipses: Any) -> None:
     with pytest.raises(MaskanimError, match=r"shows no object; expected one of the kind it knows\. Use crop 'center'"):
-        find_object(np.zeros((120, 200, 3), np.uint8), brightness)
+        ellipses(60, 80).find(np.zeros((120, 200, 3), np.uint8))
 
 
-def test_held_out_puppets_off_centre_at_half_size(brightness: Any, placed: Any) -> None:
-    """64 of them, in four sizes of picture, seen as a model that knows them perfectly would."""
+def test_a_bundle_without_golden_pairs(brightness: Any) -> None:
+    with pytest.raises(MaskanimError, match=r"a bundle without golden pairs.*Export the model again"):
+        Finder(brightness, np.zeros((0, 64, 64), np.float32)).find(np.zeros((120, 200, 3), np.uint8))
+
+
+def test_held_out_puppets_off_centre_at_half_size(puppets: Finder, placed: Any) -> None:
+    """32 of them, in four sizes of picture, seen as a model that knows them perfectly would."""
     overlaps = []
-    for number in range(64):
+    for number in range(32):
         size = ((256, 256), (384, 512), (720, 405), (600, 900))[number % 4]
         shown = placed(number, *size, time=0.37 * number)
-        overlaps.append(find_object(shown.picture, brightness).box.overlap(shown.frame))
+        overlaps.append(puppets.find(shown.picture).box.overlap(shown.frame))
     print(f"overlap: median {np.median(overlaps):.3f}, least {min(overlaps):.3f}")
-    assert np.mean(np.array(overlaps) >= 0.5) >= 0.9 and np.median(overlaps) >= 0.7
+    assert min(overlaps) >= 0.5 and np.median(overlaps) >= 0.8
 
 
-def test_the_figure_is_whole_in_its_square(brightness: Any, placed: Any) -> None:
+def test_the_figure_is_whole_in_its_square(puppets: Finder, brightness: Any, placed: Any) -> None:
     shown = placed(3, 384, 512, scale=0.4)
-    box = find_object(shown.picture, brightness).box
+    box = puppets.find(shown.picture).box
     left, top, right, bottom = shown.figure
     assert box.left <= left and right <= box.left + box.side and box.top <= top and bottom <= box.top + box.side
     assert brightness(cut(shown.picture, box)).max() > 0.5
