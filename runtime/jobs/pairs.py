@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,8 +98,8 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     Two pairs that would have one name, such as ``a.png`` and ``a.jpg`` with one driver, get numbers, in their order.
 
     Raises:
-        MaskanimError: the output, or an extra, is a file; a list names one output twice; standard input is to drive
-            several; or what is written would replace what is read.
+        MaskanimError: the output, or an extra, is a file; a list names one output twice; a pipe is to drive several;
+            or what is written would replace what is read.
     """
     folder = places.output or Path()
     for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
@@ -108,10 +109,10 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice:
         raise MaskanimError("--pairs", f"the output {twice} twice", "a name of its own for each pair")
-    piped = sum(pair.driving == STANDARD_INPUT for pair in pairs)
-    if piped > 1:
-        wanted = "one: what comes through it is gone then"
-        raise MaskanimError("--driving -", f"standard input for {piped} videos", wanted, "Save it as a file first")
+    piped = [pair.driving for pair in pairs if _is_pipe(pair.driving)]
+    if len(piped) > 1:
+        received, wanted = f"a pipe for {len(piped)} videos", "one: what comes through it is gone then"
+        raise MaskanimError(f"--driving {piped[0]}", received, wanted, "Save it as a file first")
     names = _names(pairs, places.suffix)
     jobs = [
         Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem))
@@ -122,6 +123,12 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
         if os.path.realpath(path) in read:
             raise MaskanimError(str(path), "the same file as an input", "another folder for the results")
     return jobs
+
+
+def _is_pipe(driving: str) -> bool:
+    with suppress(OSError):  # a name that is no file's; its job says so
+        return driving == STANDARD_INPUT or Path(driving).is_fifo()
+    return False
 
 
 def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -158,11 +159,14 @@ def test_names_that_are_made_are_never_too_long(letter: str, here: Path) -> None
     assert all(len(job.output.name.encode()) <= 240 for job in jobs) and jobs[0].output != jobs[1].output
 
 
-def test_standard_input_drives_one_video(here: Path) -> None:
+@pytest.mark.parametrize("driving", ["-", "pipe"])
+def test_a_pipe_drives_one_video(here: Path, driving: str) -> None:
     """The second would find it empty."""
-    assert len(several(cross(["a.png"], ["-", "b.mp4"]), Places(here))) == 2
-    with pytest.raises(MaskanimError, match=r"^--driving -: standard input for 2 videos; expected one: "):
-        several(cross(["a.png", "c.png"], ["-"]), Places(here))
+    if driving == "pipe":
+        os.mkfifo(driving)
+    assert len(several([Pair(Path("a.png"), name) for name in (driving, "b.mp4", "n" * 300)], Places(here))) == 3
+    with pytest.raises(MaskanimError, match=f"^--driving {driving}: a pipe for 2 videos; expected one: "):
+        several(cross(["a.png", "c.png"], [driving]), Places(here))
 
 
 @pytest.mark.parametrize("row", ["https://here.org/a.png,b.mp4", "a.png,https://here.org/a.png"])
