@@ -233,12 +233,12 @@ class SegmentFolder:
         self._hold()
         found = self.record()
         if found.get("version") != VERSION or any(found.get(key) != value for key, value in record.items()):
-            return f"{self._output}: the unfinished render there is of something else, or made otherwise; begun anew"
+            return "the unfinished render there is of something else, or made otherwise; begun anew"
         while segment := self._whole(len(self.segments)):
             self.segments.append(segment)
         if not self._remove_from(len(self.segments)):
             return ""
-        damaged = f"{self._output}: segment {len(self.segments) + 1} of the unfinished render is damaged"
+        damaged = f"segment {len(self.segments) + 1} of the unfinished render is damaged"
         return f"{damaged}; going on behind frame {self.frames}"
 
     def record(self) -> dict[str, Any]:

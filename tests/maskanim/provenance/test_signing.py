@@ -264,6 +264,14 @@ def test_what_is_written_appears_signed_or_not_at_all(video: Path, claim: Claim,
     assert read_provenance(video).model == claim.model and len(list(video.parent.iterdir())) == 1
 
 
+def test_what_fails_names_the_video_and_no_file_of_ours(video: Path, claim: Claim) -> None:
+    with pytest.raises(MaskanimError) as full, signed(video, claim) as place:
+        raise MaskanimError(str(place), "writing it failed", "room")
+    assert str(full.value) == f"{video}: writing it failed; expected room."
+    with pytest.raises(MaskanimError, match=r"^signing video\.mp4: "), signed(video, claim) as place:
+        place.write_bytes(b"no video")
+
+
 def test_without_a_claim_it_is_written_as_it_is(video: Path) -> None:
     with signed(video, None) as place:
         assert place == video
