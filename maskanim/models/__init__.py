@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 DEMO = Path(__file__).parent / "demo"  # bundle, source.png and driving.mp4
 HOME_VARIABLE = "MASKANIM_HOME"
+CURE = f"set {HOME_VARIABLE} to a folder that can be written"
 
 
 class Choice(NamedTuple):
@@ -61,8 +62,7 @@ def _usable(folder: Path) -> bool:
 def _private_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="maskanim-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    told = "the signing key and what is measured are for this run only, unless %s names a folder"
-    LOG.info(f"note: this user has no folder for settings: {told}", HOME_VARIABLE)
+    LOG.info("note: this user has no folder for settings: keys and measurements are for this run only; %s", CURE)
     return Path(folder)
 
 
@@ -78,8 +78,7 @@ def keep(file: Path, values: object) -> None:
 
 @cache
 def _tell_not_kept(folder: Path, reason: str) -> None:
-    told = "note: %s cannot be written (%s), so each start measures this model anew; set %s to a folder that can"
-    LOG.info(told, folder, reason, HOME_VARIABLE)
+    LOG.info("note: %s cannot be written (%s), so each start measures the model anew; %s", folder, reason, CURE)
 
 
 def check_register() -> None:

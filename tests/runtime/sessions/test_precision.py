@@ -171,7 +171,7 @@ def test_a_home_that_cannot_be_written(tiny_bundle: Bundle, caplog: pytest.LogCa
     caplog.set_level("INFO")
     models.home().write_text("no folder")
     assert told(with_int8(tiny_bundle), Timed(**INT8_GAINS)) == "r and l and h in INT8, as measured here"
-    assert "so each start measures this model anew; set MASKANIM_HOME" in caplog.text
+    assert "so each start measures the model anew; set MASKANIM_HOME" in caplog.text
 
 
 def test_another_bundle_library_processor_or_limit_is_measured_for_itself(
