@@ -85,7 +85,7 @@ def train(
     """Train the four networks.
 
     With torchrun --nproc-per-node N -m maskanim.train, or srun --ntasks-per-node N, on N GPUs; the settings' batch is
-    that of all of them together. SIGTERM and Ctrl-C save before they end it.
+    that of all of them together. Ctrl-C, SIGTERM and SIGHUP save before they end it.
     """
     show_logs()
     if int8 and not (init or resume):

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a run after the step that is under way, when its state can be saved."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the step that is under way, when its state can be saved."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 import signal
 import threading
 import time
-from types import FrameType, TracebackType
-from typing import Any
+from contextlib import ExitStack
+from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from maskanim.runtime.jobs.interrupts import handled
+
 ONE_PRESS = 2.0  # seconds: torchrun passes a Ctrl-C on to processes that the terminal has told already
 
 
 class Interrupts:
-    """While entered, holds back SIGTERM and Ctrl-C; a second Ctrl-C ends the process at once.
+    """While entered, holds back Ctrl-C, SIGTERM and SIGHUP; a second Ctrl-C ends the process at once.
 
     Signals reach the main thread only; elsewhere nothing is held back.
 
@@ -25,16 +26,15 @@ class Interrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._at = 0.0
-        self._before: dict[signal.Signals, Any] = {}
+        self._held = ExitStack()
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._held.enter_context(handled(self._note))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

@@ -52,7 +52,7 @@ class RunOptions:
 
 
 def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS) -> signal.Signals | None:
-    """Train until the settings' last step, for `options.max_steps`, or until SIGTERM or Ctrl-C.
+    """Train until the settings' last step, for `options.max_steps`, or until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         progress: counts steps, with each one's losses and statistics; in the first process only, as are all lines.

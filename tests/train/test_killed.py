@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -73,14 +74,17 @@ def test_killed_and_resumed(config: Path, whole: dict[tuple[int, str], float], t
     assert not list((tmp_path / "run").glob(".*"))
 
 
-def test_terminated_while_workers_load(config: Path, whole: dict[tuple[int, str], float], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_ended_while_workers_load(
+    number: signal.Signals, config: Path, whole: dict[tuple[int, str], float], tmp_path: Path
+) -> None:
     arguments = command(config, tmp_path / "run", "--workers", "1")
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         wait_for(tmp_path / "run" / "step-0000002.pt")
-        process.terminate()
+        os.killpg(process.pid, number)  # as a terminal does, which tells the workers, too
         _, told = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "Stopped by SIGTERM; go on with the same command and --resume." in told
+    assert process.returncode == 128 + number
+    assert f"Stopped by {number.name}; go on with the same command and --resume." in told
     done = losses(tmp_path / "run")
     last = max(step for step, _ in done)
     assert 2 <= last < 12 and (tmp_path / "run" / f"step-{last:07d}.pt").is_file()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from maskanim.errors import MaskanimError
+from maskanim.runtime.jobs.interrupts import SIGNALS
 from maskanim.spec import IMAGE_SIZE
 
 
@@ -186,5 +187,5 @@ def _prepare_worker(worker: int) -> None:
     Signals are for the process that they load for: it ends them when it has saved what it has.
     """
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
