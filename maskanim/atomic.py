@@ -173,7 +173,7 @@ def sole_writer(path: Path) -> Iterator[None]:
         MaskanimError: another one writes it.
     """
     place = hidden_path(path.resolve(), ".lock")
-    while True:
+    for _ in range(10):
         file = place.open("a")
         if not lock(file):
             file.close()
@@ -182,7 +182,7 @@ def sole_writer(path: Path) -> Iterator[None]:
         with suppress(OSError):
             if os.path.samestat(place.stat(), os.fstat(file.fileno())):
                 break
-        file.close()  # of a process that has ended meanwhile
+        file.close()  # it was that of a process which has ended meanwhile
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 EXIT_CODE = 2
 NAME_BYTES = 255  # of a file name, on every file system in common use
+FILES = "files that can be read and written"
 TAKE_ADDRESSES = ("--label", "--ray")  # options whose value may begin as an address on the network does
 
 P = ParamSpec("P")
@@ -84,14 +85,14 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def system_error(error: OSError, subject: str = "") -> MaskanimError:
+def system_error(error: OSError, subject: str = "", expected: str = FILES) -> MaskanimError:
     """What the system refuses, as a person reads it: about the file that it names, or else about `subject`."""
     named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else subject
     if error.errno == errno.ENAMETOOLONG:
         longest = max(len(os.fsencode(part)) for part in Path(named).parts)
-        received = f"a name of {longest} bytes, with its folders {len(os.fsencode(named))}"
+        received = f"too long: a name of {longest} bytes, with its folders {len(os.fsencode(named))}"
         return MaskanimError(named, received, f"at most {NAME_BYTES} and 4095", "Use a shorter name")
-    return MaskanimError(named, error.strerror or str(error), "files that can be read and written")
+    return MaskanimError(named, error.strerror or str(error), expected)
 
 
 def check_local(subject: str, given: str) -> None:

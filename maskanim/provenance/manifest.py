@@ -208,7 +208,7 @@ def read_provenance(path: Path) -> Provenance:
             state, results = reader.get_validation_state(), reader.get_validation_results() or {}
             manifest = reader.get_active_manifest()
     except OSError as error:
-        raise system_error(error, str(path)) from None
+        raise system_error(error, str(path), EXPECTED) from None
     except c2pa.C2paError.ManifestNotFound:
         next_step = "It was never signed, or was encoded again since"
         raise MaskanimError(str(path), "no C2PA manifest in it", EXPECTED, next_step) from None

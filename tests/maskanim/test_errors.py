@@ -163,7 +163,7 @@ def test_a_text_may_begin_as_an_address(monkeypatch: pytest.MonkeyPatch, capfd: 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other limits")
 def test_a_name_that_is_too_long_is_measured(tmp_path: Path) -> None:
     long = tmp_path / f"{'n' * 300}.mp4"
-    told = rf"n\.mp4: a name of 304 bytes, with its folders {len(str(long))}; expected at most 255 and 4095"
+    told = rf"n\.mp4: too long: a name of 304 bytes, with its folders {len(str(long))}; expected at most 255 and 4095"
     with pytest.raises(MaskanimError, match=told):
         check_writable(long)
     assert "a name of 304 bytes" in str(system_error(OSError(errno.ENAMETOOLONG, "File name too long", str(long))))
