@@ -48,6 +48,14 @@ def test_help_needs_no_heavy_library() -> None:
     assert not {"torch", "onnx", "onnxruntime", "openvino", "tensorrt", "kornia", "yaml"} & set(loaded)
 
 
+def test_an_extra_is_added_to_what_is_installed_where_no_index_has_it() -> None:
+    """As messages tell, from any folder."""
+    pytest.importorskip("pip", reason="pip itself is not installed here")
+    arguments = ["install", "--dry-run", "--no-index", "--no-deps", "maskanim[heic]"]
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], cwd=ROOT / "docs", capture_output=True, text=True)
+    assert done.returncode == 0 and "already satisfied: maskanim[heic]" in done.stdout, done.stderr
+
+
 def test_the_readme_begins_with_the_run_command_and_the_test_command() -> None:
     blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     run, test = (block.strip() for block in blocks[:2])
