@@ -89,7 +89,7 @@ def system_error(error: OSError, subject: str = "", expected: str = FILES) -> Ma
     """What the system refuses, as a person reads it: about the file that it names, or else about `subject`."""
     named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else subject
     if error.errno == errno.ENAMETOOLONG:
-        longest = max(len(os.fsencode(part)) for part in Path(named).parts)
+        longest = max((len(os.fsencode(part)) for part in Path(named).parts), default=0)
         received = f"too long: a name of {longest} bytes, with its folders {len(os.fsencode(named))}"
         return MaskanimError(named, received, f"at most {NAME_BYTES} and 4095", "Use a shorter name")
     return MaskanimError(named, error.strerror or str(error), expected)
