@@ -1,8 +1,9 @@
-"""A, equation (7): change the driving frame's colours, so that masks do not depend on them (section 3.1)."""
+"""A, equation (7), which changes colours so that masks do not depend on them (section 3.1); and other framings."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from kornia.augmentation import ColorJitter
 from torch import Tensor
 
@@ -40,3 +41,38 @@ class ColourAugmentation:
         whole = {"order": drawn["order"], "forward_input_shape": torch.tensor(batches[0].shape)}
         rows = {name: self.rank_slice.part(rows, groups) for name, rows in drawn.items() if name not in whole}
         return [self.jitter(images, params=rows | whole) for images in batches]
+
+
+SMALLEST, LARGEST = 0.4, 2.5  # of a picture's size
+ASIDE = 0.15  # of the square's half: how far a picture may reach beyond it
+
+
+def reframe(
+    images: Tensor, figures: Tensor, share: float, rank_slice: RankSlice | None = None, groups: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Show some pictures smaller, larger and beside the middle, as where a picture is searched for its object.
+
+    Beyond a picture its edge is repeated, and there is nothing of the figure. Not in the paper. It draws from torch's
+    generator, the same for the pictures of the same place in each group.
+
+    Args:
+        images: (N, 3, 256, 256) in [0, 1].
+        figures: (N, 1, 64, 64) in [0, 1].
+        share: how often.
+        rank_slice, groups: as in `RankSlice.part`.
+
+    Returns:
+        The same shapes.
+    """
+    rank_slice = rank_slice or RankSlice()
+    drawn = rank_slice.part(torch.rand(rank_slice.joint(len(images) // groups), 4)).repeat(groups, 1).to(images.device)
+    scale = SMALLEST * (LARGEST / SMALLEST) ** drawn[:, :1]
+    away = ((1 - 1 / scale).abs() + ASIDE / scale) * (2 * drawn[:, 1:3] - 1)
+    theta = torch.cat((torch.eye(2, device=images.device) / scale[..., None], away[..., None]), 2)
+    chosen = (drawn[:, 3] < share).view(-1, 1, 1, 1)
+    found = []
+    for pictures, beyond in ((images, "border"), (figures, "zeros")):
+        places = F.affine_grid(theta, list(pictures.shape), align_corners=False)
+        moved = F.grid_sample(pictures, places, padding_mode=beyond, align_corners=False)
+        found.append(torch.where(chosen, moved, pictures).contiguous(memory_format=torch.channels_last))
+    return found[0], found[1]

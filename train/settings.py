@@ -25,6 +25,8 @@ class Warmup(Record):
         weight: of the guiding binary cross-entropy, before it fades.
         gain_steps: the mask heads' gain rises from 1 to its final 10 over each head's first steps.
         learning_rate: of the warm-up.
+        reframe: how often a pair shows its object smaller, larger and beside the middle, so that m knows it from its
+            surroundings where a picture is searched for it (crop auto); not in the paper (0).
     """
 
     steps: int = Field(default=0, ge=0)
@@ -34,6 +36,7 @@ class Warmup(Record):
     weight: float = Field(default=0.0, ge=0)
     gain_steps: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=2e-4, gt=0)
+    reframe: float = Field(default=0.0, ge=0, le=1)
 
 
 class DataSettings(Record):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale
-from maskanim.train.augment import ColourAugmentation
+from maskanim.train.augment import ColourAugmentation, reframe
 from maskanim.train.data import Pair
 from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses, Prediction, TrainingPass
@@ -52,9 +52,12 @@ class Step(nn.Module):
     def _warm_up(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
         """M on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
         images = floats(torch.cat((batch.source, batch.driving)))
+        figures = torch.cat((batch.source_figure, batch.driving_figure))
+        if share := self.settings.warmup.reframe:
+            images, figures = reframe(images, figures, share, self.rank_slice, groups=2)
         masks = self.nets.m(self.augment(images, groups=2))
         weight = self.settings.detail_weight
-        terms = {"figure": mask_entropy(masks, torch.cat((batch.source_figure, batch.driving_figure)), weight)}
+        terms = {"figure": mask_entropy(masks, figures, weight)}
         start = self.settings.warmup.refine_from_step
         if start is not None and place.step >= start:
             source_masks = masks.detach()

@@ -6,7 +6,8 @@ import colorsys
 
 import torch
 
-from maskanim.train.augment import ColourAugmentation
+from maskanim.networks.ops import downscale
+from maskanim.train.augment import ColourAugmentation, reframe
 from maskanim.train.draws import RankSlice
 from maskanim.train.settings import Ablations, TrainSettings
 
@@ -88,3 +89,38 @@ def test_the_ablation_changes_nothing() -> None:
     pictures = torch.rand(2, 3, 8, 8)
     off = TrainSettings(ablations=Ablations(no_color_aug=True))
     assert torch.equal(ColourAugmentation(off)(pictures), pictures)
+
+
+def test_a_figure_stays_on_its_object_wherever_that_is_shown() -> None:
+    torch.manual_seed(0)
+    images = torch.zeros(40, 3, 256, 256)
+    images[:, :, 80:176, 96:160] = 1  # away from the edges, which are repeated
+    figures = downscale(images[:, :1])
+    moved, maps = reframe(images, figures, 1.0)
+    assert (downscale(moved[:, :1]) - maps).abs().mean() < 0.01
+    areas = maps.flatten(1).mean(1) / figures[0].mean()
+    assert areas.min() < 0.3 and areas.max() > 2
+    seen = maps.flatten(2).argmax(2)
+    assert len(seen.unique()) > 20  # in many places
+
+
+def test_reframing_keeps_the_others_and_treats_a_pair_alike() -> None:
+    torch.manual_seed(0)
+    images, figures = torch.rand(40, 3, 256, 256), torch.rand(40, 1, 64, 64)
+    images[20:], figures[20:] = images[:20], figures[:20]
+    moved, maps = reframe(images, figures, 0.5, groups=2)
+    kept = (moved == images).flatten(1).all(1)
+    assert 5 <= kept[:20].sum() <= 15 and torch.equal(kept, (maps == figures).flatten(1).all(1))
+    assert torch.equal(moved[:20], moved[20:]) and torch.equal(maps[:20], maps[20:])
+    assert torch.equal(reframe(images, figures, 0.0)[0], images)
+
+
+def test_reframing_does_not_depend_on_how_many_processes_share_a_batch() -> None:
+    images, figures = torch.rand(8, 3, 256, 256), torch.rand(8, 1, 64, 64)
+    torch.manual_seed(3)
+    whole = reframe(images, figures, 0.7, groups=2)
+    for rank in range(2):
+        part = RankSlice(rank, 2)
+        torch.manual_seed(3)
+        mine = reframe(part.part(images, 2), part.part(figures, 2), 0.7, part, groups=2)
+        assert all(torch.equal(a, part.part(b, 2)) for a, b in zip(mine, whole, strict=True))
