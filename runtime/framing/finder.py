@@ -34,7 +34,7 @@ ROUNDS = 4  # moves of each length
 WIDER = 1.25  # the view that tells an object from a part of one: there, its mask is the same
 
 CERTAIN = 0.75  # at which nothing better is looked for
-POSSIBLE = 0.3  # heads in paintings and clips: 0.54 to 0.68; puppets, whose limbs move: from 0.38
+POSSIBLE = 0.3  # heads in paintings and clips: 0.54 to 0.68; drawn puppets, whose limbs move: 0.42 to 0.6
 AS_BEFORE = 0.9  # of the certainty shortly before; below it the whole picture is searched again
 
 
@@ -79,7 +79,7 @@ class Finder:
         Args:
             picture: (H, W, 3) uint8 RGB, both sides at least 64.
             near: what was found shortly before. Seen there again about as well, it costs some 20 masks; a search costs
-                some 300.
+                some hundreds.
 
         Raises:
             MaskanimError: m sees no object, or the bundle has no masks of its own.
