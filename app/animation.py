@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from maskanim.app.limits import Limits
 from maskanim.app.worker import CancelledError, LoadedModel
-from maskanim.grid import draw_cells
 from maskanim.logs import collected_logs
 from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.runtime.loop import FrameInput, animate_frames
 from maskanim.runtime.runner import FrameResult
 from maskanim.video import Clip, ClipWriter, open_clip, read_picture
+from maskanim.views import draw_cells
 
 RESULT, MASKS = "animated.mp4", "masks.mp4"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from maskanim.app.context import AppContext
+from maskanim.app.limits import AppContext
 from maskanim.app.worker import LoadedModel
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame

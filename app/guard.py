@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskanim.app.limits import MEGABYTE, Limits, check_uploaded
 from maskanim.errors import MaskanimError
 from maskanim.runtime.live.hosts import refusal
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SERVER_LOG = logging.getLogger("uvicorn.error")
 API = "/gradio_api"
@@ -31,16 +28,13 @@ FILE, UPLOAD = f"{API}/file=", f"{API}/upload"
 
 BODY_BYTES = 8 * MEGABYTE  # of a request that is no upload: a picture of a camera, as text
 FORM_BYTES = 64_000  # what the form around an uploaded file takes
-HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-        b"style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'",
-    ),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
+HEADERS = {
+    "content-security-policy": "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not an error
@@ -60,7 +54,7 @@ class Guard:
             fault of its own.
     """
 
-    def __init__(self, page: Asgi, host: str, folder: Path, limits: Limits, functions: Mapping[int, int]) -> None:
+    def __init__(self, page: ASGIApp, host: str, folder: Path, limits: Limits, functions: Mapping[int, int]) -> None:
         self._page, self._host, self._folder, self._limits, self._functions = page, host, folder, limits, functions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +62,12 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._page(scope, receive, send)
             return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
         try:
             length = self._check(scope)
             if scope["method"] == "POST" and scope["path"] != UPLOAD:
@@ -75,12 +75,14 @@ class Guard:
                 self._check_body(body, calls=scope["path"] in CALLS)
                 receive = _again(body, receive)
         except Refusal as refused:
-            await _answer(send, refused)
+            # What was not read of the request must not be taken for the next one.
+            answer = PlainTextResponse(f"{refused.reason}\n", refused.status, {"connection": "close"})
+            await answer(scope, receive, send_with_headers)
             return
         if scope["method"] == "HEAD":  # which Gradio refuses; the server leaves the body out
             scope = {**scope, "method": "GET"}
         try:
-            await self._page(scope, receive, _with_headers(send))
+            await self._page(scope, receive, send_with_headers)
         except Exception as error:  # Gradio has answered: it takes a request that means nothing for a fault of its own
             SERVER_LOG.error("a request to %r failed: %r", scope["path"], error)
 
@@ -99,14 +101,14 @@ class Guard:
             raise Refusal(405, "The page does not ask for this.")
         return self._length(path, headers.get("content-length", ""))
 
-    def _length(self, path: str, stated: str) -> int:
+    def _length(self, place: str, stated: str) -> int:
         if not stated.isdecimal():
             raise Refusal(411, "A request has to state its length.")
-        length, most = int(stated), self._limits.bytes + FORM_BYTES if path == UPLOAD else BODY_BYTES
-        if length > most:
-            allowed = f"{self._limits.bytes / MEGABYTE:g} MB" if path == UPLOAD else f"{BODY_BYTES / MEGABYTE:g} MB"
-            raise Refusal(413, f"This is larger than the {allowed} that are allowed.")
-        if path == UPLOAD and length + _size(self._folder) > self._limits.folder_bytes:
+        length, most = int(stated), self._limits.bytes if place == UPLOAD else BODY_BYTES
+        if length > most + (FORM_BYTES if place == UPLOAD else 0):
+            raise Refusal(413, f"This is larger than the {most / MEGABYTE:g} MB that are allowed.")
+        kept = (path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        if place == UPLOAD and length + sum(kept) > self._limits.folder_bytes:
             raise Refusal(507, "There is no more room for uploads; try again later.")
         return length
 
@@ -145,10 +147,6 @@ def _paths(value: object) -> Iterator[object]:
             yield from _paths(part)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 async def _read(receive: Receive, length: int) -> bytes:
     body, more = b"", True
     while more:
@@ -168,21 +166,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return first.pop() if first else await receive()
 
     return again
-
-
-def _with_headers(send: Send) -> Send:
-    async def with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *HEADERS]
-        await send(message)
-
-    return with_headers
-
-
-async def _answer(send: Send, refused: Refusal) -> None:
-    body = f"{refused.reason}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *HEADERS]
-    # What was not read of the request must not be taken for the next one.
-    headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -16,8 +16,8 @@ import gradio as gr
 
 from maskanim.app.animation import Animated, Request, animate
 from maskanim.app.camera import BusyError, animate_camera
-from maskanim.app.context import AppContext
 from maskanim.app.html import message, progress, still, summary, without_folders
+from maskanim.app.limits import AppContext
 from maskanim.app.worker import CancelledError
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO
@@ -27,14 +27,6 @@ TITLE = "maskanim"
 SECONDS_PER_LOOK = 0.1
 SECONDS_PER_CAMERA_FRAME = 0.05
 SECONDS_OF_CAMERA = 3600
-
-
-class Chosen(NamedTuple):
-    """What the visitor chooses for a clip and for the camera alike."""
-
-    picture: gr.Image
-    model: gr.Dropdown
-    engine: gr.Dropdown
 
 
 def build(context: AppContext) -> gr.Blocks:
@@ -56,7 +48,7 @@ def build(context: AppContext) -> gr.Blocks:
                     names = list(context.models)
                     model = gr.Dropdown(names, value=names[0], label="Model", min_width=120)
                     engine = gr.Dropdown(context.engines, value=AUTO, label="Engine", min_width=120)
-                chosen = Chosen(picture, model, engine)
+                chosen = [picture, model, engine]  # for a clip and for the camera alike
                 with gr.Tab("Clip") as clip_tab:
                     clip = _clip_inputs()
                 with gr.Tab("Camera") as camera_tab:
@@ -66,14 +58,14 @@ def build(context: AppContext) -> gr.Blocks:
             with gr.Column(scale=7, min_width=300, visible=False) as camera_side:
                 _camera_results(context, chosen, camera)
         gr.HTML(_text("footer.html"), elem_id="footer")
-        for tab, visible in ((clip_tab, True), (camera_tab, False)):
-            tab.select(partial(_shown, visible), None, [clip_side, camera_side], queue=False, api_visibility="private")
+        for tab, side, other in ((clip_tab, clip_side, camera_side), (camera_tab, camera_side, clip_side)):
+            tab.select(_show_first, None, [side, other], queue=False, api_visibility="private")
     page.queue(max_size=context.limits.waiting, default_concurrency_limit=1, api_open=False)
     return page
 
 
-def _shown(clip: bool) -> tuple[Any, Any]:
-    return gr.update(visible=clip), gr.update(visible=not clip)
+def _show_first() -> tuple[Any, Any]:
+    return gr.update(visible=True), gr.update(visible=False)
 
 
 class ClipInputs(NamedTuple):
@@ -98,7 +90,7 @@ def _clip_inputs() -> ClipInputs:
     return ClipInputs(driving, begin, stop, demo, status)
 
 
-def _clip_results(context: AppContext, chosen: Chosen, given: ClipInputs) -> None:
+def _clip_results(context: AppContext, chosen: list[Any], given: ClipInputs) -> None:
     result = gr.Video(label="Result", autoplay=True, loop=True, buttons=[], interactive=False, elem_id="result")
     with gr.Column(elem_id="beside"):
         masks = gr.Video(
@@ -107,12 +99,12 @@ def _clip_results(context: AppContext, chosen: Chosen, given: ClipInputs) -> Non
         gr.HTML(_text("masks.html"), elem_id="captions")
     download = gr.DownloadButton("Download", interactive=False, elem_id="download")
 
-    def run(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from animated(context, *values)
+    def run(clip: Any, picture: Any, model: Any, engine: Any) -> Iterator[tuple[Any, ...]]:
+        yield from animated(context, picture, clip, model, engine)
 
     running = given.begin.click(
         run,
-        [chosen.picture, given.clip, chosen.model, chosen.engine],
+        [given.clip, *chosen],
         [result, masks, download, given.status],
         preprocess=False,
         show_progress="hidden",
@@ -124,7 +116,7 @@ def _clip_results(context: AppContext, chosen: Chosen, given: ClipInputs) -> Non
     given.demo.click(
         lambda: (str(DEMO / "source.png"), str(DEMO / "driving.mp4")),
         None,
-        [chosen.picture, given.clip],
+        [chosen[0], given.clip],
         api_visibility="private",
     )
 
@@ -181,7 +173,7 @@ def _camera_input() -> gr.Image:
     )
 
 
-def _camera_results(context: AppContext, chosen: Chosen, camera: gr.Image) -> None:
+def _camera_results(context: AppContext, chosen: list[Any], camera: gr.Image) -> None:
     seen = gr.HTML(still(None), elem_id="seen")
     status = gr.HTML(message("The camera starts when you press its button."), elem_id="camera-status")
 

@@ -14,11 +14,12 @@ from threading import Event, Thread
 from types import FrameType
 from typing import Any
 
-from maskanim.app.context import AppContext
-from maskanim.app.guard import Asgi, Guard
-from maskanim.app.limits import Limits
+from starlette.types import ASGIApp
+
+from maskanim.app.guard import Guard
+from maskanim.app.limits import AppContext, Limits
 from maskanim.app.worker import ModelWorker, engines, models
-from maskanim.errors import MaskanimError, needs_extra
+from maskanim.errors import MaskanimError, needs_extra, reason
 from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.live.hosts import in_url
 from maskanim.runtime.live.metrics import CONTENT_TYPE
@@ -33,7 +34,7 @@ PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file"
 
 
 @contextmanager
-def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = None) -> Iterator[Asgi]:
+def page(host: str, worker: ModelWorker, limits: Limits, bundles: Path | None = None) -> Iterator[ASGIApp]:
     """The guarded page as an ASGI application; what was uploaded and made is gone when the block ends.
 
     Args:
@@ -133,12 +134,12 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        received = f"cannot listen there ({getattr(error, 'strerror', None) or error})"
+        received = f"cannot listen there ({reason(error)})"
         next_step = "Choose another port with --port"
         raise MaskanimError(f"{in_url(host)}:{port}", received, "a free port", next_step) from error
 
 
-def serve(application: Asgi, listening: socket.socket) -> None:
+def serve(application: ASGIApp, listening: socket.socket) -> None:
     """Answer requests until the process is interrupted or told to end; only in the main thread."""
     import uvicorn
 

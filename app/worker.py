@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
 
+from maskanim.bundle import MANIFEST
 from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
+from maskanim.models import DEMO, choose, home
 from maskanim.ops import Frame
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.backends import AUTO
+from maskanim.runtime.backends import AUTO, BACKENDS
 from maskanim.runtime.live.metrics import Metrics
 
 T = TypeVar("T")
@@ -120,10 +124,6 @@ class ModelWorker(Closing):
 
 def engines() -> list[str]:
     """The engines whose packages are installed here, ``auto`` first."""
-    from importlib.util import find_spec
-
-    from maskanim.runtime.backends import BACKENDS
-
     return [AUTO, *(name for name, engine in BACKENDS.items() if find_spec(engine.package))]
 
 
@@ -136,16 +136,10 @@ def models(folder: Path | None = None) -> dict[str, str | Path]:
     Returns:
         The one exported last, if any, those in the folder, and the demo.
     """
-    from maskanim.bundle import MANIFEST
-    from maskanim.models import DEMO, choose, home
-
     found: dict[str, str | Path] = {}
-    try:
+    with suppress(MaskanimError):  # gone or damaged: the others can still be chosen
         current = choose(None).bundle
         if current.path != DEMO / "bundle":
             found[f"{current.manifest.name} (exported last)"] = current.path
-    except MaskanimError:  # gone or damaged: the others can still be chosen
-        pass
-    for bundle in sorted((folder or home() / "models").glob(f"*/{MANIFEST}")):
-        found[bundle.parent.name] = bundle.parent
-    return found | {"demo": "demo"}
+    listed = sorted((folder or home() / "models").glob(f"*/{MANIFEST}"))
+    return found | {bundle.parent.name: bundle.parent for bundle in listed} | {"demo": "demo"}

@@ -14,8 +14,7 @@ os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED="False")
 
 import gradio as gr  # noqa: E402
 
-from maskanim.app.context import AppContext  # noqa: E402
-from maskanim.app.limits import Limits  # noqa: E402
+from maskanim.app.limits import AppContext, Limits  # noqa: E402
 from maskanim.app.page import build  # noqa: E402
 from maskanim.app.theme import THEME  # noqa: E402
 from maskanim.app.worker import ModelWorker, engines, models  # noqa: E402

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,24 +34,16 @@ def emulated_bf16(network: nn.Module) -> nn.Module:
     Without kernels of its own a BF16 convolution is a hundred times slower. A product of two BF16 numbers is exact in
     float32, and kernels sum it there; so only the order of the sums differs.
     """
+
+    def rounded(x: Tensor) -> Tensor:
+        return x.bfloat16().float()
+
     emulated = copy.deepcopy(network)
     for module in emulated.modules():
         if isinstance(module, nn.Conv2d):
             for parameter in module.parameters():
-                parameter.copy_(_rounded(parameter))
-            module.register_forward_pre_hook(_round_input)
+                parameter.copy_(rounded(parameter))
+            module.register_forward_pre_hook(lambda _, inputs: rounded(*inputs))
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, Down, Res)):  # ReLU and upsampling need no rounding
-            module.register_forward_hook(_round_output)
+            module.register_forward_hook(lambda _, inputs, output: rounded(output))
     return emulated
-
-
-def _rounded(x: Tensor) -> Tensor:
-    return x.bfloat16().float()
-
-
-def _round_input(_: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
-    return _rounded(*inputs)
-
-
-def _round_output(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-    return _rounded(output)

@@ -12,11 +12,10 @@ import onnxruntime
 import torch
 from torch import nn
 
-from maskanim import __version__
+from maskanim import __version__, pipeline
 from maskanim.bundle import (
     Agreement,
     Bundle,
-    Difference,
     HalfParity,
     Manifest,
     Parity,
@@ -29,8 +28,7 @@ from maskanim.errors import MaskanimError
 from maskanim.export.bf16 import bf16_function
 from maskanim.export.checkpoints import Trained, load_trained
 from maskanim.export.emulation import measure_half, require_half_parity
-from maskanim.export.frames import read_pairs
-from maskanim.export.golden import GOLDEN_FILE, golden_pairs
+from maskanim.export.frames import read_pairs, spread
 from maskanim.export.half import round_weights, store_as_half
 from maskanim.export.lowering import lower
 from maskanim.export.onnx_export import OPSET, to_onnx
@@ -44,6 +42,8 @@ from maskanim.export.parity import (
     run_reference,
     torch_function,
 )
+from maskanim.golden import Animated, golden, pack
+from maskanim.ops import postprocess
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import BF16_NETWORKS, NETWORK_NAMES, NETWORKS, REDUCED_FRAME_PSNR, NetworkName
 
@@ -53,6 +53,7 @@ Weights = Literal["float32", "float16"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 T = TypeVar("T")
 
+GOLDEN = 2  # pairs
 ROUNDED_FRAME_PSNR = 40.0  # dB; below this, rounded weights can be seen. Rounding to eleven bits leaves about 70.
 REDUCED_PAIRS = 4  # on which BF16 and FP16 are measured, and each network by itself; a fault shows on any
 # What a step takes, in seconds of the full networks on two AVX2 cores; the shares are alike elsewhere.
@@ -105,7 +106,8 @@ def export_bundle(
     work = _Work(progress, len(pairs), rounded=weights == "float16")
     exported = {n: _export_network(trained, n, weights) for n in work.each(NETWORK_NAMES, EXPORT, "exporting")}
     original, stored = _references(trained, exported, pairs, work)
-    golden = golden_pairs(stored)
+    golden_file = _golden_pairs(stored)
+    versions = {"maskanim": __version__, "torch": str(torch.__version__), "onnx": onnx.__version__}
     manifest = Manifest(
         name=name or ckpt.resolve().parent.name,
         model=trained.nets.spec,
@@ -113,10 +115,10 @@ def export_bundle(
         opset=OPSET,
         networks={n: network_file(n, done.content, done.lowering) for n, done in exported.items()},
         parity=_parity(exported, original, stored, "given" if frames else "the embedded demo", work),
-        golden=bundle_file(GOLDEN_FILE, golden),
-        provenance={**trained.provenance, "exported": _versions()},
+        golden=bundle_file("golden.png", golden_file),
+        provenance={**trained.provenance, "exported": versions},
     )
-    return write_bundle(out, manifest, {n: done.content for n, done in exported.items()}, golden)
+    return write_bundle(out, manifest, {n: done.content for n, done in exported.items()}, golden_file)
 
 
 def default_out(ckpt: Path) -> Path:
@@ -158,13 +160,22 @@ def _references(
     """PyTorch's networks, and those with the weights as they are stored; each is run once per pair."""
     logger.info("comparing with PyTorch on %d pairs of frames", len(pairs))
     perturbation, nets = trained.nets.spec.perturbation, trained.nets
-    runs = work.each(pairs, REFERENCE, "PyTorch")
-    original = [run_reference(nets, perturbation, pair) for pair in runs]
+    original = [run_reference(nets, perturbation, pair) for pair in work.each(pairs, REFERENCE, "PyTorch")]
     if all(done.reference is getattr(nets, n) for n, done in exported.items()):
         return original, original
     rounded = NetworkFunctions(*(exported[n].reference for n in NETWORK_NAMES))
     runs = work.each(pairs, REFERENCE, "PyTorch, rounded weights")
     return original, [run_reference(rounded, perturbation, pair) for pair in runs]
+
+
+def _golden_pairs(references: Sequence[Reference]) -> bytes:
+    """Some of the pairs on which an export is verified, and what PyTorch makes of them; see `maskanim.golden`."""
+    pairs = []
+    for reference in spread(references, GOLDEN):
+        source, driving = map(postprocess, reference.pair)
+        steps = pipeline.Animation(**{name: tensor.numpy() for name, tensor in vars(reference.animation).items()})
+        pairs.append(golden(source, driving, Animated(reference.calls[0].output, steps)))
+    return pack(pairs)
 
 
 def _parity(
@@ -174,14 +185,15 @@ def _parity(
     kind: str,
     work: _Work,
 ) -> Parity:
-    """All that is measured of the exported networks."""
+    """All that is measured of the exported networks; raises where they differ from PyTorch's with the same weights."""
+    candidate = NetworkFunctions(*(onnx_function(exported[n].content, n) for n in NETWORK_NAMES))
+    found = compare(work.each(stored, ONNX, "ONNX Runtime"), candidate, alone=REDUCED_PAIRS)
+    require_parity(found)
     rounding = None
-    found = _verified(exported, work.each(stored, ONNX, "ONNX Runtime"))
     if stored is not original:
         rounding = _rounding(exported, work.each(original, ROUNDED, "rounded weights"))
     bf16 = _bf16(exported, work.each(original[:REDUCED_PAIRS], BF16, "BF16"))
-    spread = original[:: max(1, len(original) // REDUCED_PAIRS)][:REDUCED_PAIRS]
-    half, refusal = _half(exported, work.each(spread, HALF, "FP16"))
+    half, refusal = _half(exported, work.each(spread(original, REDUCED_PAIRS), HALF, "FP16"))
     return Parity(
         max_difference=found.max_difference,
         frame_psnr=found.frame_psnr,
@@ -194,14 +206,6 @@ def _parity(
         half=half,
         half_refusal=refusal,
     )
-
-
-def _verified(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> Difference:
-    """The exported files against PyTorch with the same weights; raises where they differ."""
-    candidate = NetworkFunctions(*(onnx_function(exported[n].content, n) for n in NETWORK_NAMES))
-    found = compare(references, candidate, alone=REDUCED_PAIRS)
-    require_parity(found)
-    return found
 
 
 def _rounding(exported: Mapping[NetworkName, Exported], references: Iterable[Reference]) -> Agreement:
@@ -242,7 +246,3 @@ def _half(exported: Mapping[NetworkName, Exported], references: Iterable[Referen
         logger.info("note: no FP16 engine can be built of this model. %s", error)
         return parity, f"{error.subject}: {error.received}"
     return parity, ""
-
-
-def _versions() -> dict[str, str]:
-    return {"maskanim": __version__, "torch": str(torch.__version__), "onnx": onnx.__version__}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from maskanim.checkpoint import FORMAT, VERSION, Checkpoint, load_own, read_file
+from maskanim.checkpoint import FORMAT, VERSION, load_own, read_file
 from maskanim.errors import MaskanimError
 from maskanim.networks import Networks
 from maskanim.spec import NETWORK_NAMES, ModelSpec, Perturbation, Widths
@@ -54,8 +54,7 @@ ANIMATE_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """Networks in eval mode with where they come from."""
 
     nets: Networks  # the four networks, float32, on the CPU
@@ -88,31 +87,17 @@ def load_trained(path: Path, threshold: int | None = None, *, released_animate: 
             flag = "--threshold" if threshold is not None else "--released-animate"
             wanted = "it only with checkpoints of the authors' released code"
             raise MaskanimError(flag, "one for a model trained with its own perturbation", wanted)
-        trained = _load_own(values, subject)
+        nets, origin, more = _load_own(values, subject)
     else:
-        trained = _load_weights(values, _perturbation(threshold, released_animate), subject)
-    provenance = {**trained.provenance, "checkpoint_sha256": sha256}
-    return replace(trained, provenance=provenance, notes=(*notes, *trained.notes))
-
-
-def _perturbation(threshold: int | None, released_animate: bool) -> Perturbation:
-    if threshold is None:
-        return Perturbation(released_animate=released_animate)
-    return Perturbation(kind="fixed", threshold=threshold / 255, released_animate=released_animate)
+        fixed = {} if threshold is None else {"kind": "fixed", "threshold": threshold / 255}
+        perturbation = Perturbation.model_validate({**fixed, "released_animate": released_animate})
+        nets, origin, more = _load_weights(values, perturbation, subject)
+    # As JSON keeps it.
+    plain = json.loads(json.dumps(origin, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
+    return Trained(nets, {"trained": plain, "checkpoint_sha256": sha256}, (*notes, *more))
 
 
 def _load_own(values: dict[str, Any], subject: str) -> Trained:
-    checkpoint = _own_checkpoint(values, subject)
-    try:
-        spec = ModelSpec.model_validate(checkpoint.settings["model"])
-    except (KeyError, TypeError, ValidationError):
-        raise MaskanimError(subject, "settings without a valid model", "those of maskanim-train") from None
-    nets = build_networks(spec, _tensors(checkpoint.best), str, subject)
-    trained = _plain({**checkpoint.provenance, "step": checkpoint.step})
-    return Trained(nets, {"trained": trained}, _unfinished(checkpoint))
-
-
-def _own_checkpoint(values: dict[str, Any], subject: str) -> Checkpoint:
     if values.get("version") != VERSION:
         received = f"checkpoint version {values.get('version')}"
         wanted = f"version {VERSION}, which this maskanim reads"
@@ -120,30 +105,28 @@ def _own_checkpoint(values: dict[str, Any], subject: str) -> Checkpoint:
     checkpoint = load_own(values)
     if checkpoint is None:
         raise MaskanimError(subject, "other entries than a checkpoint's", "those that maskanim-train writes")
-    return checkpoint
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As JSON keeps them."""
-    plain: dict[str, Any] = json.loads(
-        json.dumps(values, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
-    )
-    return plain
-
-
-def _unfinished(checkpoint: Checkpoint) -> tuple[str, ...]:
-    settings = checkpoint.settings
+    settings, step = checkpoint.settings, checkpoint.step
+    notes: tuple[str, ...] = ()
     try:
+        spec = ModelSpec.model_validate(settings["model"])
+    except (KeyError, TypeError, ValidationError):
+        raise MaskanimError(subject, "settings without a valid model", "those of maskanim-train") from None
+    with suppress(KeyError, TypeError):
         total = settings["warmup"]["steps"] + settings["epochs"] * settings["steps_per_epoch"]
-        finished = checkpoint.step >= total
-    except (KeyError, TypeError):
-        return ()
-    return () if finished else (f"The training is at step {checkpoint.step} of {total}.",)
+        notes = (f"The training is at step {step} of {total}.",) if step < total else ()
+    nets = build_networks(spec, _tensors(checkpoint.best), str, subject)
+    return Trained(nets, {**checkpoint.provenance, "step": step}, notes)
 
 
 def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject: str) -> Trained:
     """Weights without their settings: the released code's checkpoint, or a state dict of its names or of ours."""
-    found, notes = _without_wrapping(_flat(values))
+    wrapped = _tensors(values)
+    if all(part in values for part in RELEASED_KEYS):  # the released code keeps two state dicts
+        wrapped = {
+            f"{part}.{name}": tensor for part in RELEASED_KEYS for name, tensor in _tensors(values[part]).items()
+        }
+    found = {re.sub(r"(^|\.)module\.", r"\1", name): tensor for name, tensor in wrapped.items()}
+    notes = ["DataParallel's prefix module. was taken off."] if found.keys() != wrapped.keys() else []
     released = any(name.startswith(RELEASED_KEYS) for name in (*values, *found))
     if not released and not any(name.startswith(OWN_PARTS) for name in found):
         keys = ", ".join(str(key) for key in list(values)[:5]) or "nothing"
@@ -156,20 +139,7 @@ def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject
     code = "the authors' released code" if released else "not known: weights alone"
     notes += [RELEASED_NOTE] if perturbation.threshold is None else []
     notes += [ANIMATE_NOTE] if perturbation.released_animate else []
-    return Trained(nets, {"trained": _plain({"code": code, "epoch": values.get("epoch")})}, tuple(notes))
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """All tensors by their names; the released code keeps two state dicts, whose names come first here."""
-    if not all(part in values for part in RELEASED_KEYS):
-        return _tensors(values)
-    return {f"{part}.{name}": tensor for part in RELEASED_KEYS for name, tensor in _tensors(values[part]).items()}
-
-
-def _without_wrapping(found: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The names without what DataParallel puts before them, and a line that says so."""
-    plain = {re.sub(r"(^|\.)module\.", r"\1", name): tensor for name, tensor in found.items()}
-    return plain, ["DataParallel's prefix module. was taken off."] if plain.keys() != found.keys() else []
+    return Trained(nets, {"code": code, "epoch": values.get("epoch")}, tuple(notes))
 
 
 def released_name(name: str) -> str:
@@ -201,12 +171,8 @@ def _widths(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], sub
 def _tensors(state: Any) -> dict[str, Tensor]:
     """The tensors of a state dict; whatever else is in its place will be reported as missing."""
     entries = state.items() if isinstance(state, Mapping) else ()
-    return {str(name): value.detach() for name, value in entries if isinstance(value, Tensor) and _is_real(value)}
-
-
-def _is_real(value: Tensor) -> bool:
-    """Neither sparse, nor complex, nor without content."""
-    return value.layout is torch.strided and not value.is_complex() and not value.is_meta
+    tensors = {str(name): value.detach() for name, value in entries if isinstance(value, Tensor)}
+    return {n: t for n, t in tensors.items() if t.layout is torch.strided and not t.is_complex() and not t.is_meta}
 
 
 def build_networks(
@@ -223,39 +189,29 @@ def build_networks(
     """
     with torch.device("meta"):
         nets = Networks(spec)
-    expected = {name_in_file(name): (name, entry.shape) for name, entry in nets.state_dict().items()}
-    _require_match({name: shape for name, (_, shape) in expected.items()}, found, subject)
-    state = {ours: _entry(found, name) for name, (ours, _) in expected.items()}
-    infinite = [name for name, (ours, _) in expected.items() if not torch.isfinite(state[ours]).all()]
-    if infinite:
-        raise MaskanimError(subject, f"NaN or infinite values in {_listed(infinite)}", "finite weights")
-    nets.load_state_dict(state, assign=True)
-    return nets.eval().requires_grad_(False)
-
-
-def _require_match(expected: Mapping[str, torch.Size], found: Mapping[str, Tensor], subject: str) -> None:
-    missing = [name for name in expected if name not in found and not _is_counter(name)]
-    foreign = [name for name in found if name not in expected]
+    expected = {name_in_file(name): entry.shape for name, entry in nets.state_dict().items()}
+    # Batch norm counts its batches; old versions of PyTorch did not, and inference never asks.
+    counters = {name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith(".num_batches_tracked")}
+    weights = {name: found[name] for name in expected if name in found and name not in counters}
     wrong = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(shape)}"
         for name, shape in expected.items()
         if name in found and found[name].shape != shape
     ]
-    problems = {"missing": missing, "not known": foreign, "of another shape": wrong}
+    problems = {
+        "missing": [name for name in expected if name not in weights and name not in counters],
+        "not known": [name for name in found if name not in expected],
+        "of another shape": wrong,
+    }
     told = "; ".join(f"{len(names)} {what}: {_listed(names)}" for what, names in problems.items() if names)
     if told:
         raise MaskanimError(subject, told, "the tensors of the four networks")
-
-
-def _entry(found: Mapping[str, Tensor], name: str) -> Tensor:
-    if _is_counter(name):
-        return torch.zeros((), dtype=torch.long)
-    return found[name].float().contiguous()
-
-
-def _is_counter(name: str) -> bool:
-    """Batch norm counts its batches; old versions of PyTorch did not, and inference never asks."""
-    return name.endswith(".num_batches_tracked")
+    infinite = [name for name, weight in weights.items() if not torch.isfinite(weight.float()).all()]
+    if infinite:
+        raise MaskanimError(subject, f"NaN or infinite values in {_listed(infinite)}", "finite weights")
+    entries = {name: weight.float().contiguous() for name, weight in weights.items()} | counters
+    nets.load_state_dict({name: entries[name_in_file(name)] for name in nets.state_dict()}, assign=True)
+    return nets.eval().requires_grad_(False)
 
 
 def _listed(names: Sequence[str]) -> str:

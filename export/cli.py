@@ -12,7 +12,7 @@ import typer
 from maskanim import models
 from maskanim.bundle import Bundle, HalfParity, Int8, copy_bundle
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
-from maskanim.export.engines import BuildRequest, build_requested, parse_engine
+from maskanim.export.engines import build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
@@ -123,8 +123,13 @@ def export(
             wanted = "Or --int8 or --triton DIR, for a model you have"
             raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", wanted)
         bundle = models.choose(model).bundle
+        if int8 and out is not None:
+            bundle = copy_bundle(bundle, out)
+        elif int8 and bundle.path.resolve() == (models.DEMO / "bundle").resolve():
+            wanted = "--out DIR, for a copy of it"
+            raise MaskanimError("--int8", "the embedded demo, which is part of the package", wanted)
         if int8:
-            bundle = _quantize(_to_change(bundle, out), calibrate, frames, int8_psnr)
+            bundle = _quantize(bundle, calibrate, frames, int8_psnr)
         if triton:
             typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
         return
@@ -168,7 +173,10 @@ def export(
     if int8:
         bundle = _quantize(bundle, calibrate, frames, int8_psnr)
     if request is not None:
-        _tell_engines(_build_engines(bundle, request))
+        with ProgressBar("percent") as bar:
+            show_logs(bar.console)
+            engines = build_requested(bundle, request, bar)
+        _tell_engines(engines)
     if triton:
         typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
     named = f" --model {shlex.quote(str(bundle.path))}" if no_register else ""
@@ -178,15 +186,6 @@ def export(
 def _need_onnxruntime() -> None:
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
-
-
-def _to_change(bundle: Bundle, out: Path | None) -> Bundle:
-    """A copy of the bundle in `out`, or else the bundle itself, if it is not the one that comes with the package."""
-    if out is not None:
-        return copy_bundle(bundle, out)
-    if bundle.path.resolve() == (models.DEMO / "bundle").resolve():
-        raise MaskanimError("--int8", "the embedded demo, which is part of the package", "--out DIR, for a copy of it")
-    return bundle
 
 
 def _quantize(bundle: Bundle, calibrate: list[Path] | None, frames: list[Path] | None, least_psnr: float) -> Bundle:
@@ -199,12 +198,6 @@ def _quantize(bundle: Bundle, calibrate: list[Path] | None, frames: list[Path] |
     assert bundle.manifest.int8
     _tell_int8(bundle.manifest.int8)
     return bundle
-
-
-def _build_engines(bundle: Bundle, request: BuildRequest) -> StoredEngines:
-    with ProgressBar("percent") as bar:
-        show_logs(bar.console)
-        return build_requested(bundle, request, bar)
 
 
 def _tell(bundle: Bundle) -> None:

@@ -25,7 +25,6 @@ from maskanim.spec import MASK_SIZE, REDUCED_FRAME_PSNR, NetworkName
 PAIRS_ALONE = 2  # on which each network is run by itself, too
 
 Attributes = Mapping[str, Any]
-Operation = Callable[..., Tensor]
 
 
 def measure_half(references: Iterable[Reference], contents: Mapping[NetworkName, bytes]) -> HalfParity:
@@ -68,7 +67,10 @@ class EmulatedNetwork(nn.Module):
         self.wide = {name: value.float() for name, value in self.constants.items() if value.is_floating_point()}
         self.inputs = {value.name: _torch_type(value.type.tensor_type.elem_type) for value in graph.input}
         self.output = graph.output[0].name
-        self.steps = [_Step(node) for node in graph.node]
+        for node in graph.node:
+            if node.op_type not in OPERATIONS:
+                raise MaskanimError(f"node {node.name}", node.op_type, f"one of {', '.join(OPERATIONS)}")
+        self.nodes = list(graph.node)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The network's inputs in the order of its signature to its output, shapes as in `spec.NETWORKS`.
@@ -83,73 +85,37 @@ class EmulatedNetwork(nn.Module):
         values: dict[str, Tensor] = dict(self.constants)
         for (name, dtype), value in zip(self.inputs.items(), inputs, strict=True):
             values[name] = value.to(dtype)
-        for step in self.steps:
-            values[step.output] = self._rounded(step, *step.run(values, self.wide))
+        for node in self.nodes:
+            result, dtype = self._computed(node, values)
+            if dtype == torch.float16:
+                self._note_largest(node, result)
+            values[node.output[0]] = result.to(dtype)
         return values
 
-    def _rounded(self, step: _Step, result: Tensor, dtype: torch.dtype) -> Tensor:
-        if dtype == torch.float16:
-            largest = float(torch.stack(result.aminmax()).abs().max())
-            if not largest <= LARGEST_HALF:  # written so that NaN fails
-                received, wanted = f"node {step.name} gives {largest:.3g}", f"at most {LARGEST_HALF:g}, half's largest"
-                raise MaskanimError(f"network {self.name} in FP16", received, wanted, NEXT_STEP)
-            self.largest = max(self.largest, largest)
-        return result.to(dtype)
-
-
-class _Step:
-    """One node."""
-
-    def __init__(self, node: NodeProto) -> None:
-        if node.op_type not in OPERATIONS:
-            raise MaskanimError(f"node {node.name}", node.op_type, f"one of {', '.join(OPERATIONS)}")
-        self.name, self.inputs, self.output = node.name, list(node.input), node.output[0]
-        self.operation = OPERATIONS[node.op_type]
-        self.attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        self.cast_to = _torch_type(self.attributes["to"]) if node.op_type == "Cast" else None
-
-    def run(self, values: Mapping[str, Tensor], wide: Mapping[str, Tensor]) -> tuple[Tensor, torch.dtype]:
-        """The result in float32, and the type that it is to be rounded to.
-
-        Args:
-            values: in their own types.
-            wide: those of them that are there in float32 already.
-        """
-        inputs = [wide.get(name, values[name]) if name else None for name in self.inputs]
+    def _computed(self, node: NodeProto, values: Mapping[str, Tensor]) -> tuple[Tensor, torch.dtype]:
+        """A node's result in float32, and the type that it is to be rounded to."""
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        inputs = [self.wide.get(name, values[name]) if name else None for name in node.input]
         floats = [x.float() if x is not None and x.is_floating_point() else x for x in inputs]
-        return self.operation(self.attributes, *floats), self.cast_to or values[self.inputs[0]].dtype
+        dtype = _torch_type(attributes["to"]) if node.op_type == "Cast" else values[node.input[0]].dtype
+        return OPERATIONS[node.op_type](attributes, *floats), dtype
+
+    def _note_largest(self, node: NodeProto, result: Tensor) -> None:
+        largest = float(torch.stack(result.aminmax()).abs().max())
+        if not largest <= LARGEST_HALF:  # written so that NaN fails
+            received, wanted = f"node {node.name} gives {largest:.3g}", f"at most {LARGEST_HALF:g}, half's largest"
+            raise MaskanimError(f"network {self.name} in FP16", received, wanted, NEXT_STEP)
+        self.largest = max(self.largest, largest)
 
 
 def _torch_type(onnx_type: int) -> torch.dtype:
     return torch.from_numpy(np.empty(0, helper.tensor_dtype_to_np_dtype(onnx_type))).dtype
 
 
-def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.conv2d(x, weight, bias, a["strides"], _both_sides(a), a["dilations"], a["group"])
-
-
-def _conv_transpose(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    extra = a.get("output_padding", [0, 0])
-    return F.conv_transpose2d(x, weight, bias, a["strides"], _both_sides(a), extra, a["group"], a["dilations"])
-
-
-def _average_pool(a: Attributes, x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, a["kernel_shape"], a["strides"], _both_sides(a))
-
-
-def _batch_norm(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    return F.batch_norm(x, mean, variance, scale, bias, eps=a["epsilon"])
-
-
 def _resize(a: Attributes, x: Tensor, _: None, scales: Tensor) -> Tensor:
     how = (a["mode"], a["coordinate_transformation_mode"], a["nearest_mode"])
     assert how == (b"nearest", b"asymmetric", b"floor")  # which is PyTorch's nearest
     return F.interpolate(x, scale_factor=scales.tolist()[2:])
-
-
-def _pad(a: Attributes, x: Tensor, pads: Tensor) -> Tensor:
-    top, left, bottom, right = pads[[2, 3, 6, 7]].tolist()
-    return F.pad(x, (left, right, top, bottom))
 
 
 def _depth_to_space(a: Attributes, x: Tensor) -> Tensor:
@@ -160,22 +126,27 @@ def _depth_to_space(a: Attributes, x: Tensor) -> Tensor:
 def _both_sides(a: Attributes) -> list[int]:
     """ONNX tells the padding before and behind each axis; PyTorch has one for both."""
     half = len(a["pads"]) // 2
-    before, behind = a["pads"][:half], a["pads"][half:]
-    assert before == behind
-    return list(before)
+    assert a["pads"][:half] == a["pads"][half:]
+    return list(a["pads"][:half])
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda a, x, y: x + y,
-    "AveragePool": _average_pool,
-    "BatchNormalization": _batch_norm,
+    "AveragePool": lambda a, x: F.avg_pool2d(x, a["kernel_shape"], a["strides"], _both_sides(a)),
+    "BatchNormalization": lambda a, x, scale, bias, mean, variance: F.batch_norm(
+        x, mean, variance, scale, bias, eps=a["epsilon"]
+    ),
     "Cast": lambda a, x: x,
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
+    "Conv": lambda a, x, weight, bias=None: F.conv2d(
+        x, weight, bias, a["strides"], _both_sides(a), a["dilations"], a["group"]
+    ),
+    "ConvTranspose": lambda a, x, weight, bias=None: F.conv_transpose2d(
+        x, weight, bias, a["strides"], _both_sides(a), a.get("output_padding", [0, 0]), a["group"], a["dilations"]
+    ),
     "DepthToSpace": _depth_to_space,
     "Mul": lambda a, x, y: x * y,
-    "Pad": _pad,
+    "Pad": lambda a, x, pads: F.pad(x, pads[[3, 7, 2, 6]].tolist()),  # ONNX: all before, all behind; PyTorch: by axis
     "Relu": lambda a, x: F.relu(x),
     "Resize": _resize,
     "Sigmoid": lambda a, x: torch.sigmoid(x),

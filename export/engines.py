@@ -59,7 +59,10 @@ def parse_engine(
         if alone:
             raise MaskanimError(alone[0], "given without --engine", f"it with --engine {' or '.join(ENGINES)}")
         return None
-    name = _engine(engine)
+    name = next((name for name in ENGINES if name == engine), None)
+    if name is None:
+        known = (f"{name} ({LIBRARIES[name].title})" for name in ENGINES)
+        raise MaskanimError("--engine", engine, " or ".join(known))
     foreign = [flag for flag, value in of_tensorrt.items() if value] if name != "trt" else []
     if foreign:
         raise MaskanimError(foreign[0], f"given with --engine {name}", "it with --engine trt, which alone has it")
@@ -89,13 +92,6 @@ def build_requested(bundle: Bundle, request: BuildRequest, progress: Progress = 
     return build_engines(bundle, library, request.options, gpu, progress, request.timing_cache)
 
 
-def _engine(text: str) -> LibraryName:
-    for name in ENGINES:
-        if text == name:
-            return name
-    raise MaskanimError("--engine", text, " or ".join(f"{name} ({LIBRARIES[name].title})" for name in ENGINES))
-
-
 def _targets(engine: LibraryName, text: str | None) -> tuple[str, ...]:
     if engine == "rtx":
         library = load_library(engine)
@@ -119,16 +115,9 @@ def _here(bundle: Bundle, engine: LibraryName) -> tuple[LoadedLibrary, Target]:
     if not driver.gpus:
         missing.append(f"there is no GPU here: {driver.trouble}")
     if library is None or missing:
-        raise _elsewhere(bundle, engine, missing)
+        title = LIBRARIES[engine].title
+        command = f"maskanim-run --engine {engine} --model {shlex.quote(str(bundle.path))}"
+        expected = f"{title} and the GPU that will run the model, as {title} builds for the GPU it runs on"
+        next_step = f"The bundle {bundle.path} is complete: on the target, {command} builds there"
+        raise MaskanimError(f"--engine {engine}", "; and ".join(missing), expected, next_step)
     return library, Target(name=driver.gpus[0].name, capability=driver.gpus[0].capability)
-
-
-def _elsewhere(bundle: Bundle, engine: LibraryName, missing: list[str]) -> MaskanimError:
-    title = LIBRARIES[engine].title
-    command = f"maskanim-run --engine {engine} --model {shlex.quote(str(bundle.path))}"
-    return MaskanimError(
-        f"--engine {engine}",
-        "; and ".join(missing),
-        f"{title} and the GPU that will run the model, as {title} builds for the GPU it runs on",
-        f"The bundle {bundle.path} is complete: on the target, {command} builds there",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from maskanim.errors import MaskanimError
 from maskanim.export.parity import FramePair
@@ -12,6 +13,8 @@ from maskanim.models import DEMO
 from maskanim.ops import Frame, postprocess, preprocess
 from maskanim.video import open_clip, read_picture
 from maskanim.video.pictures import PICTURE_SUFFIXES
+
+T = TypeVar("T")
 
 FRAMES_PER_CLIP = 8
 DEMO_FRAMES = (DEMO / "source.png", DEMO / "driving.mp4")
@@ -42,3 +45,8 @@ def _frames(path: Path, count: int) -> list[Frame]:
     with open_clip(path) as clip:
         step = max(1, (clip.frame_count or 1) // count)
         return [frame.image for frame in islice(clip, 0, count * step, step)]
+
+
+def spread(items: Sequence[T], count: int) -> Sequence[T]:
+    """So many of the items, or all where there are fewer, evenly spread over them."""
+    return items[:: max(1, len(items) // count)][:count]

@@ -9,7 +9,7 @@ import copy
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from maskanim.errors import MaskanimError
@@ -40,23 +40,14 @@ def store_as_half(model: ModelProto) -> ModelProto:
 
     A weight that float16 cannot hold without loss stays as it is.
     """
-    model = copy.deepcopy(model)
-    casts = [_narrow(weight) for weight in model.graph.initializer if _is_large_half(weight)]
+    model, casts = copy.deepcopy(model), []
+    for weight in model.graph.initializer:
+        name, values = weight.name, numpy_helper.to_array(weight)
+        halved = values.astype(np.float16)
+        if weight.data_type == TensorProto.FLOAT and values.size >= LARGE and np.all(halved == values):
+            weight.CopyFrom(numpy_helper.from_array(halved, f"{name}.float16"))
+            casts.append(helper.make_node("Cast", [weight.name], [name], name=f"widen {name}", to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
-
-
-def _is_large_half(weight: TensorProto) -> bool:
-    if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < LARGE:
-        return False
-    values = numpy_helper.to_array(weight)
-    return bool(np.all(values.astype(np.float16) == values))
-
-
-def _narrow(weight: TensorProto) -> NodeProto:
-    """Turn an initializer into its float16 form, and make the Cast that gives its old name the old values."""
-    name = weight.name
-    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), f"{name}.float16"))
-    return helper.make_node("Cast", [weight.name], [name], name=f"widen {name}", to=TensorProto.FLOAT)

@@ -6,7 +6,7 @@ Everything is measured with ONNX Runtime, whose results in INT8 equal OpenVINO's
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +16,9 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, create_calibrator
 from torch import Tensor
 
-from maskanim.bundle import FORMAT_VERSION, Bundle, Difference, Int8, write_bundle
+from maskanim.bundle import FORMAT_VERSION, Bundle, Difference, Int8, copy_bundle
 from maskanim.errors import MaskanimError
-from maskanim.export.frames import read_pairs
+from maskanim.export.frames import read_pairs, spread
 from maskanim.export.parity import FramePair, NetworkFunctions, Reference, compare, onnx_function, run_reference
 from maskanim.int8 import rounded_tensors, to_int8
 from maskanim.ops import Array
@@ -58,7 +58,7 @@ def quantize_bundle(
     if not 0 < least_psnr <= 100:
         raise MaskanimError("--int8-psnr", f"{least_psnr:g}", "a number of dB above 0, at most 100")
     pairs = read_pairs(frames, CALIBRATION_FRAMES)
-    measured = pairs[:: max(1, len(pairs) // MEASURED_PAIRS)][:MEASURED_PAIRS]
+    measured = spread(pairs, MEASURED_PAIRS)
     others = [pair for pair in pairs if not any(pair is each for each in measured)]
     calibration = read_pairs(calibrate, CALIBRATION_FRAMES) if calibrate else others or pairs
     contents = {name: bundle.network(name).read_bytes() for name in NETWORK_NAMES}
@@ -86,8 +86,7 @@ def quantize_bundle(
         engine_psnr=_mixed(references, floats, engines).own_frame_psnr if chosen else None,
     )
     manifest = bundle.manifest.model_copy(update={"int8": int8, "format_version": FORMAT_VERSION})
-    golden = (bundle.path / manifest.golden.file).read_bytes() if manifest.golden else None
-    return write_bundle(bundle.path, manifest, contents, golden)
+    return copy_bundle(Bundle(bundle.path, manifest), bundle.path)
 
 
 def _kind(frames: Sequence[Path]) -> str:
@@ -110,15 +109,9 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]
     """What one network was given, for ONNX Runtime's calibration."""
 
     def __init__(self, name: NetworkName, references: Sequence[Reference]) -> None:
-        self.feeds = self._feeds(name, references)
-
-    @staticmethod
-    def _feeds(name: NetworkName, references: Sequence[Reference]) -> Iterator[dict[str, Array]]:
         names = [spec.name for spec in NETWORKS[name].inputs]
-        for reference in references:
-            for call in reference.calls:
-                if call.name == name:
-                    yield dict(zip(names, call.inputs, strict=True))
+        calls = (call for reference in references for call in reference.calls if call.name == name)
+        self.feeds = (dict(zip(names, call.inputs, strict=True)) for call in calls)
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self.feeds, None)
@@ -126,7 +119,7 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]
 
 def _ranges(
     contents: Mapping[NetworkName, bytes], tensors: Mapping[NetworkName, list[str]], references: Sequence[Reference]
-) -> dict[NetworkName, dict[str, tuple[float, float]]]:
+) -> dict[NetworkName, Ranges]:
     found = {}
     with TemporaryDirectory(prefix="maskanim-int8-") as folder:
         for name, content in contents.items():

@@ -38,20 +38,17 @@ def restore_networks(bundle: Bundle) -> Networks:
         MaskanimError: the files hold other tensors than those of the manifest's networks, or rewrites not known here.
     """
     spec, subject = bundle.manifest.model, f"model {bundle.path}"
-    neutral = {
-        f"{name}.{key}": value
-        for name, norm in Networks(spec).named_modules()
-        if isinstance(norm, nn.BatchNorm2d) and not name.endswith(KEPT_NORM)
-        for key, value in _neutral(norm).items()
-    }
+    neutral: State = {}
+    for name, norm in _folded_norms(Networks(spec)):
+        state = norm.state_dict() | {"running_var": norm.state_dict()["running_var"] - norm.eps}
+        neutral |= {f"{name}.{key}": value for key, value in state.items()}
     found = {f"{name}.{key}": value for name in NETWORK_NAMES for key, value in _restored(bundle, name).items()}
     return build_networks(spec, neutral | found, str, subject)
 
 
-def _neutral(norm: nn.BatchNorm2d) -> State:
-    """The state of a new batch norm that changes nothing in eval mode."""
-    state: State = norm.state_dict()
-    return state | {"running_var": state["running_var"] - norm.eps}
+def _folded_norms(nets: Networks) -> list[tuple[str, nn.BatchNorm2d]]:
+    named = [(name, module) for name, module in nets.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    return [(name, norm) for name, norm in named if not name.endswith(KEPT_NORM)]
 
 
 def _restored(bundle: Bundle, name: NetworkName) -> State:
@@ -76,10 +73,6 @@ def _restored(bundle: Bundle, name: NetworkName) -> State:
     return state
 
 
-def _unfolded_gain(state: State) -> State:
-    return {key: value / GAIN if key.startswith("head.") else value for key, value in state.items()}
-
-
 def _convolutions_of_transposed(state: State) -> State:
     kernels = {
         key: from_transposed_weight(value.double()).float()
@@ -102,7 +95,7 @@ def _whole_head(state: State) -> State:
 # By the names in `lowering.REWRITES`: a network's state after a rewrite to that before it.
 INVERSES: dict[str, Callable[[State], State]] = {
     "fold-batch-norm": lambda state: state,
-    "fold-gain": _unfolded_gain,
+    "fold-gain": lambda state: {k: value / GAIN if k.startswith("head.") else value for k, value in state.items()},
     "transpose-upsampling": _convolutions_of_transposed,
     "phase-head": _whole_head,
 }
@@ -126,8 +119,7 @@ def settle_norms(nets: Networks, source: Tensor, driving: Tensor) -> None:
         wide = inputs[0].double()
         moments.setdefault(norm, []).append(torch.stack((wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)))))
 
-    norms = [m for n, m in nets.named_modules() if isinstance(m, nn.BatchNorm2d) and not n.endswith(KEPT_NORM)]
-    handles = [norm.register_forward_pre_hook(note) for norm in norms]
+    handles = [norm.register_forward_pre_hook(note) for _, norm in _folded_norms(nets)]
     ops = TorchOps(nets.spec.perturbation)
     pipeline.animate_frame(nets, ops, pipeline.encode_source(nets, ops, source), driving)
     for handle in handles:
@@ -135,12 +127,5 @@ def settle_norms(nets: Networks, source: Tensor, driving: Tensor) -> None:
     for norm, seen in moments.items():
         mean, square = torch.stack(seen).mean(0)
         variance = (square - mean.square()).clamp(min=norm.eps)
-        norm.load_state_dict(
-            {
-                **norm.state_dict(),
-                "weight": (variance + norm.eps).sqrt(),
-                "bias": mean,
-                "running_mean": mean,
-                "running_var": variance,
-            }
-        )
+        moved = {"bias": mean, "running_mean": mean, "running_var": variance}
+        norm.load_state_dict({**norm.state_dict(), **moved, "weight": (variance + norm.eps).sqrt()})

@@ -221,9 +221,8 @@ def check_bundle_place(path: Path) -> None:
     """Refuse, before any work, a place where no bundle can be written."""
     subject, wanted = f"output {path}", "a new folder's path, or an older bundle to replace"
     if not path.parent.is_dir():
-        raise MaskanimError(
-            subject, f"the folder {path.parent} does not exist", "an existing folder", "Create it first"
-        )
+        received = f"the folder {path.parent} does not exist"
+        raise MaskanimError(subject, received, "an existing folder", "Create it first")
     if path.exists() and not (path / MANIFEST).is_file():
         raise MaskanimError(subject, "something that is not a bundle", wanted)
     try:
@@ -258,38 +257,35 @@ def _read_manifest(path: Path, subject: str) -> Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise MaskanimError(subject, f"a {MANIFEST} of something else", wanted)
     if values.get("format_version") not in READABLE:
-        raise MaskanimError(
-            subject,
-            f"format version {values.get('format_version')}",
-            f"version {' or '.join(map(str, READABLE))}, which this maskanim reads",
-            "Export it again, or install the maskanim that wrote it",
-        )
+        received = f"format version {values.get('format_version')}"
+        expected = f"version {' or '.join(map(str, READABLE))}, which this maskanim reads"
+        next_step = "Export it again, or install the maskanim that wrote it"
+        raise MaskanimError(subject, received, expected, next_step)
     try:
         manifest = Manifest.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise MaskanimError(f"{subject}, {MANIFEST}", f"{where}: {first['msg']}", wanted, "Export it again") from None
+    subject = f"{subject}, {MANIFEST}"
     missing = [name for name in NETWORKS if name not in manifest.networks]
     if missing:
-        raise MaskanimError(f"{subject}, {MANIFEST}", f"no network {', '.join(missing)}", "all of m, r, l and h")
+        raise MaskanimError(subject, f"no network {', '.join(missing)}", "all of m, r, l and h")
     foreign = [n for n, spec in NETWORKS.items() if manifest.networks[n].signature != spec]
     if foreign:
-        raise MaskanimError(f"{subject}, {MANIFEST}", f"another signature of {', '.join(foreign)}", "this maskanim's")
+        raise MaskanimError(subject, f"another signature of {', '.join(foreign)}", "this maskanim's")
     return manifest
 
 
 def _verify(path: Path, entry: BundleFile, subject: str) -> None:
     again = "Export it again, or copy it again from where it is whole"
-    file = path / entry.file
+    subject, file = f"{subject}, {entry.file}", path / entry.file
     try:
         size = file.stat().st_size  # of a device, 0: it is not read, as it may have no end
         content = file.read_bytes() if size == entry.size else b""
     except OSError as error:
-        raise MaskanimError(
-            f"{subject}, {entry.file}", error.strerror or "unreadable", "a readable file", again
-        ) from None
+        raise MaskanimError(subject, error.strerror or "unreadable", "a readable file", again) from None
     if size != entry.size:
-        raise MaskanimError(f"{subject}, {entry.file}", f"{size} bytes", f"{entry.size}", again)
+        raise MaskanimError(subject, f"{size} bytes", f"{entry.size}", again)
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise MaskanimError(f"{subject}, {entry.file}", "changed since it was written", f"sha256 {entry.sha256}", again)
+        raise MaskanimError(subject, "changed since it was written", f"sha256 {entry.sha256}", again)

@@ -92,13 +92,25 @@ def read_file(path: Path, subject: str) -> CheckpointFile:
     Raises:
         MaskanimError: no such file, an empty or damaged one, something else, or a pickle that asks for code.
     """
-    _check_file(path, subject)
+    wanted = "a training checkpoint"
+    if not path.is_file():
+        raise MaskanimError(subject, "a folder" if path.is_dir() else "no such file", wanted)
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise MaskanimError(subject, f"not readable ({error.strerror})", wanted) from None
     # Opened once: a training that goes on may put a newer checkpoint in this place at any time.
-    with path.open("rb") as file:
+    with opened as file:
+        if not file.peek(1):
+            raise MaskanimError(subject, "an empty file", wanted)
         values = _safetensors(file, subject) if path.suffix == SAFETENSORS else _unpickled(file, subject)
         if not isinstance(values, dict):
-            raise MaskanimError(subject, f"a PyTorch file of a {type(values).__name__}", "a training checkpoint")
-        return CheckpointFile(values, _sha256(file))
+            raise MaskanimError(subject, f"a PyTorch file of a {type(values).__name__}", wanted)
+        digest = hashlib.sha256()
+        file.seek(0)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return CheckpointFile(values, digest.hexdigest())
 
 
 def _unpickled(file: BinaryIO, subject: str) -> Any:
@@ -130,31 +142,8 @@ def _safetensors(file: BinaryIO, subject: str) -> dict[str, Any]:
     try:
         return dict(load(file.read()))
     except (SafetensorError, ValueError) as error:
-        received = f"a damaged, cut off or foreign file ({error})"
-        raise MaskanimError(
-            subject, received, "a file of safetensors", "Copy it again from where it is whole"
-        ) from None
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _check_file(path: Path, subject: str) -> None:
-    wanted = "a training checkpoint"
-    if not path.is_file():
-        raise MaskanimError(subject, "a folder" if path.is_dir() else "no such file", wanted)
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise MaskanimError(subject, f"not readable ({error.strerror})", wanted) from None
-    if empty:
-        raise MaskanimError(subject, "an empty file", wanted)
+        received, again = f"a damaged, cut off or foreign file ({error})", "Copy it again from where it is whole"
+        raise MaskanimError(subject, received, "a file of safetensors", again) from None
 
 
 def _refusal(file: BinaryIO, subject: str, message: str) -> MaskanimError:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import product
 
 from maskanim.errors import MaskanimError
-
-T = TypeVar("T")
 
 CUDA_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 NVML_LIBRARY = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
@@ -30,6 +28,7 @@ REFUSALS = {
 NO_DEVICE = 100
 CAPABILITY = (75, 76)  # CUdevice_attribute: major, minor
 CLOCKS = (1, 2)  # nvmlClockType_t: SM, memory
+CLOCK_FUNCTIONS = ("nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo")
 TEXT = 256  # longer than any name that the driver writes
 
 
@@ -134,12 +133,15 @@ def read_driver(cuda_library: str = CUDA_LIBRARY, nvml_library: str = NVML_LIBRA
         What it says; where it has no GPU for this process, `Driver.trouble` says why. Nothing is raised.
     """
     with _nvml(nvml_library) as nvml:
-        version = _if_told(lambda: nvml.text("nvmlSystemGetDriverVersion")) if nvml else None
+        version = None
+        with suppress(_RefusedError):
+            version = nvml.text("nvmlSystemGetDriverVersion") if nvml else None
         try:
             cuda = _Library(cuda_library)
-            supported = _cuda_version(cuda)
+            encoded = cuda.number("cuDriverGetVersion")  # 1000 * major + 10 * minor; works before cuInit
         except _RefusedError as error:
             return Driver(version, trouble=str(error))
+        supported = encoded // 1000, encoded % 1000 // 10
         try:
             cuda.call("cuInit", 0)
             gpus = tuple(_gpu(cuda, nvml, index) for index in range(cuda.number("cuDeviceGetCount")))
@@ -158,11 +160,6 @@ def first_gpu() -> Gpu:
     if not driver.gpus:
         raise MaskanimError("GPU", driver.trouble or "none", "an NVIDIA GPU with its driver")
     return driver.gpus[0]
-
-
-def _cuda_version(cuda: _Library) -> tuple[int, int]:
-    encoded = cuda.number("cuDriverGetVersion")  # 1000 * major + 10 * minor; works before cuInit
-    return encoded // 1000, encoded % 1000 // 10
 
 
 def _gpu(cuda: _Library, nvml: _Library | None, index: int) -> Gpu:
@@ -188,40 +185,22 @@ def _nvml(name: str) -> Iterator[_Library | None]:
     try:
         yield nvml
     finally:
-        _if_told(lambda: nvml.call("nvmlShutdown"))
-
-
-def _if_told(ask: Callable[[], T]) -> T | None:
-    try:
-        return ask()
-    except _RefusedError:
-        return None
+        with suppress(_RefusedError):
+            nvml.call("nvmlShutdown")
 
 
 def _state(nvml: _Library | None, address: str) -> tuple[int | None, Clocks | None]:
-    """Free bytes and clocks of the GPU at an address on the bus."""
+    """Free bytes and clocks of the GPU at an address on the bus, as far as NVML says them."""
+    handle, memory, megahertz = ctypes.c_void_p(), (ctypes.c_ulonglong * 3)(), (ctypes.c_uint * 4)()
+    free = clocks = None
     if nvml is None:
-        return None, None
-    handle = ctypes.c_void_p()
-    try:
+        return free, clocks
+    with suppress(_RefusedError):
         nvml.call("nvmlDeviceGetHandleByPciBusId_v2", address.encode(), ctypes.byref(handle))
-    except _RefusedError:
-        return None, None
-    return _if_told(lambda: _memory_free(nvml, handle)), _if_told(lambda: _clocks(nvml, handle))
-
-
-def _memory_free(nvml: _Library, handle: ctypes.c_void_p) -> int:
-    memory = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
-    nvml.call("nvmlDeviceGetMemoryInfo", handle, memory)
-    return memory[1]
-
-
-def _clocks(nvml: _Library, handle: ctypes.c_void_p) -> Clocks:
-    functions = ("nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo")
-    return Clocks(*(_clock(nvml, function, handle, which) for which in CLOCKS for function in functions))
-
-
-def _clock(nvml: _Library, function: str, handle: ctypes.c_void_p, which: int) -> int:
-    megahertz = ctypes.c_uint()
-    nvml.call(function, handle, which, ctypes.byref(megahertz))
-    return megahertz.value
+        with suppress(_RefusedError):
+            nvml.call("nvmlDeviceGetMemoryInfo", handle, memory)  # nvmlMemory_t: total, free, used
+            free = memory[1]
+        for i, (which, function) in enumerate(product(CLOCKS, CLOCK_FUNCTIONS)):
+            nvml.call(function, handle, which, ctypes.byref(megahertz, i * ctypes.sizeof(ctypes.c_uint)))
+        clocks = Clocks(*megahertz)
+    return free, clocks

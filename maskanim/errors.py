@@ -95,6 +95,11 @@ def system_error(error: OSError, subject: str = "", expected: str = FILES) -> Ma
     return MaskanimError(named, error.strerror or str(error), expected)
 
 
+def reason(error: BaseException) -> str:
+    """What the system or FFmpeg says of an error, else the error's own text."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def check_local(subject: str, given: str) -> None:
     """Refuse an address on the network; raises a MaskanimError."""
     if re.match(r"[a-zA-Z][a-zA-Z\d+.-]+://", given):

@@ -49,8 +49,9 @@ class Animated(NamedTuple):
 def golden(source: Frame, driving: Frame, found: Animated) -> Golden:
     """A pair in 8 bits, with its results rounded to 8 bits."""
     steps = found.animation
-    masks = (_bytes(mask) for mask in (found.source_mask, steps.mask, steps.perturbed, steps.refined))
-    return Golden(source, driving, postprocess(steps.coarse), postprocess(steps.frame), *masks)
+    masks = (found.source_mask, steps.mask, steps.perturbed, steps.refined)
+    rounded = (np.rint(255 * mask[0, 0]).astype(np.uint8) for mask in masks)
+    return Golden(source, driving, postprocess(steps.coarse), postprocess(steps.frame), *rounded)
 
 
 def pack(pairs: Iterable[Golden]) -> bytes:
@@ -85,15 +86,9 @@ def unpack(content: bytes) -> list[Golden]:
     if picture is None or picture.shape[1] != 4 * IMAGE_SIZE or not len(picture) or len(picture) % ROW:
         found = "no picture" if picture is None else "a picture of {1}x{0} pixels".format(*picture.shape)
         raise MaskanimError("golden pairs", found, f"one of {4 * IMAGE_SIZE} pixels by {ROW} a pair", "Export it again")
-    return [_pair(picture[top : top + ROW, :, ::-1]) for top in range(0, len(picture), ROW)]
-
-
-def _pair(rows: Frame) -> Golden:
-    images, masks = rows[:IMAGE_SIZE], rows[IMAGE_SIZE:, : 4 * MASK_SIZE, 0]
-    return Golden(
-        *(np.ascontiguousarray(cell) for cell in np.split(images, 4, 1)),
-        *(np.ascontiguousarray(cell) for cell in np.split(masks, 4, 1)),
-    )
+    rows = np.split(picture[..., ::-1], len(picture) // ROW)
+    parts = ((row[:IMAGE_SIZE], row[IMAGE_SIZE:, : 4 * MASK_SIZE, 0]) for row in rows)
+    return [Golden(*(np.ascontiguousarray(cell) for part in pair for cell in np.split(part, 4, 1))) for pair in parts]
 
 
 def agreement(pairs: Sequence[Golden], animate: Callable[[Frame, Frame], Animated]) -> dict[NetworkName, float]:
@@ -113,12 +108,16 @@ def agreement(pairs: Sequence[Golden], animate: Callable[[Frame, Frame], Animate
 
 def _psnr(pair: Golden, found: Animated) -> dict[NetworkName, float]:
     steps = found.animation
-    m = [psnr(found.source_mask[0, 0], _floats(pair.source_mask)), psnr(steps.mask[0, 0], _floats(pair.mask))]
+
+    def against(image: Array, expected: NDArray[np.uint8]) -> float:
+        given = image[0].transpose(1, 2, 0).reshape(expected.shape)
+        return psnr(given, expected.astype(np.float32) / np.float32(255))
+
     return {
-        "m": float(np.min(m)),
-        "r": psnr(steps.refined[0, 0], _floats(pair.refined)),
-        "l": psnr(steps.coarse[0].transpose(1, 2, 0), _floats(pair.coarse)),
-        "h": psnr(steps.frame[0].transpose(1, 2, 0), _floats(pair.frame)),
+        "m": float(np.min([against(found.source_mask, pair.source_mask), against(steps.mask, pair.mask)])),
+        "r": against(steps.refined, pair.refined),
+        "l": against(steps.coarse, pair.coarse),
+        "h": against(steps.frame, pair.frame),
     }
 
 
@@ -126,11 +125,3 @@ def psnr(a: Array, b: Array) -> float:
     """Peak signal-to-noise ratio in dB, peak 1; at most 150, NaN if either holds one."""
     error = float(np.mean(np.square(a.astype(np.float64) - b)))
     return -10 * math.log10(max(error, 10 ** (-HIGHEST_PSNR / 10))) if error == error else math.nan
-
-
-def _bytes(mask: Array) -> NDArray[np.uint8]:
-    return np.rint(255 * mask[0, 0]).astype(np.uint8)
-
-
-def _floats(pixels: NDArray[np.uint8]) -> Array:
-    return pixels.astype(np.float32) / np.float32(255)

@@ -6,7 +6,7 @@ float32: sigmoids of half logits tie so often that a mask's median suffers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +69,18 @@ def boundary_type(spec: TensorSpec) -> DType:
     return FLOAT if spec.channels == MASK_CHANNELS else HALF
 
 
-class _Constant(NamedTuple):
-    """A weight as it is stored, and the type that the float32 graph gives it."""
+def read_constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
+    """A graph's weights by their names: initializers, Constant nodes, and what Casts of either give."""
+    from onnx import helper, numpy_helper
 
-    stored: NDArray[Any]
-    dtype: DType
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Cast" and node.input[0] in found:
+            wanted = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
+            found[node.output[0]] = found[node.input[0]].astype(wanted)
+    return found
 
 
 class _Conversion:
@@ -87,43 +94,27 @@ class _Conversion:
 
     def __init__(self, graph: GraphProto, name: NetworkName, opset: int) -> None:
         self.graph, self.name, self.opset = graph, name, opset
-        self.constants: dict[str, _Constant] = {}
+        self.gives_mask = boundary_type(NETWORKS[name].output) == FLOAT
+        self.constants = read_constants(graph)
         self.types: dict[str, DType] = {}
         self.nodes: list[NodeProto] = []
         self.weights: dict[str, NDArray[Any]] = {}
 
     def run(self) -> None:
-        computing = self._collect_constants()
+        from onnx import helper, numpy_helper
+
+        computing = [node for node in self.graph.node if node.output[0] not in self.constants]
         head = self._head(computing)
-        self._set_input_types()
+        for value, spec in zip(self.graph.input, NETWORKS[self.name].inputs, strict=True):
+            self.types[value.name] = boundary_type(spec)
+            value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(self.types[value.name])
         for node in computing:
             self._add(node, FLOAT if node.output[0] in head else HALF)
         self._set_output_type()
-        self._replace()
-
-    def _collect_constants(self) -> list[NodeProto]:
-        """Take up initializers, Constant nodes and Casts of either; the other nodes come back."""
-        from onnx import helper, numpy_helper
-
-        for tensor in self.graph.initializer:
-            stored = numpy_helper.to_array(tensor)
-            self.constants[tensor.name] = _Constant(stored, stored.dtype)
-        computing = []
-        for node in self.graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                stored = numpy_helper.to_array(node.attribute[0].t)
-                self.constants[node.output[0]] = _Constant(stored, stored.dtype)
-            elif node.op_type == "Cast" and node.input[0] in self.constants:
-                wanted = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
-                self.constants[node.output[0]] = self._cast_constant(self.constants[node.input[0]], wanted)
-            else:
-                computing.append(node)
-        return computing
-
-    def _cast_constant(self, constant: _Constant, wanted: DType) -> _Constant:
-        if constant.dtype == HALF and wanted == FLOAT:  # without loss, so that it need not be done
-            return _Constant(constant.stored, wanted)
-        return _Constant(constant.stored.astype(constant.dtype).astype(wanted), wanted)
+        for old in (self.graph.node, self.graph.initializer, self.graph.value_info):
+            del old[:]
+        self.graph.node.extend(self.nodes)
+        self.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in self.weights.items())
 
     def _head(self, nodes: list[NodeProto]) -> set[str]:
         """The outputs of the nodes that compute in float32, found by walking back from the graph's output."""
@@ -132,33 +123,22 @@ class _Conversion:
         tensor = self.graph.output[0].name
         while (node := producers.get(tensor)) is not None:
             if node.op_type in CONVOLUTIONS:
-                return head | {tensor} if self._gives_mask() else head
+                return head | {tensor} if self.gives_mask else head
             values = [value for value in node.input if value and value not in self.constants]
             if len(values) != 1:
                 break
-            if self._gives_mask() or node.op_type not in MOVES:
+            if self.gives_mask or node.op_type not in MOVES:
                 head.add(tensor)
             tensor = values[0]
         raise self._refusal("a graph whose output does not come from one last convolution", "a head behind one")
-
-    def _gives_mask(self) -> bool:
-        return boundary_type(NETWORKS[self.name].output) == FLOAT
-
-    def _set_input_types(self) -> None:
-        from onnx import helper
-
-        for value, spec in zip(self.graph.input, NETWORKS[self.name].inputs, strict=True):
-            self.types[value.name] = boundary_type(spec)
-            value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(self.types[value.name])
 
     def _add(self, node: NodeProto, dtype: DType) -> None:
         """Append a node that computes in a type; inputs that are of another are cast."""
         for i, shares in enumerate(self._shares_type(node)):
             name = node.input[i]
             if name in self.constants:
-                constant = self.constants[name]
-                changes = shares and constant.dtype == FLOAT
-                node.input[i] = self._weight(name, constant.stored, dtype if changes else constant.dtype)
+                values = self.constants[name]
+                node.input[i] = self._weight(name, values, dtype if shares and values.dtype == FLOAT else values.dtype)
             elif name:
                 node.input[i] = self._cast(name, dtype)
         self.nodes.append(node)
@@ -217,14 +197,6 @@ class _Conversion:
             self.types[inner] = self.types.pop(output.name)
             self._add_cast(inner, output.name, wanted)
         output.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(wanted)
-
-    def _replace(self) -> None:
-        from onnx import numpy_helper
-
-        for old in (self.graph.node, self.graph.initializer, self.graph.value_info):
-            del old[:]
-        self.graph.node.extend(self.nodes)
-        self.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in self.weights.items())
 
     def _refusal(self, received: str, expected: str) -> MaskanimError:
         return MaskanimError(f"network {self.name} in FP16", received, expected, NEXT_STEP)

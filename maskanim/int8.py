@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim.errors import MaskanimError, needs_extra
-from maskanim.half import CONVOLUTIONS, HALF
+from maskanim.half import CONVOLUTIONS, HALF, read_constants
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -147,8 +147,11 @@ class _Conversion:
         """Put the new nodes in, without the float weights that nobody reads any more."""
         from onnx import NodeProto, TensorProto, numpy_helper
 
-        kept = _reachable(self.nodes, self.graph.output[0].name)
-        used = {name for node in kept for name in node.input}
+        used, kept = {self.graph.output[0].name}, list[NodeProto]()
+        for node in reversed(self.nodes):
+            if used.intersection(node.output):
+                used.update(node.input)
+                kept.insert(0, node)
         nodes = [NodeProto.FromString(node.SerializeToString()) for node in kept]
         weights = [TensorProto.FromString(w.SerializeToString()) for w in self.graph.initializer if w.name in used]
         for part in (self.graph.node, self.graph.initializer):
@@ -159,25 +162,9 @@ class _Conversion:
 
 
 def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
-    from onnx import helper, numpy_helper
-
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in found:
-            wanted = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
-            found[node.output[0]] = found[node.input[0]].astype(wanted)
+    found = read_constants(graph)
     for name, values in found.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             cure = "The model is damaged: export it again, from another checkpoint"
             raise MaskanimError(f"INT8, weight {name}", "NaN or infinite values", "finite numbers", cure)
     return found
-
-
-def _reachable(nodes: list[NodeProto], output: str) -> list[NodeProto]:
-    """The nodes that the output needs, in their order."""
-    needed, kept = {output}, []
-    for node in reversed(nodes):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    return kept[::-1]

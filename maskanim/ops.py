@@ -15,22 +15,6 @@ Frame = NDArray[np.uint8]
 MIN_FRAME_SIDE = MASK_SIZE  # below this, even D(s) would be an enlargement
 
 
-class NumpyOps:
-    """D, U and P_test of one model, as `pipeline.Ops` over NumPy arrays."""
-
-    def __init__(self, perturbation: Perturbation) -> None:
-        self.perturbation = perturbation
-
-    def downscale(self, image: Array) -> Array:
-        return downscale(image)
-
-    def upscale(self, mask: Array) -> Array:
-        return upscale(mask)
-
-    def perturb(self, mask: Array) -> Array:
-        return perturb(mask, self.perturbation)
-
-
 def downscale(image: Array) -> Array:
     """D: bilinear 256 to 64, half-pixel centres, no anti-aliasing.
 
@@ -131,6 +115,18 @@ def shrink(mask: Array) -> Array:
     return np.asarray((sums + 18) // 36, np.float32) / np.float32(255)
 
 
+class NumpyOps:
+    """D, U and P_test of one model, as `pipeline.Ops` over NumPy arrays."""
+
+    downscale, upscale = staticmethod(downscale), staticmethod(upscale)
+
+    def __init__(self, perturbation: Perturbation) -> None:
+        self.perturbation = perturbation
+
+    def perturb(self, mask: Array) -> Array:
+        return perturb(mask, self.perturbation)
+
+
 def preprocess(frame: Frame) -> Array:
     """A picture of any size to the networks' input: the largest centred square, resized to 256x256.
 
@@ -172,9 +168,8 @@ def centre_square(frame: Frame) -> Frame:
     height, width = frame.shape[:2]
     side = min(height, width)
     if side < MIN_FRAME_SIDE:
-        raise MaskanimError(
-            "frame", f"{width}x{height} pixels", f"at least {MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}", "Use a larger picture"
-        )
+        smallest = f"at least {MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}"
+        raise MaskanimError("frame", f"{width}x{height} pixels", smallest, "Use a larger picture")
     top, left = (height - side) // 2, (width - side) // 2
     return frame[top : top + side, left : left + side]
 

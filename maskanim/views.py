@@ -1,4 +1,4 @@
-"""Ways of seeing what was animated: side by side, the masks by themselves, and a clip on one sheet."""
+"""Ways of seeing what was animated: every step in a row, side by side, masks by themselves, a clip on one sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import numpy as np
 
 from maskanim.atomic import check_writable, disk_errors, replace_folder, sibling_folder
 from maskanim.errors import MaskanimError
-from maskanim.ops import Array, Frame
+from maskanim.ops import Array, Frame, postprocess
+from maskanim.pipeline import Animation, Source
+from maskanim.spec import IMAGE_SIZE
 
 DEPTH = 65535  # of a mask's picture, 16 bits: a step is 1.5e-5, which no threshold of a mask cares for
 FOLDERS = ("driving", "perturbed", "refined")
@@ -24,6 +26,33 @@ GAP = 4
 KEPT = 4  # times as many frames as are shown: the times of those chosen from them are nearly even
 PAPER, INK = (24, 24, 24), (235, 235, 235)
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5  # digits of 11 pixels
+
+
+def draw_grid(source: Source[Array], driving: Array, steps: Animation[Array]) -> Frame:
+    """All steps of one driving frame, in the order of the paper's Figure 4: s, m_s, d, m_d, m_dp, m_dr, c, f.
+
+    Args:
+        driving: (1, 3, 256, 256) float32 in [0, 1], the prepared driving frame.
+
+    Returns:
+        (256, 2048, 3) uint8 RGB.
+    """
+    shown = (steps.mask, steps.perturbed, steps.refined, steps.coarse, steps.frame)
+    return draw_cells(source.image, source.mask, driving, *shown)
+
+
+def draw_cells(*images: Array) -> Frame:
+    """Images and masks in a row, each 256x256.
+
+    Args:
+        images: each (1, C, H, W) float32 in [0, 1], of 64x64 or 256x256.
+
+    Returns:
+        (256, 256 * number of images, 3) uint8 RGB; masks are grey, each of their pixels a 4x4 block.
+    """
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    cells = [cv2.resize(postprocess(image), size, interpolation=cv2.INTER_NEAREST) for image in images]
+    return np.asarray(np.hstack(cells), np.uint8)
 
 
 def side_by_side(source: Frame, driving: Frame, result: Frame) -> Frame:

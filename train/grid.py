@@ -12,12 +12,12 @@ from torch import Tensor
 
 from maskanim import pipeline
 from maskanim.errors import MaskanimError
-from maskanim.grid import draw_grid
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame, preprocess
 from maskanim.train.data import PEOPLE, SYNTHETIC, ClipFile, list_clips, open_frames, square
 from maskanim.train.data.layouts import SPLITS
 from maskanim.train.puppets import Puppet
+from maskanim.views import draw_grid
 
 EXAMPLES = 6
 
@@ -75,7 +75,7 @@ def _batch(frames: list[Frame]) -> Tensor:
 
 @torch.no_grad()
 def draw_grids(nets: Networks, source: Tensor, driving: Tensor) -> Frame:
-    """One row of `maskanim.grid` per pair.
+    """One row of `maskanim.views.draw_grid` per pair.
 
     Args:
         source, driving: (N, 3, 256, 256) float32 in [0, 1].

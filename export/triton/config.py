@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 
-from maskanim.bundle import MANIFEST, Bundle
+from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
+from maskanim.provenance import Claim
 from maskanim.runtime.backends import AUTO, RunOptions, check_backend
 from maskanim.spec import IMAGE_SIZE
 
@@ -50,20 +50,18 @@ def config_pbtxt(serving: Serving, bundle: Bundle) -> str:
     Requests of one sequence run in order and one at a time; those of different sequences may come to one instance
     together, whatever the sizes of their frames. The parameters tell clients what to write into a `Claim`.
     """
+    claim = Claim.of(bundle)
     parameters = {
         "engine": serving.engine,
         "precision": serving.precision,
         "batch": str(serving.batch),
         "least_psnr": f"{serving.least_psnr:g}",
-        "model": bundle.manifest.name,
-        "model_sha256": hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest(),
+        "model": claim.model,
+        "model_sha256": claim.model_sha256,
     }
-    return _scheduling(serving) + "".join(map(_parameter, parameters, parameters.values()))
-
-
-def _parameter(key: str, value: str) -> str:
-    quoted = json.dumps(value, ensure_ascii=False)
-    return f'parameters {{ key: "{key}", value: {{ string_value: {quoted} }} }}\n'
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in parameters.items()}
+    lines = (f'parameters {{ key: "{key}", value: {{ string_value: {text} }} }}\n' for key, text in quoted.items())
+    return _scheduling(serving) + "".join(lines)
 
 
 def _scheduling(serving: Serving) -> str:

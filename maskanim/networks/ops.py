@@ -10,22 +10,6 @@ from maskanim import ops
 from maskanim.spec import Perturbation
 
 
-class TorchOps:
-    """D, U and P_test of one model, as `pipeline.Ops` over torch tensors."""
-
-    def __init__(self, perturbation: Perturbation) -> None:
-        self.perturbation = perturbation
-
-    def downscale(self, image: Tensor) -> Tensor:
-        return downscale(image)
-
-    def upscale(self, mask: Tensor) -> Tensor:
-        return upscale(mask)
-
-    def perturb(self, mask: Tensor) -> Tensor:
-        return perturb(mask, self.perturbation)
-
-
 def downscale(image: Tensor) -> Tensor:
     """D: (N, C, 256, 256) to (N, C, 64, 64), bilinear."""
     return F.interpolate(image, scale_factor=0.25, mode="bilinear", align_corners=False)
@@ -48,10 +32,18 @@ def zero_low(mask: Tensor, perturbation: Perturbation) -> Tensor:
 def perturb(mask: Tensor, perturbation: Perturbation) -> Tensor:
     """P_test of (N, 1, H, W) masks, as `maskanim.ops.perturb`."""
     left = zero_low(mask, perturbation)
-    return shrink(left) if perturbation.released_animate else left
+    if not perturbation.released_animate:
+        return left
+    return torch.from_numpy(ops.shrink(left.detach().float().cpu().numpy())).to(left)
 
 
-def shrink(mask: Tensor) -> Tensor:
-    """`maskanim.ops.shrink` of (N, 1, S, S) masks."""
-    shrunk = ops.shrink(mask.detach().float().cpu().numpy())
-    return torch.from_numpy(shrunk).to(mask)
+class TorchOps:
+    """D, U and P_test of one model, as `pipeline.Ops` over torch tensors."""
+
+    downscale, upscale = staticmethod(downscale), staticmethod(upscale)
+
+    def __init__(self, perturbation: Perturbation) -> None:
+        self.perturbation = perturbation
+
+    def perturb(self, mask: Tensor) -> Tensor:
+        return perturb(mask, self.perturbation)

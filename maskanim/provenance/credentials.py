@@ -116,30 +116,26 @@ def _generate() -> tuple[bytes, bytes]:
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.x509.oid import ExtendedKeyUsageOID
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root_id = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
-    root = (
-        _certificate("issuer", root_key.public_key(), signs_certificates=True)
-        .add_extension(root_id, critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
     # The one purpose of RFC 5280 that c2pa's reader takes without being told to.
     purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+    root_id = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
     issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(root_id)
-    own = (
-        _certificate("signer", key.public_key(), signs_certificates=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(issuer, critical=False)
-        .add_extension(purpose, critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
+    root = _certificate("issuer", root_key.public_key(), signs_certificates=True).sign(root_key, hashes.SHA256())
+    own = _certificate("signer", key.public_key(), signs_certificates=False)
+    own = own.add_extension(issuer, critical=False).add_extension(purpose, critical=False)
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return secret, own.public_bytes(pem) + root.public_bytes(pem)
+    return secret, own.sign(root_key, hashes.SHA256()).public_bytes(pem) + root.public_bytes(pem)
 
 
 def _certificate(name: str, public_key: Any, *, signs_certificates: bool) -> Any:
     """A certificate of the root's issue, without what tells the two apart."""
     from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    def named(common: str) -> Any:
+        parts = ((NameOID.ORGANIZATION_NAME, ORGANIZATION), (NameOID.COMMON_NAME, common))
+        return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
 
     usage = x509.KeyUsage(
         digital_signature=not signs_certificates,
@@ -154,20 +150,13 @@ def _certificate(name: str, public_key: Any, *, signs_certificates: bool) -> Any
     )
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name("issuer"))
+        .subject_name(named(name))
+        .issuer_name(named("issuer"))
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(BEGINNING)
         .not_valid_after(NO_END)
         .add_extension(x509.BasicConstraints(signs_certificates, 0 if signs_certificates else None), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
-
-
-def _name(name: str) -> Any:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
-    parts = ((NameOID.ORGANIZATION_NAME, ORGANIZATION), (NameOID.COMMON_NAME, name))
-    return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])

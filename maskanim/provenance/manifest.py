@@ -223,10 +223,11 @@ def read_provenance(path: Path) -> Provenance:
 
 
 def _provenance(manifest: dict[str, Any], *, trusted: bool) -> Provenance:
+    # By their labels, whichever version of it they have; of several with one label, the first.
+    assertions = {one["label"].split(".v")[0]: one["data"] for one in reversed(manifest.get("assertions", []))}
     software: dict[str, Any] = next(iter(manifest.get("claim_generator_info", [])), {})
-    actions = _assertion(manifest, ACTIONS_ASSERTION).get("actions", [])
+    actions, model = assertions.get(ACTIONS_ASSERTION, {}).get("actions", []), assertions.get(MODEL_ASSERTION, {})
     made: dict[str, Any] = next((action for action in actions if action.get("action") == CREATED), {})
-    model = _assertion(manifest, MODEL_ASSERTION)
     return Provenance(
         trusted=trusted,
         signer=manifest.get("signature_info", {}).get("issuer", ""),
@@ -236,12 +237,6 @@ def _provenance(manifest: dict[str, Any], *, trusted: bool) -> Provenance:
         model_sha256=model.get("sha256", ""),
         manifest=manifest,
     )
-
-
-def _assertion(manifest: dict[str, Any], label: str) -> dict[str, Any]:
-    """The data of an assertion, whichever version of its label it has."""
-    found = (one["data"] for one in manifest.get("assertions", []) if one["label"].split(".v")[0] == label)
-    return next(found, {})
 
 
 def _load_c2pa(subject: str) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import av.container
@@ -33,31 +34,54 @@ class Lap(NamedTuple):
     period: Fraction
 
 
-class AudioTrack(Protocol):
-    """The audio that goes with a clip's frames."""
-
-    rate: int  # samples per second
-    endless: bool  # whether it is repeated for as long as it is asked for
-    stream: AudioStream  # what its packets belong to, once it is open
-
-    def open(self) -> None:
-        """Begin to read it."""
-
-    def packets(self) -> Iterator[AudioPacket | None]:
-        """The packets in order, with the times that they have beside the clip's frames; None: nothing as yet."""
-
-    def close(self) -> None:
-        """Close what was opened for it."""
-
-
-class FileAudio:
-    """A track of a file, which is opened a second time for it; see `AudioTrack`.
+class AudioTrack(ABC):
+    """The audio that goes with a clip's frames.
 
     Args:
-        number: the track, counted from 1; None for the default one.
         rate: samples per second.
         start: seconds of the file's time that become zero; packets that begin earlier are left out. None: unchanged.
         end: seconds of the file's time; packets that begin then or later are left out.
+
+    Attributes:
+        endless: whether it is repeated for as long as it is asked for.
+        stream: what its packets belong to, once it is open.
+    """
+
+    endless = False
+    stream: AudioStream
+
+    def __init__(self, rate: int, start: Fraction | None, end: Fraction | None) -> None:
+        self.rate, self._start, self._end = rate, start, end
+
+    @abstractmethod
+    def open(self) -> None:
+        """Begin to read it.
+
+        Raises:
+            MaskanimError: the file has gone.
+        """
+
+    @abstractmethod
+    def packets(self) -> Iterator[AudioPacket | None]:
+        """The packets in order, with the times that they have beside the clip's frames; None: nothing as yet."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what was opened for it."""
+
+    def _is_over(self, at: Fraction | None) -> bool:
+        return self._end is not None and at is not None and at >= self._end
+
+    def _is_early(self, at: Fraction | None) -> bool:
+        return self._start is not None and at is not None and at < self._start
+
+
+class FileAudio(AudioTrack):
+    """A track of a file, which is opened a second time for it.
+
+    Args:
+        number: the track, counted from 1; None for the default one.
+        rate, start, end: see `AudioTrack`.
         lap: returns the first round of frames that are shown repeatedly, or None as long as it is not over.
     """
 
@@ -70,17 +94,12 @@ class FileAudio:
         end: Fraction | None = None,
         lap: Callable[[], Lap | None] | None = None,
     ) -> None:
-        self.rate, self.endless = rate, lap is not None
-        self._path, self._number, self._start, self._end = path, number, start, end
-        self._lap = lap or (lambda: None)
+        super().__init__(rate, start, end)
+        self.endless = lap is not None
+        self._path, self._number, self._lap = path, number, lap or (lambda: None)
         self._container: av.container.InputContainer | None = None
 
     def open(self) -> None:
-        """See `AudioTrack`.
-
-        Raises:
-            MaskanimError: the file has gone.
-        """
         self._container = open_container(self._path)
         stream = audio_stream(self._path, self._container, self._number)
         assert stream is not None, "this track was found when the clip was opened"
@@ -107,33 +126,26 @@ class FileAudio:
     def _round(self, number: int) -> Iterator[AudioPacket]:
         start = self._start or Fraction(0)
         for packet in self._demuxed():
-            at = None if packet.pts is None else packet.pts * packet.time_base
-            lap = self._lap()
-            if at is not None and self._is_over(at, lap, start):
+            at, lap = _time(packet), self._lap()
+            if self._is_over(at) or (lap and at is not None and at - start >= sum(lap)):
                 return
-            if at is not None and self._is_early(at, lap if number else None, start):
+            if self._is_early(at) or (lap and number and at is not None and at - start < lap.begin):
                 continue
             _move(packet, (number * lap.period if lap else 0) - start)
             yield packet
 
-    def _is_over(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
-        return (self._end is not None and at >= self._end) or (lap is not None and at - start >= sum(lap))
-
-    def _is_early(self, at: Fraction, lap: Lap | None, start: Fraction) -> bool:
-        return (self._start is not None and at < start) or (lap is not None and at - start < lap.begin)
-
     def _demuxed(self) -> Iterator[AudioPacket]:
         container = self._container
         assert container is not None, "it was opened"
-        if (
-            self._start is not None
-            and self._start > LEAD
-            and not SEARCHABLE.isdisjoint(container.format.name.split(","))
-        ):
+        if self._start and self._start > LEAD and not SEARCHABLE.isdisjoint(container.format.name.split(",")):
             container.seek(int((self._start - LEAD) * av.time_base))
         # Where the file is damaged the audio ends; the reader of the video says so.
         with suppress(av.error.InvalidDataError):
             yield from (packet for packet in container.demux(self.stream) if packet.size)
+
+
+def _time(packet: AudioPacket) -> Fraction | None:
+    return None if packet.pts is None else packet.pts * packet.time_base
 
 
 def _move(packet: AudioPacket, seconds: Fraction) -> None:
@@ -144,31 +156,23 @@ def _move(packet: AudioPacket, seconds: Fraction) -> None:
         packet.dts += ticks
 
 
-class PipedAudio:
-    """Audio that comes with the video through one pipe, where nothing can be opened a second time; see `AudioTrack`.
-
-    Args:
-        start, end: as those of `FileAudio`.
-    """
-
-    endless = False
+class PipedAudio(AudioTrack):
+    """Audio that comes with the video through one pipe, where nothing can be opened a second time."""
 
     def __init__(self, stream: AudioStream, start: Fraction | None, end: Fraction | None) -> None:
-        self.stream, self.rate = stream, stream.rate
-        self._start, self._end = start, end
+        super().__init__(stream.rate, start, end)
+        self.stream = stream
         self._waiting: deque[AudioPacket] = deque()
         self._wanted = self._complete = False
 
     def open(self) -> None:
-        """See `AudioTrack`; from now on what comes is kept until it is taken."""
+        """From now on what comes is kept until it is taken."""
         self._wanted = True
 
     def put(self, packet: AudioPacket) -> None:
         """Hand over what the demuxer of the video came across."""
-        at = None if packet.pts is None else packet.pts * packet.time_base
-        late = self._end is not None and at is not None and at >= self._end
-        early = self._start is not None and at is not None and at < self._start
-        if self._wanted and packet.size and not (early or late):
+        at = _time(packet)
+        if self._wanted and packet.size and not (self._is_over(at) or self._is_early(at)):
             _move(packet, -(self._start or Fraction(0)))
             self._waiting.append(packet)
 
@@ -181,7 +185,6 @@ class PipedAudio:
             yield self._waiting.popleft() if self._waiting else None
 
     def close(self) -> None:
-        """See `AudioTrack`; what comes later is not kept."""
         self._wanted = False
         self._waiting.clear()
 

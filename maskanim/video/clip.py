@@ -259,14 +259,12 @@ class Trimmed(_View):
         return None if self._to is None else self._to * self.time_base
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
-        """See `FrameSource`.
-
-        Raises:
-            MaskanimError: nothing is shown in this part.
-        """
-        frame = None
+        """See `FrameSource`; raises a MaskanimError where nothing is shown in this part."""
+        frame, zero = None, self._from or 0
         for frame in self._part(since):
-            yield self._cut(frame)
+            begin = frame.pts if self._from is None else max(frame.pts, self._from)
+            end = min(frame.pts + frame.duration, math.inf if self._to is None else self._to)
+            yield SourceFrame(frame.image, begin - zero, max(1, int(end) - begin))
         if frame is None:
             raise MaskanimError(str(self.path), "nothing is shown between start and end", "a part inside of the clip")
 
@@ -286,14 +284,6 @@ class Trimmed(_View):
         if held and held.pts + held.duration > begin:
             yield held
 
-    def _cut(self, frame: SourceFrame) -> SourceFrame:
-        begin, end = frame.pts, frame.pts + frame.duration
-        if self._from is not None:
-            begin = max(begin, self._from)
-        if self._to is not None:
-            end = min(end, self._to)
-        return SourceFrame(frame.image, begin - (self._from or 0), max(1, end - begin))
-
 
 class Resampled(_View):
     """A source at a constant rate: at each tick the frame that is being shown.
@@ -305,7 +295,8 @@ class Resampled(_View):
     def __init__(self, base: FrameSource, fps: Fraction) -> None:
         super().__init__(base)
         self._zero, self._fps = base.first * base.time_base, fps
-        self.time_base = _common(self._zero, 1 / fps)
+        bottom = math.lcm(self._zero.denominator, fps.numerator)
+        self.time_base = Fraction(math.gcd(int(self._zero * bottom), int(bottom / fps)), bottom)
         if self.time_base.denominator > FINEST:
             self.time_base = 1 / fps
             self._zero = round(self._zero * fps) / fps
@@ -332,11 +323,6 @@ class Resampled(_View):
     def _repeated(self, frame: SourceFrame, first: int, end: int) -> Iterator[SourceFrame]:
         image = lru_cache(maxsize=1)(frame.image) if callable(frame.image) else frame.image  # converted once
         return (SourceFrame(image, self.first + tick * self._step, self._step) for tick in range(first, end))
-
-
-def _common(a: Fraction, b: Fraction) -> Fraction:
-    """The greatest fraction of which both are whole multiples."""
-    return Fraction(math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
 
 
 class Looped(_View):

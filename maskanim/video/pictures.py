@@ -56,11 +56,7 @@ def read_picture(path: FilePath) -> Frame:
 
 @contextmanager
 def opened_picture(path: Path) -> Iterator[Image.Image]:
-    """A picture opened by Pillow; whatever it raises inside of the block becomes one MaskanimError.
-
-    Raises:
-        MaskanimError: as `read_picture`.
-    """
+    """A picture opened by Pillow; whatever it raises inside of the block becomes one MaskanimError."""
     require_file(path, "a picture")
     if brand(path) in HEIC_BRANDS:
         with needs_extra(str(path), "heic"):
@@ -83,8 +79,8 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
     except Exception as error:  # a damaged file ends in whichever of a dozen types its first bad byte leads to
-        reason = " ".join(str(error).split())[:100]
-        raise _refused(path, f"not a picture that can be read, or a damaged one ({reason})") from error
+        found = " ".join(str(error).split())[:100]
+        raise _refused(path, f"not a picture that can be read, or a damaged one ({found})") from error
 
 
 @contextmanager
@@ -110,25 +106,21 @@ def pixels(opened: Image.Image, frame: int = 0) -> Picture:
     with _without_warnings():
         if count_frames(opened) > 1:
             opened.seek(frame)
-        image = _upright(opened)
+        image = opened
+        with suppress(Exception):  # a picture is not to be lost for its tags
+            image = ImageOps.exif_transpose(opened)
         if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
             image = Image.fromarray(_eight_bits(np.asarray(image)))
         if image.mode != "CMYK":
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        array = np.asarray(_in_srgb(image))
-    alpha = opaque_or(array[..., 3]) if array.shape[2] == 4 else None
+        return picture_of(np.asarray(_in_srgb(image)))
+
+
+def picture_of(array: NDArray[np.uint8]) -> Picture:
+    """The picture of (H, W, 3) uint8 RGB or (H, W, 4) RGBA; without an alpha that is 255 everywhere."""
+    clear = array.shape[2] == 4 and array[..., 3].min() < 255
+    alpha = np.ascontiguousarray(array[..., 3]) if clear else None
     return Picture(np.ascontiguousarray(array[..., :3]), alpha)
-
-
-def opaque_or(alpha: Alpha) -> Alpha | None:
-    """The alpha, or None where it is 255 everywhere."""
-    return None if alpha.min() == 255 else np.ascontiguousarray(alpha)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # a picture is not to be lost for its tags
-        return ImageOps.exif_transpose(image)
-    return image
 
 
 def _eight_bits(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -158,11 +150,7 @@ def brand(path: Path) -> bytes:
 
 
 def file_head(path: Path) -> bytes:
-    """The first twelve bytes of a file.
-
-    Raises:
-        MaskanimError: it cannot be read.
-    """
+    """The first twelve bytes of a file; raises a MaskanimError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(12)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -17,7 +18,7 @@ import av.container
 import numpy as np
 from PIL import Image
 
-from maskanim.errors import MaskanimError, check_local
+from maskanim.errors import MaskanimError, check_local, reason
 from maskanim.ops import Frame
 from maskanim.video.audio import AudioTrack, FileAudio, PipedAudio
 from maskanim.video.clip import Clip, FrameSource, Looped, Resampled, SourceFrame, Trimmed, parse_rate, parse_time
@@ -32,9 +33,9 @@ from maskanim.video.pictures import (
     brand,
     count_frames,
     file_head,
-    opaque_or,
     opened_picture,
     parse_colour,
+    picture_of,
     pixels,
     read_picture,
     require_file,
@@ -49,7 +50,6 @@ CAMERA = "camera:"
 # FFmpeg's input device and what it calls a camera, by `sys.platform`.
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
 
-MILLISECOND = Fraction(1, 1000)
 UNSTATED_DURATION = 100  # milliseconds; browsers show frames that state none for so long
 
 
@@ -111,15 +111,15 @@ def _frame_source(path: FilePath, rate: Fraction, track: int | None, whole: bool
     check_local("", os.fspath(path))
     path = Path(path)
     if path.is_dir():
-        return folder_of_pictures(path, rate)
+        return _folder_of_pictures(path, rate)
     require_file(path, DRIVING_KINDS)
     head = file_head(path)
     if (head[:4] == b"RIFF" and head[8:] == b"WEBP") or brand(path) in STILL_BRANDS:
-        return picture_clip(path, rate)
+        return _picture_clip(path, rate)
     container = open_container(path)
     if holds_picture(container):
         container.close()
-        return picture_clip(path, rate)
+        return _picture_clip(path, rate)
     return VideoFile(path, partial(open_container, path), container, track=track, whole=whole)
 
 
@@ -138,19 +138,16 @@ def arrange_clip(
     Raises:
         MaskanimError: one of them is wrong, or does not suit the source.
     """
+    given = {"start": start, "end": end, "duration": duration}
+    times = {name: None if time is None else parse_time(time, name) for name, time in given.items()}
     view, cut, looped = source, None, None
     if start is not None or end is not None:
-        view = cut = Trimmed(view, _time(start, "start"), _time(end, "end"))
+        view = cut = Trimmed(view, times["start"], times["end"])
     if fps is not None:
         view = Resampled(view, parse_rate(fps))
     if loop != 1 or duration is not None:
-        times = loop if duration is None else None
-        view = looped = Looped(view, times, _time(duration, "duration"))
+        view = looped = Looped(view, loop if duration is None else None, times["duration"])
     return Clip.of(view, _audio(source, audio, cut, looped))
-
-
-def _time(given: Time | None, subject: str) -> Fraction | None:
-    return None if given is None else parse_time(given, subject)
 
 
 def _audio(source: FrameSource, number: int | None, cut: Trimmed | None, looped: Looped | None) -> AudioTrack | None:
@@ -202,7 +199,7 @@ def _open_camera(name: str) -> av.container.InputContainer:
     try:
         return av.open(place, mode="r", format=form)
     except (av.FFmpegError, OSError, ValueError) as error:  # ValueError: PyAV without this kind of device
-        received = f"no camera that can be opened at {place} ({_reason(error)})"
+        received = f"no camera that can be opened at {place} ({reason(error)})"
         raise MaskanimError(name, received, "a camera, such as camera:0", "Check that nothing else uses it") from error
 
 
@@ -210,7 +207,7 @@ def _open_pipe(pipe: BinaryIO) -> av.container.InputContainer:
     try:
         container = av.open(pipe, mode="r", container_options=OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        received = f"nothing that FFmpeg can read from a pipe ({_reason(error)})"
+        received = f"nothing that FFmpeg can read from a pipe ({reason(error)})"
         next_step = "An mp4 whose index is at its end has to be given as a file"
         raise MaskanimError(PIPE, received, "a video, such as mkv, webm or ts", next_step) from error
     if holds_picture(container):
@@ -219,18 +216,8 @@ def _open_pipe(pipe: BinaryIO) -> av.container.InputContainer:
     return container
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 class Stills(FrameSource):
-    """Pictures, each shown for one tick.
-
-    Args:
-        path: the file or folder they come from.
-        readers: one function per frame that reads it.
-        rate: frames per second.
-    """
+    """Pictures of a file or a folder, each read by a function of its own and shown for one tick."""
 
     def __init__(self, path: Path, readers: Sequence[Callable[[], Frame]], rate: Fraction) -> None:
         self.path, self.time_base, self.rate, self.frame_count = path, 1 / rate, rate, len(readers)
@@ -241,12 +228,7 @@ class Stills(FrameSource):
         return (SourceFrame(self._readers[i], i, 1) for i in range(first, len(self._readers)))
 
 
-def folder_of_pictures(folder: Path, rate: Fraction) -> Stills:
-    """The pictures of a folder in natural order.
-
-    Raises:
-        MaskanimError: there are none.
-    """
+def _folder_of_pictures(folder: Path, rate: Fraction) -> Stills:
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     found = [path for path in visible if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()]
     if not found:
@@ -261,12 +243,8 @@ def natural_order(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
-def picture_clip(path: Path, rate: Fraction) -> FrameSource:
-    """A picture file: an animation, a strip of squares, or else one frame.
-
-    Raises:
-        MaskanimError: as `read_picture`.
-    """
+def _picture_clip(path: Path, rate: Fraction) -> FrameSource:
+    """A picture file: an animation, a strip of squares, or else one frame."""
     with opened_picture(path) as opened:
         if count_frames(opened) > 1 and opened.format in {"AVIF", "WEBP"}:
             return Animation(path, opened)
@@ -281,22 +259,20 @@ class Animation(FrameSource):
     """An animated WebP, which FFmpeg does not decode: the frames as Pillow composes them, in milliseconds."""
 
     def __init__(self, path: Path, opened: Image.Image) -> None:
-        self.path, self.time_base = path, MILLISECOND
+        self.path, self.time_base = path, Fraction(1, 1000)
         self.frame_count = self._count = count_frames(opened)
-        pixels(opened)
-        self.rate = Fraction(1000, _duration(opened))
+        self.rate = Fraction(1000, self._read(opened, 0, 0).duration)
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
         at = 0
         with opened_picture(self.path) as opened:
             for i in range(self._count):
-                image = pixels(opened, i).image
-                yield SourceFrame(image, at, _duration(opened))
-                at += _duration(opened)
+                yield (frame := self._read(opened, i, at))
+                at += frame.duration
 
-
-def _duration(opened: Image.Image) -> int:
-    return round(opened.info.get("duration", 0)) or UNSTATED_DURATION
+    def _read(self, opened: Image.Image, number: int, at: int) -> SourceFrame:
+        image = pixels(opened, number).image  # which also brings the frame's own duration
+        return SourceFrame(image, at, round(opened.info.get("duration", 0)) or UNSTATED_DURATION)
 
 
 def read_source(path: FilePath, frame: int = 0, background: str | Colour | None = None) -> Picture:
@@ -329,20 +305,15 @@ def read_source(path: FilePath, frame: int = 0, background: str | Colour | None 
 
 
 def _is_video(path: Path) -> bool:
-    if brand(path) in STILL_BRANDS:
-        return False
-    try:
-        with open_container(path) as container:
-            return not holds_picture(container)
-    except MaskanimError:
-        return False
+    with suppress(MaskanimError), open_container(path) as container:
+        return brand(path) not in STILL_BRANDS and not holds_picture(container)
+    return False
 
 
 def _frame_of_picture(path: Path, frame: int) -> Picture:
     with opened_picture(path) as opened:
-        count = count_frames(opened)
-        if not 0 <= frame < count:
-            raise _no_such_frame(path, frame, count)
+        if not 0 <= frame < count_frames(opened):
+            raise _no_such_frame(path, frame, count_frames(opened))
         return pixels(opened, frame)
 
 
@@ -357,7 +328,7 @@ def _frame_of_video(path: Path, frame: int) -> Picture:
         raise unreadable(path, f"reading it failed ({error.strerror})") from error
     finally:
         video.close()
-    return Picture(np.ascontiguousarray(image[..., :3]), opaque_or(image[..., 3]) if image.shape[2] == 4 else None)
+    return picture_of(image)
 
 
 def _no_such_frame(path: Path, frame: int, count: int) -> MaskanimError:

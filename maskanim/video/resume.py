@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import av
 import av.container
 from av.video.stream import VideoStream
 
 from maskanim.atomic import hidden_path, lock, write_text
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.video.clip import Clip
 from maskanim.video.encoding import Encoding, VideoSettings
@@ -72,36 +73,29 @@ class ResumableWriter(FrameWriter):
     ) -> None:
         super().__init__(path, driving, encoding, alpha=alpha)
         if driving.once:
-            raise MaskanimError(
-                str(driving.path), "it can be read once only", "a file, to go on with", "Record it first"
-            )
-        self._record = self._describe(fingerprint)
+            received, expected = "it can be read once only", "a file, to go on with"
+            raise MaskanimError(str(driving.path), received, expected, "Record it first")
+        self._record = {
+            "fingerprint": fingerprint,
+            "encoding": {"codec": self._codec.name, "pixels": self._codec.pixels, **asdict(self._encoding)},
+            "time_base": str(driving.time_base),
+            "rate": str(driving.rate),
+            "segment_frames": SEGMENT_FRAMES,
+            "made_by": [av.__version__, {name: list(version) for name, version in av.library_versions.items()}],
+        }
         with self._writing():
             self._folder = self._opened.enter_context(SegmentFolder(self.path))
             told = self._folder.find(self._record) if resume else ""
         self.told = [told] if told else []
         self.frames_done = self._folder.frames
         segments = self._folder.segments
-        self.last_pts = self._last_pts = segments[-1].times[-1] if segments else None
+        self.last_pts = self._last_pts = segments[-1][-1] if segments else None
         self._segment: _SegmentEncoder | None = None
 
     @property
     def frames_kept(self) -> int:
         """How many frames are in whole segments by now, which the next render with `resume` finds."""
         return self._folder.frames
-
-    def _describe(self, fingerprint: str) -> dict[str, Any]:
-        return {
-            "fingerprint": fingerprint,
-            "encoding": {"codec": self._codec.name, "pixels": self._codec.pixels, **asdict(self._encoding)},
-            "time_base": str(self._driving.time_base),
-            "rate": str(self._driving.rate),
-            "segment_frames": SEGMENT_FRAMES,
-            "made_by": [av.__version__, {name: list(version) for name, version in av.library_versions.items()}],
-        }
-
-    def __enter__(self) -> ResumableWriter:
-        return self
 
     def _kept(self) -> str:
         return f", then go on with --resume: {self._folder.frames} frames are kept" if self._folder.frames else ""
@@ -123,20 +117,20 @@ class ResumableWriter(FrameWriter):
             self._segment = self._opened.enter_context(_SegmentEncoder(self._folder.unfinished(), self._settings))
         self._segment.append(frame)
         if len(self._segment.times) == SEGMENT_FRAMES:
-            self._complete(self._segment)
+            self._complete_segment()
 
-    def _complete(self, segment: _SegmentEncoder) -> None:
-        segment.finish()
-        self._folder.add(segment.times)
+    def _complete_segment(self) -> None:
+        if self._segment:
+            self._segment.finish()
+            self._folder.add(self._segment.times)
         self._segment = None
 
     def _finish(self, last_pts: int) -> None:
-        if self._segment:
-            self._complete(self._segment)
+        self._complete_segment()
         driving, unfinished = self._driving, self._folder.unfinished(self.path.suffix)
         audio = self._opened.enter_context(opened_audio(driving))
         joined = self._opened.enter_context(OutputFile(unfinished, driving, audio))
-        with av.open(str(self._folder.segments[0].packets)) as first:
+        with av.open(str(self._folder.packets_file(0))) as first:
             template = first.streams.video[0]
             video = joined.container.add_stream_from_template(template)
             video.time_base = driving.time_base
@@ -149,7 +143,7 @@ class ResumableWriter(FrameWriter):
         self._folder.remove()
 
 
-class _SegmentEncoder:
+class _SegmentEncoder(Closing):
     """Encodes one segment into a file; a context manager."""
 
     def __init__(self, path: Path, settings: VideoSettings) -> None:
@@ -176,22 +170,12 @@ class _SegmentEncoder:
         self._mux(self._video.encode(None))
         self._container.close()
 
-    def __enter__(self) -> _SegmentEncoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with suppress(av.FFmpegError, OSError):  # `finish` has raised what matters
             self._container.close()
 
 
-class Segment(NamedTuple):
-    """A whole segment: the file with its packets, and the time of each frame in ticks of the render's time base."""
-
-    packets: Path
-    times: tuple[int, ...]
-
-
-class SegmentFolder:
+class SegmentFolder(Closing):
     """The hidden folder of a render; a context manager.
 
     When the block ends the whole segments are kept for another process; without any, what this one has begun goes.
@@ -201,12 +185,12 @@ class SegmentFolder:
 
     Attributes:
         path: the folder; it need not exist.
-        segments: the whole ones, in order.
+        segments: of the whole ones, in order, the times of their frames in ticks of the render's time base.
     """
 
     def __init__(self, output: Path) -> None:
         self.path = hidden_path(output, ".maskanim")
-        self.segments: list[Segment] = []
+        self.segments: list[list[int]] = []
         self._output = output
         self._lock: IO[str] | None = None
         self._begun = False
@@ -214,7 +198,7 @@ class SegmentFolder:
     @property
     def frames(self) -> int:
         """How many frames the whole segments hold."""
-        return sum(len(segment.times) for segment in self.segments)
+        return sum(map(len, self.segments))
 
     def find(self, record: dict[str, Any]) -> str:
         """Take over the whole segments of an earlier process, if it rendered the same.
@@ -234,31 +218,24 @@ class SegmentFolder:
         found = self.record()
         if found.get("version") != VERSION or any(found.get(key) != value for key, value in record.items()):
             return "the unfinished render there is of something else, or made otherwise; begun anew"
-        while segment := self._whole(len(self.segments)):
-            self.segments.append(segment)
-        if not self._remove_from(len(self.segments)):
-            return ""
-        damaged = f"segment {len(self.segments) + 1} of the unfinished render is damaged"
-        return f"{damaged}; going on behind frame {self.frames}"
+        while times := self._whole(len(self.segments)):
+            self.segments.append(times)
+        whole, numbered = len(self.segments), (path for path in self.path.glob("*.json") if path.stem.isdecimal())
+        left = [path for path in numbered if int(path.stem) >= whole]
+        for path in left:
+            path.unlink()
+        damaged = f"segment {whole + 1} of the unfinished render is damaged; going on behind frame {self.frames}"
+        return damaged if left else ""
 
     def record(self) -> dict[str, Any]:
         """What is rendered and how; empty if that cannot be read."""
         return _read_json(self.path / "render.json")
 
-    def _whole(self, number: int) -> Segment | None:
-        packets, description = self._files(number)
-        found = _read_json(description)
-        times = found.get("times")
-        if not isinstance(times, list) or not packets.is_file() or _hash(packets, times) != found.get("sha256"):
-            return None
-        return Segment(packets, tuple(times))
-
-    def _remove_from(self, number: int) -> bool:
-        """Remove the segments from one on; whether there were any."""
-        left = [path for path in self.path.glob("*.json") if path.stem.isdecimal() and int(path.stem) >= number]
-        for path in left:
-            path.unlink()
-        return bool(left)
+    def _whole(self, number: int) -> list[int]:
+        """The times of a segment that is whole; else none."""
+        packets, found = self.packets_file(number), _read_json(self._description(number))
+        times: list[int] = found["times"] if isinstance(found.get("times"), list) else []
+        return times if packets.is_file() and _hash(packets, times) == found.get("sha256") else []
 
     def begin(self, record: dict[str, Any]) -> None:
         """Begin anew; what an earlier process has left is removed.
@@ -285,13 +262,18 @@ class SegmentFolder:
         Raises:
             OSError: the disk refuses it.
         """
-        packets, description = self._files(len(self.segments))
-        self.unfinished().replace(packets)
-        write_text(description, json.dumps({"times": times, "sha256": _hash(packets, times)}))
-        self.segments.append(Segment(packets, tuple(times)))
+        number = len(self.segments)
+        self.unfinished().replace(self.packets_file(number))
+        told = {"times": times, "sha256": _hash(self.packets_file(number), times)}
+        write_text(self._description(number), json.dumps(told))
+        self.segments.append(times)
 
-    def _files(self, number: int) -> tuple[Path, Path]:
-        return self.path / f"{number:06d}.mkv", self.path / f"{number:06d}.json"
+    def packets_file(self, number: int) -> Path:
+        """The file with a segment's packets."""
+        return self.path / f"{number:06d}.mkv"
+
+    def _description(self, number: int) -> Path:
+        return self.packets_file(number).with_suffix(".json")
 
     def packets(self, video: VideoStream, time_base: Fraction, last_duration: int) -> Iterator[av.Packet[VideoStream]]:
         """Every packet of the render, with its exact time.
@@ -301,12 +283,12 @@ class SegmentFolder:
             time_base: seconds per tick.
             last_duration: ticks for which the last frame is shown.
         """
-        times = [time for segment in self.segments for time in segment.times]
+        times = [time for segment in self.segments for time in segment]
         ends = iter([*times[1:], times[-1] + last_duration])
-        for segment in self.segments:
-            with av.open(str(segment.packets)) as container:
+        for number, segment in enumerate(self.segments):
+            with av.open(str(self.packets_file(number))) as container:
                 stored = (packet for packet in container.demux(video=0) if packet.size)
-                for packet, time in zip(stored, segment.times, strict=True):
+                for packet, time in zip(stored, segment, strict=True):
                     packet.stream, packet.time_base = video, time_base
                     packet.pts = packet.dts = time
                     packet.duration = next(ends) - time
@@ -317,10 +299,7 @@ class SegmentFolder:
         self._unlock()
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def __enter__(self) -> SegmentFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self._begun and not self.segments:
             self.remove()
         elif self._lock:

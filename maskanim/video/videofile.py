@@ -6,12 +6,14 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -23,8 +25,6 @@ from maskanim.ops import Frame
 from maskanim.video.audio import SEARCHABLE, PipedAudio
 from maskanim.video.clip import FrameSource, SourceFrame
 from maskanim.video.container import unreadable, video_stream
-from maskanim.video.ends import missing_end
-from maskanim.video.feed import Feed
 from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, describe_colours, display_matrix, to_rgb
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ MOST_RATE = 1000  # frames per second; what is stated beyond is the tick of a cl
 # Formats that state how long they are; for others FFmpeg guesses.
 STATING = frozenset({"avi", "matroska", "mov", "mxf"})
 JOINT = 3  # packets, at most, from one that is marked as corrupt to a joint of two transport streams that explains it
+SECONDS_TO_END = 0.5  # of a thread that reads a camera or a pipe
+
+HEAD = 1 << 16  # bytes in which an ASF file has its properties
+TAIL = 1 << 17  # more than a page of Ogg can take
+PAGE_HEAD, LAST_PAGE = 27, 4  # RFC 3533, section 6
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes of one, and where its sync byte is; M2TS puts a time before it
 # With these, a packet's time is its frame's time and decoding can begin at any key frame.
 SEARCHABLE_CODECS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"})
 
@@ -75,7 +82,7 @@ class VideoFile(FrameSource):
         self.audio: PipedAudio | None = None
         self._open, self._whole, self._live, self._alpha = opener, whole, live, alpha
         self._begun = False
-        self._feed: Feed[SourceFrame] | None = None
+        self._feed: Feed | None = None
         self._told: set[str] = set()
         self._matrix: Matrix | None = None
         self.container = container or opener()
@@ -97,7 +104,7 @@ class VideoFile(FrameSource):
         self._step = max(1, round(1 / (self.rate * self.time_base)))
         self.frame_count = stream.frames or None
         if not self.frame_count and self.container.duration:
-            self.frame_count = self._estimate(Fraction(self.container.duration, av.time_base), start)
+            self.frame_count = self._estimate(start)
 
     def _start(self, stream: VideoStream) -> int | None:
         """When it begins, in ticks; a short one, of which FFmpeg does not know it, is looked into."""
@@ -107,15 +114,13 @@ class VideoFile(FrameSource):
                 return next((packet.pts for packet in self.container.demux(stream) if packet.pts is not None), None)
         return stream.start_time
 
-    def _estimate(self, length: Fraction, start: int | None) -> int | None:
-        """How many frames a length in seconds has; None where that is the time of an end and the start is not known."""
+    def _estimate(self, start: int | None) -> int | None:
+        """How many frames there are by the length; None where that is the time of an end and the start is unknown."""
+        begin, length = self.container.start_time, Fraction(self.container.duration or 0, av.time_base)
         if "matroska" in self.container.format.name:
-            if self.container.start_time is not None:
-                length -= Fraction(self.container.start_time, av.time_base)
-            elif start is not None:
-                length -= start * self.time_base
-            else:
+            if begin is None and start is None:
                 return None
+            length -= Fraction(begin, av.time_base) if begin is not None else (start or 0) * self.time_base
         return max(1, round(length * self.rate))
 
     def frames(self, since: int | None = None) -> Iterator[SourceFrame]:
@@ -166,16 +171,14 @@ class VideoFile(FrameSource):
 
     def _tell(self, frame: av.VideoFrame) -> None:
         """Say, once, what is done to frames beside decoding."""
-        width, height = self._size
-        if frame.interlaced_frame:
-            self._tell_once("interlaced; shown deinterlaced")
-        if colours := describe_colours(frame):
-            self._tell_once(f"{colours}; shown as SDR, in BT.709")
-        if (frame.width, frame.height) != self._size:
-            self._tell_once(f"its frames change their size; all are shown at {width}x{height}")
-
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
+        (width, height), colours = self._size, describe_colours(frame)
+        resized = (frame.width, frame.height) != self._size
+        notes = {
+            "interlaced; shown deinterlaced": frame.interlaced_frame,
+            f"{colours}; shown as SDR, in BT.709": bool(colours),
+            f"its frames change their size; all are shown at {width}x{height}": resized,
+        }
+        for line in [line for line, holds in notes.items() if holds and line not in self._told]:
             self._told.add(line)
             LOG.info("%s: %s", self.path, line)
 
@@ -358,3 +361,82 @@ class _Decoding:
         hours, minutes, seconds = (Fraction(part) for part in stated.groups())
         end = round((hours * 3600 + minutes * 60 + seconds) / self._stream.time_base)
         return end - (self._stream.start_time or 0)  # FFmpeg states the end, others the length
+
+
+class Feed(Iterator[SourceFrame]):
+    """The frames of a camera or a pipe, read in a thread, one whenever it is asked for: whoever waits can be freed.
+
+    A camera that is stuck in its driver, or a pipe to which nobody writes, cannot be interrupted: the thread stays in
+    it, and ends with the process.
+    """
+
+    def __init__(self, items: Iterator[SourceFrame]) -> None:
+        self._items = items
+        # These queues, unlike others, may be used by a signal's handler that interrupts their use.
+        self._asked: SimpleQueue[bool] = SimpleQueue()
+        self._came: SimpleQueue[SourceFrame | BaseException] = SimpleQueue()
+        self._thread = Thread(target=self._read, name="maskanim-feed", daemon=True)
+
+    def __next__(self) -> SourceFrame:
+        if self._thread.ident is None:
+            self._thread.start()
+        self._asked.put(True)
+        item = self._came.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _read(self) -> None:
+        while self._asked.get():
+            try:
+                self._came.put(next(self._items))
+            except BaseException as error:
+                self._came.put(error)
+
+    def stop(self) -> None:
+        """Let who waits for an item go, as if there were no other; any thread, or a signal's handler, may call this."""
+        self._came.put(StopIteration())
+
+    def close(self) -> bool:
+        """End the thread; whether it has ended, so that what it reads from can be closed."""
+        self._asked.put(False)
+        if self._thread.ident is not None:
+            self._thread.join(SECONDS_TO_END)
+        return not self._thread.is_alive()
+
+
+def missing_end(path: Path, formats: Iterable[str], packet: int) -> str:
+    """What tells that a file was cut, for containers that do not state a length; empty if nothing does.
+
+    Of transport streams, program streams and raw codecs that were cut between two packets nothing tells.
+
+    Args:
+        formats: FFmpeg's names of its container.
+        packet: bytes of one of its video's packets, which for DV are all of one size.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        file.seek(max(0, size - TAIL))
+        tail = file.read()
+    if "asf" in formats:
+        at = head.find(ASF_PROPERTIES)
+        recording = at < 0 or head[at + 88] & 1  # one under way does not know its size
+        stated = 0 if recording else int.from_bytes(head[at + 40 : at + 48], "little")
+        return f"cut short: it has {size} of {stated} bytes" if stated > size else ""
+    aligned = [n for n, sync in TS_PACKETS if head[sync : sync + 1] == head[sync + n : sync + n + 1] == b"G"]
+    ends = {
+        "dv": not packet or size % packet == 0,
+        "gif": tail.rstrip(b"\0").endswith(b";"),
+        "mpegts": not aligned or size % aligned[0] == 0,
+        "ogg": _has_last_page(tail),
+    }
+    return "" if all(ends.get(name, True) for name in formats) else "cut short: the end of the file is missing"
+
+
+def _has_last_page(tail: bytes) -> bool:
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < PAGE_HEAD:
+        return False
+    sizes = page[PAGE_HEAD : PAGE_HEAD + page[26]]
+    return bool(page[5] & LAST_PAGE) and len(page) >= PAGE_HEAD + page[26] + sum(sizes)

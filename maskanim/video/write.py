@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import av.container
@@ -22,13 +22,15 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from maskanim.atomic import check_no_input, check_writable, replacing
-from maskanim.errors import MaskanimError
+from maskanim.closing import Closing
+from maskanim.errors import MaskanimError, reason
 from maskanim.video.audio import AudioTrack, breaks_pyav, copied, transcoded
 from maskanim.video.clip import FINEST, Clip
 from maskanim.video.encoding import FORMATS, Encoding, VideoSettings
 from maskanim.video.pictures import FilePath
 
 LOG = logging.getLogger(__name__)
+Writer = TypeVar("Writer", bound="FrameWriter")
 
 
 def check_output(path: FilePath, inputs: Iterable[FilePath] = (), *, alpha: bool = False) -> Path:
@@ -108,7 +110,7 @@ class FrameWriter(ABC):
             self._append(self._settings.frame(image, pts))
         self._last_pts = pts
 
-    def __enter__(self) -> FrameWriter:
+    def __enter__(self: Writer) -> Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -138,13 +140,11 @@ class FrameWriter(ABC):
         try:
             yield
         except (av.FFmpegError, OSError, ValueError) as error:  # ValueError: PyAV without such an encoder or format
-            reason = getattr(error, "strerror", None) or str(error)
+            received = f"writing it failed ({reason(error)})"
             next_step = "Check the space on its disk, and that the audio of the driving clip plays"
             if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
                 next_step = f"Make room on its disk{self._kept()}"
-            raise MaskanimError(
-                str(self.path), f"writing it failed ({reason})", "a complete clip", next_step
-            ) from error
+            raise MaskanimError(str(self.path), received, "a complete clip", next_step) from error
 
     def _kept(self) -> str:
         """What stays when the disk is full."""
@@ -174,24 +174,18 @@ class ClipWriter(FrameWriter):
         # What comes through a pipe has to be kept from the first frame read, which is before the first one written.
         self._audio = self._opened.enter_context(opened_audio(driving))
 
-    def __enter__(self) -> ClipWriter:
-        return self
-
     def _begin(self, settings: VideoSettings) -> None:
         self._output = self._opened.enter_context(OutputFile(self._partial, self._driving, self._audio))
         self._video = settings.add_to(self._output.container)
         self._output.add_audio()
 
-    def _append(self, frame: av.VideoFrame) -> None:
-        self._mux(self._video.encode(frame))
-
-    def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
-        for packet in packets:
+    def _append(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._video.encode(frame):
             packet.duration = self._driving.frame_duration  # matters for the last frame only
             self._output.mux(packet)
 
     def _finish(self, last_pts: int) -> None:
-        self._mux(self._video.encode(None))
+        self._append(None)
         self._output.finish((last_pts + self._driving.frame_duration) * self._driving.time_base)
 
 
@@ -208,7 +202,7 @@ def opened_audio(driving: Clip) -> Iterator[AudioTrack | None]:
         driving.audio.close()
 
 
-class OutputFile:
+class OutputFile(Closing):
     """A container that is written: the video's packets as they are given, and between them the audio's.
 
     A context manager; the video's stream is to be added to `container` first, then `add_audio` called.
@@ -225,28 +219,22 @@ class OutputFile:
         self._audio_until: Fraction | float = -math.inf
         options: dict[str, str] = {}
         if self._format.keeps_time:
-            options = {"movflags": "+faststart", "movie_timescale": str(self._timescale())}
+            # Ticks in which the start of every track is exact: with the muxer's 1000 a second, a clip that does not
+            # start at zero comes back up to a millisecond early.
+            video = driving.time_base.denominator
+            both = math.lcm(video, driving.audio_rate or 1)
+            options = {"movflags": "+faststart", "movie_timescale": str(both if both <= FINEST else video)}
         self.container = av.open(str(path), "w", format=self._format.name, container_options=options)
-
-    def _timescale(self) -> int:
-        """Ticks per second in which the start of every track is exact.
-
-        With the muxer's 1000, a clip that does not start at zero comes back up to a millisecond early.
-        """
-        video = self._driving.time_base.denominator
-        both = math.lcm(video, self._driving.audio_rate or 1)
-        return both if both <= FINEST else video
 
     def add_audio(self) -> None:
         """Add the audio's stream: copied packet by packet where the container allows it, else encoded."""
         if self._audio is None:
             return
         stream, form = self._audio.stream, self._format
-        if stream.codec_context.codec.canonical_name not in form.copied_audio and breaks_pyav(stream):
-            LOG.warning("warning: %s: its sound, PCM of seven or more channels, is left out", self._driving.path)
-            return
         if stream.codec_context.codec.canonical_name in form.copied_audio:
             self._audio_packets = copied(self._audio, self.container.add_stream_from_template(stream))
+        elif breaks_pyav(stream):
+            LOG.warning("warning: %s: its sound, PCM of seven or more channels, is left out", self._driving.path)
         else:
             rate = stream.rate if stream.rate in form.audio_rates else 48000
             layout = "mono" if stream.channels == 1 else "stereo"
@@ -273,9 +261,6 @@ class OutputFile:
         self._mux_audio(math.inf if complete else end)
         self.container.close()
 
-    def __enter__(self) -> OutputFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with suppress(av.FFmpegError, OSError):  # a failure that matters has been raised by `finish`
             self.container.close()

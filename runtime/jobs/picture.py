@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskanim.grid import draw_grid
 from maskanim.ops import Frame
 from maskanim.provenance import draw_label
 from maskanim.runtime.animator import Animator
@@ -19,7 +18,7 @@ from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.runner import FrameResult, Mode, Source
 from maskanim.video import Picture, read_source
 from maskanim.video.pictures import alpha_composite
-from maskanim.views import side_by_side
+from maskanim.views import draw_grid, side_by_side
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from maskanim.app.camera import BusyError, animate_camera, camera_frame
-from maskanim.app.context import AppContext
 from maskanim.app.html import message, progress, still, without_folders
-from maskanim.app.limits import Limits
+from maskanim.app.limits import AppContext, Limits
 from maskanim.app.worker import ModelWorker
 from maskanim.errors import MaskanimError
 from maskanim.models import DEMO

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from maskanim.app.context import AppContext
-from maskanim.app.limits import Limits
+from maskanim.app.limits import AppContext, Limits
 from maskanim.app.worker import ModelWorker
 from maskanim.models import DEMO
 

@@ -11,12 +11,12 @@ import pytest
 from maskanim import ops
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
-from maskanim.grid import draw_grid
 from maskanim.ops import Array, Frame
 from maskanim.runtime import Animator
 from maskanim.runtime.backends import RunOptions
 from maskanim.runtime.sessions.host import HostRunner
 from maskanim.runtime.sessions.session import SessionNets
+from maskanim.views import draw_grid
 
 
 @pytest.fixture
