@@ -80,12 +80,9 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int]:
     if stream.codec_context is None:
         return False, False, False, 0
     default = bool(stream.disposition & Disposition.default)
-    return True, not _is_cover(stream), default, stream.width * stream.height
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    """Whether it shows one picture, which not every file calls a cover."""
-    return str(stream.frames or stream.metadata.get("NUMBER_OF_FRAMES")) == "1"
+    # One that shows one picture is a cover, which not every file calls so.
+    moves = str(stream.frames or stream.metadata.get("NUMBER_OF_FRAMES")) != "1"
+    return True, moves, default, stream.width * stream.height
 
 
 def audio_stream(path: Path, container: av.container.InputContainer, number: int | None = None) -> AudioStream | None:
