@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from maskanim.spec import MASK_SIZE
-from maskanim.train.data import SYNTHETIC, batches, open_data
+from maskanim.train.data import SYNTHETIC, open_data
+from maskanim.train.data.pairs import batches
 from maskanim.train.launch import open_fabric
 from maskanim.train.perturb import perturb_train
 from maskanim.train.settings import TrainSettings

@@ -44,44 +44,34 @@ class TrainingPass:
     ablations: Ablations = field(default_factory=Ablations)
     animation_pass: bool = False
 
-    def __call__(
-        self,
-        source: Tensor,
-        driving: Tensor,
-        *,
-        low_res: bool = True,
-        refine: bool = True,
-        high_res: bool = True,
-        restored: bool = False,
-        driver: Tensor | None = None,
-    ) -> Prediction:
+    def __call__(self, source: Tensor, driving: Tensor, now: During, driver: Tensor | None = None) -> Prediction:
         """Equations (7)-(11). l and h see m(A(d)), not r's output; r and h learn from detached inputs.
 
-        With `restored`, they do see r's, of what P_test leaves of the driver's mask, as when they animate; m rests.
+        With `now.restored`, they do see r's, of what P_test leaves of the driver's mask, as when they animate; m rests.
         With `driver`, which is not in the paper, r restores the driving frame's mask from that of another person who
         moves alike.
         """
         nets = self.nets
         small = downscale(source)
-        with torch.set_grad_enabled(low_res and not restored and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(now.low_res and not now.restored and torch.is_grad_enabled()):
             # One batch through m, so that its batch norm sees sources and drivers alike.
             images = [source, self.augment(driving), *([] if driver is None else [self.augment(driver)])]
             source_mask, driving_mask, *others = nets.m(torch.cat(images)).chunk(len(images))
         driver_mask = others[0] if others else driving_mask
         given = driving_mask
-        if restored:
+        if now.restored:
             with torch.no_grad():
                 given = nets.r(small, source_mask, perturb(driver_mask, nets.spec.perturbation))
         coarse = perturbed = refined = frame = None
-        if low_res or high_res:
-            with torch.set_grad_enabled(low_res and torch.is_grad_enabled()):
+        if now.low_res or now.high_res:
+            with torch.set_grad_enabled(now.low_res and torch.is_grad_enabled()):
                 coarse = nets.l(small, source_mask, given)
-        if self.animation_pass and refine and nets.r.training:
+        if self.animation_pass and now.refine and nets.r.training:
             self._animate_others(small, source_mask.detach(), driving_mask.detach())
-        if refine:
+        if now.refine:
             perturbed = self.perturb(driver_mask.detach())
             refined = nets.r(small, source_mask.detach(), perturbed)
-        if high_res and coarse is not None:
+        if now.high_res and coarse is not None:
             masks = torch.cat((source_mask, given))
             up = upscale(masks if self.ablations.h_update_m else masks.detach())
             frame = nets.h(source, *up.chunk(2), self._coarse_for_h(small, masks, coarse))

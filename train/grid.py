@@ -14,12 +14,15 @@ from maskanim import pipeline
 from maskanim.errors import MaskanimError
 from maskanim.networks import Networks, TorchOps
 from maskanim.ops import Array, Frame, preprocess
-from maskanim.train.data import PEOPLE, SYNTHETIC, ClipFile, list_clips, open_frames, square
-from maskanim.train.data.layouts import SPLITS
+from maskanim.train.data import PEOPLE, SYNTHETIC
+from maskanim.train.data.clips import square
+from maskanim.train.data.frames import open_frames
+from maskanim.train.data.layouts import SPLITS, ClipFile, list_clips
 from maskanim.train.puppets import Puppet
 from maskanim.views import draw_grid
 
 EXAMPLES = 6
+LATER = 2.2  # seconds, of a puppet's second frame
 
 
 def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] | None:
@@ -33,13 +36,14 @@ def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] |
         Sources, and drivers of which the first half are later frames of the same clips and the second half frames of
         other clips, (N, 3, 256, 256) float32 in [0, 1]; None where no clip can be read.
     """
-    if data == SYNTHETIC:
-        return puppet_examples(count)
     if data == PEOPLE:
         return None
-    folder = Path(data)
-    split = SPLITS[(folder / "test").is_dir()]
-    pairs = list(islice(_ends(list_clips(folder, split).clips, count), count))
+    if data == SYNTHETIC:
+        puppets = [Puppet(i, "test") for i in range(count)]
+        pairs = [(puppet.frame(0).image, puppet.frame(LATER).image) for puppet in puppets]
+    else:
+        split = SPLITS[(Path(data) / "test").is_dir()]
+        pairs = list(islice(_ends(list_clips(Path(data), split).clips, count), count))
     if not pairs:
         return None
     half = -(-len(pairs) // 2)
@@ -58,15 +62,6 @@ def _ends(clips: tuple[ClipFile, ...], count: int) -> Iterator[tuple[Frame, Fram
                 yield square(first), square(later)
         except MaskanimError:
             continue
-
-
-def puppet_examples(identities: int, seconds: float = 2.2) -> tuple[Tensor, Tensor]:
-    """Held-out sources, and drivers of which the first half are themselves later on, the second half somebody else."""
-    puppets = [Puppet(i, "test") for i in range(identities)]
-    sources = [puppet.frame(0).image for puppet in puppets]
-    half = identities // 2
-    drivers = [p.frame(seconds).image for p in puppets[:half] + [puppets[i - 1] for i in range(half, identities)]]
-    return _batch(sources), _batch(drivers)
 
 
 def _batch(frames: list[Frame]) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from maskanim.atomic import write_text
 from maskanim.ops import Frame
 from maskanim.video import write_picture
 
@@ -17,13 +18,13 @@ class RunLog:
     log.csv has a line for every figure of every step: the number of steps done, the figure's name, its value.
 
     Args:
-        out: the run's folder; receives log.csv, grids/ and tensorboard/.
+        out: the run's folder, made if it is not there; receives log.csv, grids/ and tensorboard/.
         step: how many steps are done.
     """
 
     def __init__(self, out: Path, step: int) -> None:
         self._grids = out / "grids"
-        self._grids.mkdir(exist_ok=True)
+        self._grids.mkdir(parents=True, exist_ok=True)
         _cut(out / "log.csv", step)
         self._file = (out / "log.csv").open("a", newline="")
         self._csv = csv.writer(self._file)
@@ -61,6 +62,4 @@ def _cut(log: Path, step: int) -> None:
     kept = [line for line in lines if line.endswith("\n") and line.split(",")[0].isdigit()]
     kept = [line for line in kept if int(line.split(",")[0]) <= step]
     if kept != lines:
-        partial = log.with_name(f".{log.name}.partial")
-        partial.write_text("".join(kept), newline="")
-        partial.replace(log)
+        write_text(log, "".join(kept))

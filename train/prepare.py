@@ -6,12 +6,8 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,6 +21,7 @@ from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import IMAGE_SIZE, Record
 from maskanim.train.data.layouts import SPLITS, ClipFile, ClipList, Split, has_splits, list_clips
+from maskanim.train.processes import in_processes
 from maskanim.video import Clip, ClipWriter, Encoding, SourceFrame, open_clip, write_picture
 
 RECORD = "prepare.json"
@@ -121,7 +118,8 @@ def prepare(
         folder.mkdir(exist_ok=True)
     left = [job for job in jobs if not job.target.exists()]
     done, damaged = len(jobs) - len(left), {}
-    for job, reason in _results(left, workers):
+    here = ((job, prepare_clip(job)) for job in left)
+    for job, reason in here if workers == 1 else in_processes(prepare_clip, left, workers):
         done += 1
         if reason:
             damaged[job.name_below(raw)] = reason
@@ -197,20 +195,6 @@ def _record(raw: Path, out: Path, jobs: list[Job]) -> None:
         raise MaskanimError(str(out), f"a folder inside {raw}", "one outside, or its clips become raw clips themselves")
     out.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(told, indent=2) + "\n")
-
-
-def _results(jobs: list[Job], workers: int) -> Iterator[tuple[Job, str]]:
-    """Each job as it is done, with what was wrong."""
-    if workers <= 1:
-        yield from ((job, prepare_clip(job)) for job in jobs)
-        return
-    with ExitStack() as stack:
-        # Not forked: PyTorch's threads may be running here.
-        pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        futures: dict[Future[str], Job] = {pool.submit(prepare_clip, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
 
 def prepare_clip(job: Job) -> str:

@@ -116,15 +116,12 @@ class Puppet:
         """The puppet at a time in seconds."""
         joints, lean = _pose(self.identity, self._motion, time)
         shapes = _shapes(self.identity, joints, lean)
-        parts = _paint_parts(shapes)
+        image, parts = self.background.copy(), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        for shape in shapes:
+            _fill(image, shape.outline, shape.colour, cv2.LINE_AA)
+            _fill(parts, shape.outline, shape.part)
         keypoints = np.stack([joints[name] for name in KEYPOINTS])
-        return PuppetFrame(
-            _paint_image(self.background, shapes),
-            parts,
-            _paint_figure_map(shapes),
-            keypoints,
-            _visible(keypoints, parts),
-        )
+        return PuppetFrame(image, parts, _paint_figure_map(shapes), keypoints, _visible(keypoints, parts))
 
     def clip(self, frames: int, fps: float = FPS) -> Iterator[PuppetFrame]:
         """The first `frames` frames of the motion."""
@@ -332,15 +329,11 @@ def _trunk(who: Identity, joints: dict[str, Points]) -> list[Shape]:
 
 
 def _hair_behind(who: Identity, joints: dict[str, Points], angle: float) -> list[Shape]:
-    head, up = joints["head"], np.array([np.sin(angle), -np.cos(angle)])
+    head, up, r = joints["head"], np.array([np.sin(angle), -np.cos(angle)]), who.head
     if who.hairstyle == "long":
-        return [
-            _hair(
-                _capsule(head + 0.15 * who.head * up, head - 1.5 * who.head * up, 2.3 * who.head, 2.0 * who.head), who
-            )
-        ]
+        return [_hair(_capsule(head + 0.15 * r * up, head - 1.5 * r * up, 2.3 * r, 2.0 * r), who)]
     if who.hairstyle == "bun":
-        return [_hair(_circle(head + 1.25 * who.head * up, 0.5 * who.head), who)]
+        return [_hair(_circle(head + 1.25 * r * up, 0.5 * r), who)]
     return []
 
 
@@ -355,9 +348,8 @@ def _head(who: Identity, joints: dict[str, Points], angle: float) -> list[Shape]
         shapes.append(_hair(np.stack(arc + fringe), who))
     index = PARTS.index("head")
     for sign in (-1, 1):
-        shapes.append(
-            Shape(index, _circle(head + sign * 0.38 * r * right + 0.05 * r * up, 0.11 * r, 10), None, (30, 25, 30))
-        )
+        eye = _circle(head + sign * 0.38 * r * right + 0.05 * r * up, 0.11 * r, 10)
+        shapes.append(Shape(index, eye, None, (30, 25, 30)))
     mouth = _capsule(head - 0.25 * r * right - 0.45 * r * up, head + 0.25 * r * right - 0.45 * r * up, 2.4, 2.4)
     return [*shapes, Shape(index, mouth, None, (150, 50, 55))]
 
@@ -377,41 +369,22 @@ def _contrast(colour: Colour) -> Colour:
     return max(0, min(255, red)), max(0, min(255, green)), max(0, min(255, blue))
 
 
-def _fixed(points: Points, scale: float = 1.0) -> NDArray[np.int32]:
-    """OpenCV's fixed-point coordinates; pixel centres stay pixel centres when scaled."""
-    scaled = (points + 0.5) * scale - 0.5
-    return np.round(scaled * 2**SUBPIXEL_BITS).astype(np.int32)
-
-
-def _paint_image(background: Frame, shapes: list[Shape]) -> Frame:
-    image = background.copy()
-    for shape in shapes:
-        cv2.fillPoly(image, [_fixed(shape.outline)], shape.colour, cv2.LINE_AA, SUBPIXEL_BITS)
-    return image
-
-
-def _paint_parts(shapes: list[Shape]) -> Frame:
-    parts = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for shape in shapes:
-        cv2.fillPoly(parts, [_fixed(shape.outline)], shape.part, cv2.LINE_8, SUBPIXEL_BITS)
-    return parts
+def _fill(canvas: Frame, outline: Points, colour: Colour | int, line: int = cv2.LINE_8) -> None:
+    """Fill a polygon, given in pixels of 256, on a square canvas of any size; pixel centres stay pixel centres."""
+    scaled = (outline + 0.5) * (len(canvas) / IMAGE_SIZE) - 0.5
+    cv2.fillPoly(canvas, [np.round(scaled * 2**SUBPIXEL_BITS).astype(np.int32)], colour, line, SUBPIXEL_BITS)
 
 
 def _paint_figure_map(shapes: list[Shape]) -> Array:
     """Rims first within each part, cores over them; drawn at 128 and averaged down to 64."""
-    size = 2 * MASK_SIZE
-    levels = np.zeros((size, size), np.uint8)
+    levels = np.zeros((2 * MASK_SIZE, 2 * MASK_SIZE), np.uint8)
     for shape in shapes:
         core, rim = LEVELS[_without_side(PARTS[shape.part])]
         if shape.core is not None or PARTS[shape.part] == "hair":
-            _fill(levels, shape.outline, rim, size)
+            _fill(levels, shape.outline, int(255 * rim))
         if shape.core is not None:
-            _fill(levels, shape.core, core, size)
+            _fill(levels, shape.core, int(255 * core))
     return cv2.resize(levels, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-
-
-def _fill(levels: Frame, outline: Points, level: float, size: int) -> None:
-    cv2.fillPoly(levels, [_fixed(outline, size / IMAGE_SIZE)], int(255 * level), cv2.LINE_8, SUBPIXEL_BITS)
 
 
 def _visible(keypoints: Points, parts: Frame) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from maskanim.atomic import replacing
 from maskanim.bundle import Bundle
 from maskanim.checkpoint import Checkpoint, load_own, read_file
 from maskanim.errors import MaskanimError, needs_extra
-from maskanim.train.data import Pairs, batches
+from maskanim.train.data.pairs import Pairs, batches
 from maskanim.train.settings import TrainSettings
 
 LAST = "last.pt"

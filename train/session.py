@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from maskanim import __version__
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
-from maskanim.train.data import Pairs, open_data
+from maskanim.train.data import open_data
+from maskanim.train.data.pairs import Pairs
 from maskanim.train.grid import examples
 from maskanim.train.launch import close_fabric, open_fabric
 from maskanim.train.loop import RunOptions, run

@@ -139,25 +139,17 @@ class TrainingStage(Record):
 
 
 class During(NamedTuple):
-    """What counts in one epoch.
+    """What counts in one epoch."""
 
-    Attributes:
-        learning_rate, lambda_reconstruct, lambda_pixel: as in TrainSettings.
-        low_res: whether m and l learn.
-        refine: whether r does.
-        high_res: whether h does.
-        batch_norm: whether batch norm takes its statistics from the batch.
-        restored: whether l and h are given the masks that r restored, while m rests.
-    """
-
+    # learning_rate, lambda_reconstruct, lambda_pixel: as in TrainSettings
     learning_rate: float
     lambda_reconstruct: float
     lambda_pixel: float
-    low_res: bool
-    refine: bool
-    high_res: bool
-    batch_norm: bool
-    restored: bool
+    low_res: bool  # whether m and l learn
+    refine: bool  # whether r does
+    high_res: bool  # whether h does
+    batch_norm: bool  # whether batch norm takes its statistics from the batch
+    restored: bool  # whether l and h are given the masks that r restored, while m rests
 
 
 class TrainSettings(Record):

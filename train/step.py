@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale
 from maskanim.train.augment import ColourAugmentation, reframe
-from maskanim.train.data import Pair
+from maskanim.train.data.pairs import Pair
 from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses, Prediction, TrainingPass
 from maskanim.train.losses import mask_entropy
@@ -73,15 +73,8 @@ class Step(nn.Module):
         target = driving
         if settings.colour_target:
             source, target = self.augment.alike(source, driving)
-        prediction: Prediction = self.training_pass(
-            source,
-            driving,
-            low_res=now.low_res,
-            refine=now.refine,
-            high_res=now.high_res,
-            restored=now.restored,
-            driver=floats(batch.driver) if batch.driver.shape[1] else None,
-        )
+        driver = floats(batch.driver) if batch.driver.shape[1] else None
+        prediction: Prediction = self.training_pass(source, driving, now, driver)
         figures = batch.driving_figure  # real clips have none
         terms = self.losses(prediction, target, now, figures if settings.detail_weight and figures.shape[1] else None)
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))

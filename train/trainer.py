@@ -17,7 +17,8 @@ from maskanim.errors import EXIT_CODE, MaskanimError
 from maskanim.networks import GAIN, Networks
 from maskanim.networks.reparametrize import reparametrize
 from maskanim.spec import NETWORK_NAMES
-from maskanim.train.data import SYNTHETIC, Pair, Pairs, batches, open_data
+from maskanim.train.data import SYNTHETIC, open_data
+from maskanim.train.data.pairs import Pair, Pairs, batches
 from maskanim.train.draws import RankSlice
 from maskanim.train.forward import Losses
 from maskanim.train.int8 import round_to_int8

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from maskanim.train.data import Pairs
+from maskanim.train.data.pairs import Pairs
 from maskanim.train.launch import open_fabric
 from maskanim.train.loop import RunOptions, run
 from maskanim.train.saving import LAST, read_checkpoint

@@ -15,7 +15,7 @@ import torch
 
 from maskanim.networks import Networks
 from maskanim.train import trainer
-from maskanim.train.data import SyntheticPairs
+from maskanim.train.data.drawn import SyntheticPairs
 from maskanim.train.launch import close_fabric, open_fabric
 from maskanim.train.settings import load_settings
 

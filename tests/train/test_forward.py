@@ -37,7 +37,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def predict(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> Prediction:
-    return TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(*pair)
+    return TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(*pair, NOW)
 
 
 @pytest.mark.parametrize(("term", "updated"), [("mask", {"r"}), ("coarse", {"l", "m"}), ("frame", {"h"})])
@@ -94,13 +94,15 @@ def downscale_by(image: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def test_what_has_not_started_has_no_term(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
-    out = TrainingPass(nets, lambda x: x, lambda x: x)(*pair, refine=False, high_res=False)
+    out = TrainingPass(nets, lambda x: x, lambda x: x)(*pair, NOW._replace(refine=False, high_res=False))
     assert set(Losses(SETTINGS, None)(out, pair[1], NOW)) == {"coarse"}
 
 
 def test_h_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     """The others are run as ever, but nothing of them is kept for a way back."""
-    alone = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(*pair, low_res=False, refine=False)
+    alone = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)(
+        *pair, NOW._replace(low_res=False, refine=False)
+    )
     assert not alone.coarse.requires_grad and not alone.driving_mask.requires_grad
     terms = Losses(SETTINGS, None)(alone, pair[1], NOW._replace(low_res=False))
     together = Losses(SETTINGS, None)(predict(nets, pair), pair[1], NOW)
@@ -116,7 +118,7 @@ def test_r_learns_alone(nets: Networks, pair: tuple[torch.Tensor, torch.Tensor])
     for network in (nets.l, nets.h):
         network.register_forward_pre_hook(lambda module, args: pytest.fail("run for nothing"))
     step = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)
-    alone = step(*pair, low_res=False, high_res=False)
+    alone = step(*pair, NOW._replace(low_res=False, high_res=False))
     assert alone.coarse is None and not alone.driving_mask.requires_grad
     terms = Losses(SETTINGS, None)(alone, pair[1], NOW._replace(low_res=False))
     assert set(terms) == {"mask"} and all(name.startswith("r.") for name in gradients(nets, terms["mask"]))
@@ -133,7 +135,7 @@ def test_l_and_h_learn_with_the_masks_that_r_restores(nets: Networks, pair: tupl
     """What they are given is what `pipeline` gives them; m gets no gradient, and r that of its own loss alone."""
     nets.eval()
     source, driving = pair
-    out = TrainingPass(nets, lambda image: image, lambda mask: mask * 0.5)(source, driving, restored=True)
+    out = TrainingPass(nets, lambda image: image, lambda mask: mask * 0.5)(source, driving, NOW._replace(restored=True))
     ops = TorchOps(nets.spec.perturbation)
     animated = pipeline.animate_frame(nets, ops, pipeline.encode_source(nets, ops, source), driving)
     torch.testing.assert_close(out.frame, animated.frame)
@@ -189,7 +191,7 @@ def test_ablations_route_the_loss_of_f(
 ) -> None:
     """The loss of f updates these networks, by the gradients of an independent computation; nothing else changes."""
     training_pass = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5, ablations)
-    terms = Losses(SETTINGS, None)(training_pass(*pair), pair[1], NOW)
+    terms = Losses(SETTINGS, None)(training_pass(*pair, NOW), pair[1], NOW)
     got = gradients(nets, terms["frame"])
     assert {name.split(".")[0] for name in got} == updated
     for name, expected in plainly(nets, pair, updated).items():
@@ -205,7 +207,7 @@ def test_an_animation_pass_changes_only_what_batch_norm_remembers(
 ) -> None:
     plain = copy.deepcopy(nets)
     found = [
-        TrainingPass(networks, lambda image: image, lambda mask: mask, animation_pass=networks is nets)(*pair)
+        TrainingPass(networks, lambda image: image, lambda mask: mask, animation_pass=networks is nets)(*pair, NOW)
         for networks in (plain, nets)
     ]
     for a, b in zip(*found, strict=True):
@@ -222,7 +224,7 @@ def test_an_animation_pass_is_given_the_masks_of_the_pair_beside_it(
 ) -> None:
     given = []
     nets.r.register_forward_hook(lambda _, inputs, __: given.append(inputs))
-    TrainingPass(nets, lambda image: image, lambda mask: mask, animation_pass=True)(*pair)
+    TrainingPass(nets, lambda image: image, lambda mask: mask, animation_pass=True)(*pair, NOW)
     (small, source_mask, others), (_, _, own) = given
     perturbation = SETTINGS.model.perturbation.model_copy(update={"released_animate": True})
     torch.testing.assert_close(others, perturb(own.flip(0), perturbation), rtol=0, atol=0)
@@ -243,9 +245,9 @@ def test_a_driver_of_another_person_is_what_r_restores_from(
     nets.m = Grey()  # type: ignore[assignment]
     training = TrainingPass(nets, lambda image: image * 0.9, lambda mask: mask * 0.5)
     other = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(2))
-    alone, across = training(*pair), training(*pair, driver=other)
+    alone, across = training(*pair, NOW), training(*pair, NOW, driver=other)
     assert alone.perturbed is not None and across.perturbed is not None
     torch.testing.assert_close(across.driving_mask, alone.driving_mask)  # the target stays the driving frame's
     torch.testing.assert_close(across.perturbed, 0.5 * nets.m(0.9 * other))
     torch.testing.assert_close(across.coarse, alone.coarse)
-    torch.testing.assert_close(training(*pair, driver=pair[1]).refined, alone.refined)
+    torch.testing.assert_close(training(*pair, NOW, driver=pair[1]).refined, alone.refined)

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 
 from maskanim.errors import MaskanimError
 from maskanim.train.losses import (
-    EfficientNetLite0,
     Perceptual,
-    Vgg19,
+    efficientnet_lite0,
     facial_detail,
     mask_entropy,
     perceptual_network,
     pixel_loss,
     pyramid,
+    vgg19,
 )
 
 
@@ -45,7 +45,7 @@ def test_vgg19_compares_relu_1_3_and_5(vgg_weights: Path) -> None:
     relu1_1 = conv(image, 0)
     relu2_1 = conv(F.max_pool2d(conv(relu1_1, 2), 2), 5)
     relu3_1 = conv(F.max_pool2d(conv(relu2_1, 7), 2), 10)
-    for got, wanted in zip(Vgg19(vgg_weights)(image), (relu1_1, relu2_1, relu3_1), strict=True):
+    for got, wanted in zip(vgg19(vgg_weights)(image), (relu1_1, relu2_1, relu3_1), strict=True):
         torch.testing.assert_close(got, wanted)
 
 
@@ -61,14 +61,14 @@ def test_more_layers_are_relu_9_and_13(vgg_weights: Path) -> None:
             maps[i] = x
         elif i in (4, 9, 18, 27):
             x = F.max_pool2d(x, 2)
-    got = Vgg19(vgg_weights, 5)(image)
+    got = vgg19(vgg_weights, 5)(image)
     for value, i in zip(got, (0, 5, 10, 19, 28), strict=True):
         torch.testing.assert_close(value, maps[i])
-    assert len(Vgg19(vgg_weights, 1)(image)) == 1
+    assert len(vgg19(vgg_weights, 1)(image)) == 1
 
 
 def test_layers_are_weighted(vgg_weights: Path) -> None:
-    network = Vgg19(vgg_weights, 2)
+    network = vgg19(vgg_weights, 2)
     a, b = torch.rand(2, 1, 3, 64, 64)
     first, second, both = (Perceptual(network, (64,), weights) for weights in ((1, 1e-9), (1e-9, 1), (2, 3)))
     expected = 2 * first(a, first.targets(b)) + 3 * second(a, second.targets(b))
@@ -96,7 +96,7 @@ def test_gaussian_shrink_is_the_plain_computation(factor: int) -> None:
 
 
 def test_the_loss_sums_layers_and_resolutions(vgg_weights: Path) -> None:
-    network = Vgg19(vgg_weights)
+    network = vgg19(vgg_weights)
     loss = Perceptual(network, (256, 128, 64))
     a, b = torch.rand(2, 1, 3, 256, 256)
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -110,7 +110,7 @@ def test_the_loss_sums_layers_and_resolutions(vgg_weights: Path) -> None:
 
 def test_efficientnet_lite0_compares_three_stages() -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    maps = EfficientNetLite0().eval()(torch.rand(1, 3, 64, 64))
+    maps = efficientnet_lite0().eval()(torch.rand(1, 3, 64, 64))
     assert [tuple(m.shape[1:]) for m in maps] == [(32, 32, 32), (24, 16, 16), (40, 8, 8)]
 
 
@@ -176,7 +176,7 @@ def test_bad_vgg_weights(tmp_path: Path, content: object) -> None:
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(MaskanimError, match="expected a torchvision VGG-19 state dict"):
-        Vgg19(path)
+        vgg19(path)
 
 
 def test_vgg19_without_weights_says_what_to_do() -> None:

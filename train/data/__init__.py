@@ -5,31 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskanim.errors import MaskanimError
-from maskanim.train.data.clips import ClipPairs, square
-from maskanim.train.data.frames import open_frames
-from maskanim.train.data.layouts import ClipFile, ClipList, Split, has_splits, list_clips
-from maskanim.train.data.pair_list import read_pair_list
-from maskanim.train.data.pairs import Pair, Pairs, batches
-from maskanim.train.data.synthetic import SyntheticPairs
+from maskanim.train.data.clips import ClipPairs
+from maskanim.train.data.drawn import PeoplePairs, SyntheticPairs
+from maskanim.train.data.layouts import Split, list_clips
+from maskanim.train.data.pairs import Pairs
 from maskanim.train.settings import TrainSettings
-
-__all__ = [
-    "PEOPLE",
-    "SYNTHETIC",
-    "ClipFile",
-    "ClipList",
-    "ClipPairs",
-    "Pair",
-    "Pairs",
-    "SyntheticPairs",
-    "batches",
-    "has_splits",
-    "list_clips",
-    "open_data",
-    "open_frames",
-    "read_pair_list",
-    "square",
-]
 
 SYNTHETIC = "synthetic"
 PEOPLE = "people"
@@ -54,8 +34,6 @@ def open_data(data: str | Path, settings: TrainSettings, split: Split = "train",
     if data == PEOPLE:
         if assets is None:
             raise MaskanimError("--data people", "no --assets", "MakeHuman's data folder with --assets DIR")
-        from maskanim.train.data.people import PeoplePairs
-
         return PeoplePairs(assets, settings.identities, settings.data, seed)
     if not Path(data).exists():
         raise MaskanimError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,17 +10,15 @@ from zipfile import BadZipFile
 
 import cv2
 import numpy as np
-import torch
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskanim.errors import MaskanimError
-from maskanim.ops import Frame, centre_square
-from maskanim.spec import IMAGE_SIZE, MASK_SIZE
+from maskanim.ops import Array, Frame, centre_square
+from maskanim.spec import IMAGE_SIZE
 from maskanim.train.data.frames import open_frames
 from maskanim.train.data.layouts import ClipFile, ClipList, Kind
-from maskanim.train.data.pairs import Loaded, Pair, Pairs
+from maskanim.train.data.pairs import Pair, Pairs, pair_of
 from maskanim.train.data.worsen import worsen_alike
 from maskanim.train.settings import DataSettings
 
@@ -34,39 +33,30 @@ class ClipPairs(Pairs):
     all identities, a pair of one random clip of each. The two frames are drawn apart from one another, so they may be
     in either order and, rarely, the same. Where a clip turns out to be damaged, another is drawn instead by the same
     generator, and no clip is remembered as damaged for the drawing: a resumed run draws what the first one drew.
-
-    Args:
-        seed: another seed gives other orders and frames.
-        summary: what it holds, in one line; left out, `describe` finds out.
     """
 
-    def __init__(self, clips: ClipList, settings: DataSettings, seed: int, summary: str | None = None) -> None:
+    def __init__(self, clips: ClipList, settings: DataSettings, seed: int) -> None:
         damaged: dict[str, str] = {}
-        super().__init__(describe(clips, settings, damaged) if summary is None else summary)
-        self.clips, self.settings, self.seed = clips, settings, seed
-        self.fingerprint = clips.fingerprint
+        super().__init__(describe(clips, settings, damaged), seed)
+        self.clips, self.settings, self.fingerprint = clips, settings, clips.fingerprint
         everyone = range(len(clips.clips))
         self.has_figures = all(clip.truth.is_file() for clip in clips.clips)
         self._units = list(clips.identities().values()) if settings.identity_sampling else [[i] for i in everyone]
         self.units = len(self._units)
         self.note(damaged)
 
-    def reseeded(self, seed: int) -> ClipPairs:
-        return ClipPairs(self.clips, self.settings, seed, self.summary)
-
-    def load(self, index: int) -> Loaded:
+    def load(self, index: int, damaged: dict[str, str]) -> Pair:
         rng = np.random.default_rng([self.seed, index])
-        damaged: dict[str, str] = {}
         unit = self._unit(index)
         for _ in range(TRIES):
             clip = self.clips.clips[unit[int(rng.integers(len(unit)))]]
             try:
-                return Loaded(self._pair(clip, rng), damaged)
+                return self._pair(clip, rng)
             except MaskanimError as error:
                 damaged[clip.name] = clip.reason(error)
             unit = self._units[int(rng.integers(len(self._units)))]
-        name, reason = next(iter(damaged.items()))
-        raise self._refusal(f"{TRIES} draws, and no clip of them could be read; {name}: {reason}")
+        told = f"{TRIES} draws, and no clip of them could be read; {clip.name}: {damaged[clip.name]}"
+        raise self._refusal(told)
 
     def note(self, damaged: Mapping[str, str]) -> None:
         super().note(damaged)
@@ -88,21 +78,16 @@ class ClipPairs(Pairs):
                 raise MaskanimError(str(clip.path), "a clip of a single frame", "at least two frames")
             chosen = rng.integers(frames.count, size=2).tolist()
             images = [square(image) for image in frames.read(chosen)]
-        maps = _figure_maps(clip, chosen) if self.has_figures else None
+        maps = list(_figure_maps(clip, chosen)) if self.has_figures else []
         mirrored = rng.random() < self.settings.mirror
         if mirrored:
-            images = [image[:, ::-1] for image in images]
-            maps = None if maps is None else maps[..., ::-1]
+            images, maps = [image[:, ::-1] for image in images], [each[:, ::-1] for each in maps]
         if self.settings.worsen:
             images = worsen_alike(images, self.settings.worsen, rng)
-        driver = self._driver(clip, chosen[1], mirrored, rng) if self.settings.across else None
-        figures = torch.empty(2, 0, MASK_SIZE, MASK_SIZE)
-        if maps is not None:
-            figures = torch.from_numpy(maps.astype(np.float32) / 255)[:, None]
-        pair = Pair(_tensor(images[0]), _tensor(images[1]), figures[0], figures[1])
         if self.settings.across:
-            pair = pair._replace(driver=pair.driving if driver is None else _tensor(driver))
-        return pair
+            driver = self._driver(clip, chosen[1], mirrored, rng)
+            images.append(images[1] if driver is None else driver)
+        return pair_of(images, maps)
 
     def _driver(self, clip: ClipFile, frame: int, mirrored: bool, rng: np.random.Generator) -> Frame | None:
         """Another person who moves as the clip's does in a frame; None where the pair is to be one person's."""
@@ -114,10 +99,10 @@ class ClipPairs(Pairs):
         return worsen_alike([image[:, ::-1] if mirrored else image], self.settings.worsen, rng)[0]
 
 
-def _figure_maps(clip: ClipFile, frames: Sequence[int]) -> NDArray[np.uint8]:
-    """(F, 64, 64): of some frames of a clip with ground truth."""
+def _figure_maps(clip: ClipFile, frames: Sequence[int]) -> Array:
+    """(F, 64, 64) in [0, 1]: of some frames of a clip with ground truth."""
     with _truth(clip) as truth:
-        return np.asarray(truth["figure_map"][list(frames)], np.uint8)
+        return np.asarray(truth["figure_map"][list(frames)], np.float32) / np.float32(255)
 
 
 @contextmanager
@@ -152,10 +137,6 @@ def square(frame: Frame) -> Frame:
     return np.asarray(cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=how), np.uint8)
 
 
-def _tensor(image: Frame) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
 def describe(clips: ClipList, settings: DataSettings, damaged: dict[str, str]) -> str:
     """What a data set holds, in one line, by opening its clips, or a sample of many.
 
@@ -187,14 +168,12 @@ def describe(clips: ClipList, settings: DataSettings, damaged: dict[str, str]) -
 
 
 def _kinds(clips: ClipList) -> str:
-    names: dict[Kind, str] = {"video": "videos", "frames": "folders", "strip": "strips"}
-    counts = {name: sum(clip.kind == kind for clip in clips.clips) for kind, name in names.items()}
-    kinds = {name: count for name, count in counts.items() if count}
-    return (
-        next(iter(kinds))
-        if len(kinds) == 1
-        else ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in kinds.items())
-    )
+    names: dict[Kind, str] = {"video": "video", "frames": "folder", "strip": "strip"}
+    counts = Counter(names[clip.kind] for clip in clips.clips)
+    if len(counts) == 1:
+        return f"{next(iter(counts))}s"
+    kinds = [name for name in names.values() if counts[name]]
+    return ", ".join(f"{counts[name]} {name}{'s' if counts[name] > 1 else ''}" for name in kinds)
 
 
 def _range(sizes: set[tuple[int, int]]) -> str:

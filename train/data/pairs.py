@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sized
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from maskanim.errors import MaskanimError
+from maskanim.ops import Array, Frame
 from maskanim.runtime.jobs.interrupts import SIGNALS
-from maskanim.spec import IMAGE_SIZE
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE
 
 
 class Pair(NamedTuple):
@@ -33,11 +36,19 @@ class Pair(NamedTuple):
     driver: Tensor = torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
 
 
-class Loaded(NamedTuple):
-    """A pair, or a batch of them, and the clips that had to be passed over to get it."""
+def pair_of(images: Sequence[Frame], maps: Sequence[Array] = ()) -> Pair:
+    """A pair of a source, a driving frame and possibly a driver, (256, 256, 3) uint8 RGB each.
 
-    pair: Pair  # what training sees
-    damaged: dict[str, str]  # the names of damaged clips that were drawn first, and what is wrong with each
+    Args:
+        maps: the figure maps of the first two, (64, 64) float32 in [0, 1]; none for real clips.
+    """
+    tensors = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
+    figures = [torch.from_numpy(np.ascontiguousarray(each)[None]) for each in maps]
+    none = torch.empty(0, MASK_SIZE, MASK_SIZE)
+    return Pair(*tensors[:2], *(figures or (none, none)), *tensors[2:])
+
+
+_Batch = tuple[Pair, dict[str, str]] | MaskanimError  # with the damaged clips that were passed over
 
 
 class Pairs(ABC, Dataset[Pair]):
@@ -45,40 +56,50 @@ class Pairs(ABC, Dataset[Pair]):
 
     Args:
         summary: what it holds, in one line.
-
-    Attributes:
-        summary: as above.
-        units: how many clips, or identities, one pass goes through; None where there is no such number.
-        fingerprint: of the list of files, empty without files: pair number i depends on the seed, i and this alone.
-        has_figures: whether every pair has figure maps, which m can be warmed up on.
-        damaged: the names of the damaged clips met so far in this process, and what is wrong with each.
+        seed: another seed gives other pairs.
     """
 
-    units: int | None = None
-    fingerprint = ""
-    has_figures = False
+    units: int | None = None  # how many clips, or identities, one pass goes through; None where there is no such number
+    fingerprint = ""  # of the list of files, empty without files: a pair depends on the seed, its number and this alone
+    has_figures = False  # whether every pair has figure maps, which m can be warmed up on
 
-    def __init__(self, summary: str) -> None:
-        self.summary = summary
+    def __init__(self, summary: str, seed: int) -> None:
+        self.summary, self.seed = summary, seed
+        # the names of the damaged clips met so far in this process, and what is wrong with each
         self.damaged: dict[str, str] = {}
         self._told: set[str] = set()
 
     @abstractmethod
-    def load(self, index: int) -> Loaded:
-        """Pair number `index`, and the damaged clips that were passed over on the way to it.
+    def load(self, index: int, damaged: dict[str, str]) -> Pair:
+        """Pair number `index`.
+
+        Args:
+            damaged: receives the names of the clips that were passed over on the way to it, and why.
 
         Raises:
             MaskanimError: hardly anything can be read.
         """
 
-    @abstractmethod
     def reseeded(self, seed: int) -> Pairs:
         """The same data in another order, for the warm-up."""
+        other = copy(self)
+        other.seed = seed
+        return other
 
     def __getitem__(self, index: int) -> Pair:
-        loaded = self.load(index)
-        self.note(loaded.damaged)
-        return loaded.pair
+        damaged: dict[str, str] = {}
+        pair = self.load(index, damaged)
+        self.note(damaged)
+        return pair
+
+    def __getitems__(self, indices: Sequence[int]) -> _Batch:
+        """What a worker loads. An error is a value: torch could not raise one of ours there, with its four parts."""
+        damaged: dict[str, str] = {}
+        try:
+            pairs = [self.load(index, damaged) for index in indices]
+        except MaskanimError as error:
+            return error
+        return default_collate(pairs), damaged
 
     def note(self, damaged: Mapping[str, str]) -> None:
         """Remember damaged clips.
@@ -93,34 +114,6 @@ class Pairs(ABC, Dataset[Pair]):
         fresh = [name for name in self.damaged if name not in self._told]
         self._told.update(fresh)
         return [f"passed over {name}: {self.damaged[name]}" for name in fresh]
-
-
-class _Numbers(Sampler[int], Sized):
-    """The numbers of the pairs of one process: its slice of every step's joint batch."""
-
-    def __init__(self, start: int, steps: int, batch: int, rank: int, world: int) -> None:
-        self.start, self.steps, self.batch, self.rank, self.world = start, steps, batch, rank, world
-
-    def __iter__(self) -> Iterator[int]:
-        for step in range(self.steps):
-            first = self.start + (step * self.world + self.rank) * self.batch
-            yield from range(first, first + self.batch)
-
-    def __len__(self) -> int:
-        return self.steps * self.batch
-
-
-class _Loads(Dataset["Loaded | MaskanimError"]):
-    """Errors as values: a worker could not raise one of ours with its four parts."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-
-    def __getitem__(self, index: int) -> Loaded | MaskanimError:
-        try:
-            return self.pairs.load(index)
-        except MaskanimError as error:
-            return error
 
 
 def batches(
@@ -140,23 +133,28 @@ def batches(
     Raises:
         MaskanimError: too many clips are damaged.
     """
-    loader = DataLoader(
-        _Loads(pairs),
-        batch,
-        sampler=_Numbers(start, steps, batch, rank, world),
+    firsts = (start + (step * world + rank) * batch for step in range(steps))
+    loader: DataLoader[Pair] = DataLoader(
+        pairs,
+        batch_sampler=(list(range(first, first + batch)) for first in firsts),
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         worker_init_fn=_prepare_worker,
         pin_memory=torch.cuda.is_available(),
     )
     for loaded in _forked(loader):
         if isinstance(loaded, MaskanimError):
             raise loaded
-        pairs.note(loaded.damaged)
-        yield loaded.pair
+        pair, damaged = loaded
+        pairs.note(damaged)
+        yield pair
 
 
-def _forked(loader: DataLoader[Loaded | MaskanimError]) -> Iterator[Loaded | MaskanimError]:
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _forked(loader: DataLoader[Pair]) -> Iterator[_Batch]:
     """Start the workers, which are copies of this process, with nothing in them that is left to be collected.
 
     FFmpeg's scaler keeps threads, and freeing it waits for them for ever in a copy, which has none. A frame in a
@@ -168,17 +166,6 @@ def _forked(loader: DataLoader[Loaded | MaskanimError]) -> Iterator[Loaded | Mas
         return iter(loader)
     finally:
         gc.unfreeze()
-
-
-def _collate(loads: list[Loaded | MaskanimError]) -> Loaded | MaskanimError:
-    damaged: dict[str, str] = {}
-    pairs = []
-    for loaded in loads:
-        if isinstance(loaded, MaskanimError):
-            return loaded
-        pairs.append(loaded.pair)
-        damaged |= loaded.damaged
-    return Loaded(default_collate(pairs), damaged)
 
 
 def _prepare_worker(worker: int) -> None:

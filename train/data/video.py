@@ -144,6 +144,7 @@ class Seeker(Frames):
         return to_rgb(frame, self._matrix, self._stream.sample_aspect_ratio)
 
     def _counted(self, numbers: set[int]) -> dict[int, Frame]:
+        """By decoding all frames from the first one on."""
         self._restart()
         found: dict[int, Frame] = {}
         decoded = self._container.decode(self._stream)
@@ -155,6 +156,7 @@ class Seeker(Frames):
         raise self._missing(min(numbers - set(found)))
 
     def _sought(self, numbers: set[int]) -> dict[int, Frame]:
+        """Each from its key frame. A whole frame of an interlaced one needs its neighbours: there, all are decoded."""
         assert self._index.times is not None
         times = {int(self._index.times[i]): i for i in sorted(numbers)}
         found: dict[int, Frame] = {}
@@ -167,22 +169,9 @@ class Seeker(Frames):
             frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= time), None)
             if frame is None or frame.pts != time or frame.is_corrupt:
                 raise self._missing(number)
-            found[number] = self._rgb(self._deinterlaced(number) if frame.interlaced_frame else frame)
-            reached = None if frame.interlaced_frame else time
-        return found
-
-    def _deinterlaced(self, number: int) -> av.VideoFrame:
-        """A whole frame of an interlaced one, which needs those before and behind it."""
-        times = self._index.times
-        assert times is not None
-        before = int(times[max(0, number - 1)])
-        decoded = self._from_key(self._index.key_before(before), frozenset(times.tolist()))
-        timed = (
-            TimedVideoFrame(frame, frame.pts, 1) for frame in decoded if frame.pts is not None and frame.pts >= before
-        )
-        found = next((each.frame for each in deinterlaced(timed) if each.pts == times[number]), None)
-        if found is None:
-            raise self._missing(number)
+            if frame.interlaced_frame:
+                return self._counted(numbers)
+            found[number], reached = self._rgb(frame), time
         return found
 
     def _from_key(self, key: int, wanted: Container[int]) -> Iterator[av.VideoFrame]:

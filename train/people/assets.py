@@ -31,23 +31,14 @@ REQUIRED = ("3dobjs/base.obj", "targets/macrodetails", "rigs/default.mhskel", "r
 
 
 class Mesh(NamedTuple):
-    """Faces over shared vertices.
+    """Faces over shared vertices."""
 
-    Attributes:
-        vertices: (V, 3) float32, decimetres, y up, the face looks along +z.
-        uvs: (T, 2) float32 in [0, 1], v up.
-        faces: (F, 4) int32 into `vertices`; a triangle repeats its last corner.
-        uv_faces: (F, 4) int32 into `uvs`.
-        groups: for each face, the index of its group in `names`.
-        names: of the groups.
-    """
-
-    vertices: Floats
-    uvs: Floats
-    faces: Ints
-    uv_faces: Ints
-    groups: Ints
-    names: tuple[str, ...]
+    vertices: Floats  # (V, 3) float32, decimetres, y up, the face looks along +z
+    uvs: Floats  # (T, 2) float32 in [0, 1], v up
+    faces: Ints  # (F, 4) int32 into `vertices`; a triangle repeats its last corner
+    uv_faces: Ints  # (F, 4) int32 into `uvs`
+    groups: Ints  # for each face, the index of its group in `names`
+    names: tuple[str, ...]  # of the groups
 
     def of(self, *names: str) -> NDArray[np.bool_]:
         """Which faces belong to the named groups."""
@@ -62,25 +53,16 @@ class Target(NamedTuple):
 
 
 class Proxy(NamedTuple):
-    """A mesh that follows the body: hair, clothes, teeth and so on (MakeHuman's ``.mhclo``).
+    """A mesh that follows the body: hair, clothes, teeth and so on (MakeHuman's ``.mhclo``)."""
 
-    Attributes:
-        mesh: its own vertices are only where it was made.
-        corners: (V, 3) int32, vertices of the base mesh.
-        weights: (V, 3) float32, of those corners.
-        offsets: (V, 3) float32, added after a scale for each axis.
-        scales: for x, y and z: two base vertices, and their distance where the offsets hold as they are.
-        hides: vertices of the base mesh that it covers.
-        texture: key in the pack's textures.
-    """
-
-    mesh: Mesh
-    corners: Ints
-    weights: Floats
-    offsets: Floats
+    mesh: Mesh  # its own vertices are only where it was made
+    corners: Ints  # (V, 3) int32, vertices of the base mesh
+    weights: Floats  # (V, 3) float32, of those corners
+    offsets: Floats  # (V, 3) float32, added after a scale for each axis
+    # for x, y and z: two base vertices, and their distance where the offsets hold as they are
     scales: tuple[tuple[int, int, float], ...]
-    hides: Ints
-    texture: str
+    hides: Ints  # vertices of the base mesh that it covers
+    texture: str  # key in the pack's textures
 
 
 class Bone(NamedTuple):
@@ -94,32 +76,16 @@ class Bone(NamedTuple):
 
 @dataclass
 class Pack:
-    """All that people are made of.
+    """All that people are made of."""
 
-    Attributes:
-        base: the base mesh.
-        targets: by their path below ``targets``, without suffix, e.g. ``arkit/jawOpen``.
-        proxies: by folder and name, e.g. ``hair/bob01``.
-        bones: parents before children.
-        weights: of each bone: vertices of the base mesh and how much they follow it.
-        textures: encoded pictures by key, e.g. ``skins/young_lightskinned_male_diffuse``.
-        poses: BVH files by name.
-        fingerprint: of the files' names and sizes, which data made from them is named by.
-    """
-
-    base: Mesh
-    targets: dict[str, Target]
-    proxies: dict[str, Proxy]
-    bones: list[Bone]
-    weights: dict[str, tuple[Ints, Floats]]
-    textures: dict[str, bytes]
-    poses: dict[str, str] = field(default_factory=dict)
-    fingerprint: str = ""
-
-    def names(self, folder: str) -> list[str]:
-        """The keys of proxies or textures in a folder, sorted."""
-        keys = [*self.proxies, *self.textures, *self.targets]
-        return sorted({key for key in keys if key.startswith(folder + "/")})
+    base: Mesh  # the base mesh
+    targets: dict[str, Target]  # by their path below ``targets``, without suffix, e.g. ``arkit/jawOpen``.
+    proxies: dict[str, Proxy]  # by folder and name, e.g. ``hair/bob01``.
+    bones: list[Bone]  # parents before children
+    weights: dict[str, tuple[Ints, Floats]]  # of each bone: vertices of the base mesh and how much they follow it
+    textures: dict[str, bytes]  # encoded pictures by key, e.g. ``skins/young_lightskinned_male_diffuse``.
+    poses: dict[str, str] = field(default_factory=dict)  # BVH files by name
+    fingerprint: str = ""  # of the files' names and sizes, which data made from them is named by
 
 
 def read_pack(folder: Path) -> Pack:
@@ -220,8 +186,7 @@ def _target_files(folder: Path) -> Iterable[tuple[str, Path]]:
 
 def _read_target(path: Path) -> Target:
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = [line for line in file if not line.startswith(("#", '"')) and line.strip()]
-    values = _numbers(rows, 4)
+        values = _numbers((line for line in file if not line.startswith(("#", '"'))), 4)
     return Target(values[:, 0].astype(np.int32), values[:, 1:])
 
 

@@ -37,23 +37,14 @@ _UPRIGHT = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)
 
 
 class BodyPose(NamedTuple):
-    """A body at one moment.
+    """A body at one moment."""
 
-    Attributes:
-        turns: see `Skeleton.matrices`.
-        expression: (expressions,) float32 weights.
-        shift: how far the body is off the picture's middle, right and up, in body heights.
-        zoom: body heights that a picture is high.
-        view: the camera's angle of view, radians.
-        rise: how high the camera stands, radians.
-    """
-
-    turns: Turns
-    expression: Floats
-    shift: NDArray[np.float64]
-    zoom: float
-    view: float
-    rise: float
+    turns: Turns  # see `Skeleton.matrices`
+    expression: Floats  # (expressions,) float32 weights
+    shift: NDArray[np.float64]  # how far the body is off the picture's middle, right and up, in body heights
+    zoom: float  # body heights that a picture is high
+    view: float  # the camera's angle of view, radians
+    rise: float  # how high the camera stands, radians
 
 
 def read_pose(name: str, text: str) -> Turns:

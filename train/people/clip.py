@@ -35,28 +35,18 @@ _Truth = tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float
 
 
 class PersonFrame(NamedTuple):
-    """One picture with its ground truth.
+    """One picture with its ground truth."""
 
-    Attributes:
-        image: (256, 256, 3) uint8 RGB.
-        figure_map: (64, 64) float32 in [0, 1], the soft mask that m may be warmed up on.
-        foreground: (256, 256) float32 in [0, 1], how much of each pixel the person covers.
-        landmarks: (68, 2) float64, x and y in pixels of 256.
-        angles: (3,) float64, yaw, pitch and roll of the head to the camera, degrees; positive is to the picture's
-            right, down, and clockwise.
-        mouth: how far the lips are apart, over the distance of the eyes' outer corners.
-        lids: (2,) float64, how far either eye is open, over its width; the picture's left one first.
-        keypoints: of bodies, (17, 2) float64 in COCO's order, as the landmarks.
-    """
-
-    image: Frame
-    figure_map: Array
-    foreground: Floats
-    landmarks: NDArray[np.float64]
+    image: Frame  # (256, 256, 3) uint8 RGB
+    figure_map: Array  # (64, 64) float32 in [0, 1], the soft mask that m may be warmed up on
+    foreground: Floats  # (256, 256) float32 in [0, 1], how much of each pixel the person covers
+    landmarks: NDArray[np.float64]  # (68, 2) float64, x and y in pixels of 256
+    # (3,) float64, yaw, pitch and roll of the head to the camera, degrees; positive is to the picture's right, down,
+    # and clockwise
     angles: NDArray[np.float64]
-    mouth: float
-    lids: NDArray[np.float64]
-    keypoints: NDArray[np.float64] | None = None
+    mouth: float  # how far the lips are apart, over the distance of the eyes' outer corners
+    lids: NDArray[np.float64]  # (2,) float64, how far either eye is open, over its width; the picture's left one first
+    keypoints: NDArray[np.float64] | None = None  # of bodies, (17, 2) float64 in COCO's order, as the landmarks
 
 
 class Studio:
@@ -93,16 +83,13 @@ class Studio:
 
     def frames(self, person: Person, scene: Scene, poses: Sequence[Pose]) -> list[PersonFrame]:
         """A person in a scene in some poses: all are drawn before the first is read."""
-        with self.renderer.context:  # another studio of the process may have drawn since
-            return self._frames(person, scene, poses)
-
-    def _frames(self, person: Person, scene: Scene, poses: Sequence[Pose]) -> list[PersonFrame]:
-        truths = [self._draw(slot, person, scene, pose) for slot, pose in enumerate(poses)]
         frames = []
-        for slot, truth in enumerate(truths):
-            drawn = self.renderer.read(slot, scene.background)
-            small = cv2.resize(drawn.figure, (MASK_SIZE,) * 2, interpolation=cv2.INTER_AREA)
-            frames.append(PersonFrame(drawn.image, small, drawn.foreground, *truth))
+        with self.renderer.context:  # another studio of the process may have drawn since
+            truths = [self._draw(slot, person, scene, pose) for slot, pose in enumerate(poses)]
+            for slot, truth in enumerate(truths):
+                drawn = self.renderer.read(slot, scene.background)
+                small = cv2.resize(drawn.figure, (MASK_SIZE,) * 2, interpolation=cv2.INTER_AREA)
+                frames.append(PersonFrame(drawn.image, small, drawn.foreground, *truth))
         return frames
 
     def _draw(self, slot: int, person: Person, scene: Scene, pose: Pose) -> _Truth:
@@ -116,9 +103,9 @@ class Studio:
         face = points[figure.base_points[np.array(LANDMARKS)]].astype(np.float64)
         if not isinstance(pose, BodyPose):
             return *_truth(face, camera, rotation(*pose.shoulders) @ rotation(*pose.neck), pose.rise), None
-        keypoints = np.concatenate([face[list(FACE_POINTS)], figure.posed_joints(JOINT_BONES, turns)])
-        total = figure.posed_turn("head", turns)
-        return *_truth(face, camera, total, pose.rise), _seen(keypoints, camera)
+        places, rotations = figure.posed_bones((*JOINT_BONES, "head"), turns)
+        keypoints = np.concatenate([face[list(FACE_POINTS)], places[:-1]])
+        return *_truth(face, camera, rotations[-1].astype(np.float64), pose.rise), _seen(keypoints, camera)
 
 
 def motion_of(number: int, split: Split = "train", seed: int = 0) -> HeadMotion:

@@ -7,13 +7,11 @@ and what is there is not drawn again.
 
 from __future__ import annotations
 
-import io
 import json
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ from maskanim.train.people.assets import read_pack
 from maskanim.train.people.clip import PersonFrame, Studio
 from maskanim.train.people.figure import Framing
 from maskanim.train.people.person import SPLITS, Split
+from maskanim.train.processes import in_processes
 
 JPEG_QUALITY = 95
 ABOUT = "people.json"
@@ -36,21 +35,13 @@ STEP_SECONDS = 0.4  # from frame to frame: far enough apart to make pairs of
 
 
 class Order(NamedTuple):
-    """What is to be drawn.
+    """What is to be drawn."""
 
-    Attributes:
-        identities: how many of each split: train and test.
-        frames: of each.
-        step: seconds from frame to frame.
-        seed: of the population.
-        framing: heads or whole bodies.
-    """
-
-    identities: tuple[int, int]
-    frames: int
-    step: float = STEP_SECONDS
-    seed: int = 0
-    framing: Framing = "head"
+    identities: tuple[int, int]  # how many of each split: train and test
+    frames: int  # of each
+    step: float = STEP_SECONDS  # seconds from frame to frame
+    seed: int = 0  # of the population
+    framing: Framing = "head"  # heads or whole bodies
 
     def clips(self) -> list[tuple[Split, int]]:
         """The split and the number of each identity."""
@@ -81,17 +72,10 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
     if not wanted:
         return 0
-    # Not forked: OpenGL's threads would be missing in the copies.
-    context = multiprocessing.get_context("spawn")
-    with _single_threads(), ProcessPoolExecutor(jobs, context, _open_studio, (assets, order.framing)) as pool:
-        tasks = [pool.submit(_write_clip, out, order, *clip) for clip in wanted]
-        try:
-            for done, task in enumerate(as_completed(tasks), 1):
-                task.result()
-                progress.update(done, len(wanted))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with _single_threads():
+        drawn = in_processes(partial(_write_clip, out, order), wanted, jobs, _open_studio, (assets, order.framing))
+        for done, _ in enumerate(drawn, 1):
+            progress.update(done, len(wanted))
     return len(wanted)
 
 
@@ -136,18 +120,19 @@ def _path(out: Path, split: Split, number: int) -> Path:
     return out / split / f"{number:05d}"
 
 
-def _write_clip(out: Path, order: Order, split: Split, number: int) -> None:
+def _write_clip(out: Path, order: Order, clip: tuple[Split, int]) -> None:
     assert _studio is not None
+    split, number = clip
     frames = draw_clip(_studio, order, split, number)
     # The same motion on somebody else, in another place: the clip is the true answer to "A moved as B".
     driver = draw_clip(_studio, order, split, FIRST_DRIVER + number, motion=number)
     path = _path(out, split, number)
     truth = truth_of(frames) | {"driver": np.frombuffer(_strip(driver), np.uint8)}
     # The picture comes last: with it the clip counts as drawn.
-    with replacing(path.with_suffix(".npz")) as partial:
-        partial.write_bytes(_packed(truth))
-    with replacing(path.with_suffix(".jpg")) as partial:
-        partial.write_bytes(_strip(frames))
+    with replacing(path.with_suffix(".npz")) as new:
+        np.savez_compressed(new, **truth)  # type: ignore[arg-type]
+    with replacing(path.with_suffix(".jpg")) as new:
+        new.write_bytes(_strip(frames))
 
 
 def draw_clip(studio: Studio, order: Order, split: Split, number: int, motion: int | None = None) -> list[PersonFrame]:
@@ -177,9 +162,3 @@ def truth_of(frames: Sequence[PersonFrame]) -> dict[str, NDArray[Any]]:
         for name in ("landmarks" if frames[0].keypoints is None else "keypoints", "angles", "mouth", "lids")
     }
     return {name: np.round(255 * values).astype(np.uint8) for name, values in bytes_of.items()} | floats
-
-
-def _packed(arrays: dict[str, NDArray[Any]]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()

@@ -22,25 +22,18 @@ HEAD_BONES = ("neck01", "neck02", "neck03", "head", "eye.L", "eye.R")
 BELOW_NECK = 2.6  # decimetres below the lowest neck joint that a picture of a head may show
 # Where the pictures of eyes show the left one, seen from the front: middle, and how far from it a radian is.
 EYE_MIDDLE, EYE_RADIAN, EYE_EDGE = (0.293, 0.301), 0.227, 1.25
+EXPRESSIVE = ("teeth", "tongue", "eyelashes", "eyebrows")  # what a face's expressions move, beside its skin
 EYE_BONES = {"helper-l-eye": "eye.L", "helper-r-eye": "eye.R"}
 
 
 class Part(NamedTuple):
-    """What is drawn with one material.
+    """What is drawn with one material."""
 
-    Attributes:
-        kind: ``skin``, ``eyes``, or a proxy's folder.
-        points: (R,) int32, the figure's point of each drawn vertex: one for each pair of a point and a uv.
-        uvs: (R, 2) float32.
-        triangles: (T, 3) int32 into `points`.
-        texture: key in the pack.
-    """
-
-    kind: str
-    points: Ints
-    uvs: Floats
-    triangles: Ints
-    texture: str
+    kind: str  # ``skin``, ``eyes``, or a proxy's folder
+    points: Ints  # (R,) int32, the figure's point of each drawn vertex: one for each pair of a point and a uv
+    uvs: Floats  # (R, 2) float32
+    triangles: Ints  # (T, 3) int32 into `points`
+    texture: str  # key in the pack
 
 
 class Skeleton:
@@ -128,20 +121,13 @@ class Anatomy:
         return faces & (heights[mesh.faces] > self.lowest).all(1)
 
 
-class Wear(NamedTuple):
-    """A proxy that a figure wears, and whether a face's expressions move it."""
-
-    key: str
-    expressive: bool
-
-
 class Figure:
     """An identity's points at rest, and how they move.
 
     Args:
         anatomy: of the framing.
         targets: weights of the targets that make the identity.
-        wears: proxies, from the innermost to the outermost.
+        wears: keys of proxies, from the innermost to the outermost.
         skin, eyes: keys of their textures.
 
     Attributes:
@@ -151,7 +137,7 @@ class Figure:
     """
 
     def __init__(
-        self, anatomy: Anatomy, targets: Mapping[str, float], wears: Sequence[Wear], skin: str, eyes: str
+        self, anatomy: Anatomy, targets: Mapping[str, float], wears: Sequence[str], skin: str, eyes: str
     ) -> None:
         self.anatomy = anatomy
         pack, base = anatomy.pack, anatomy.pack.base
@@ -159,7 +145,7 @@ class Figure:
         self.joints = np.stack([body[head].mean(0) for head in anatomy.skeleton.heads])
         hidden = np.zeros(len(body), bool)
         for wear in wears:
-            hidden[pack.proxies[wear.key].hides] = True
+            hidden[pack.proxies[wear].hides] = True
         covered = hidden[base.faces].all(1)
         self._rest: list[Floats] = []
         self._basis: list[Floats] = []
@@ -174,7 +160,7 @@ class Figure:
             self.base_points[used] = places
             self._draw(kind, mesh, faces, self.base_points, skin if kind == "skin" else eyes)
         for wear in wears:
-            self._wear(pack.proxies[wear.key], wear, body)
+            self._wear(wear, body)
         self.rest = np.concatenate(self._rest)
         self.basis = np.concatenate(self._basis, 1)
         self.moving = np.flatnonzero(np.abs(self.basis).max((0, 2)) > 0)
@@ -198,20 +184,20 @@ class Figure:
         triangles = np.concatenate([quads[:, [0, 1, 2]], quads[quads[:, 2] != quads[:, 3]][:, [0, 2, 3]]])
         self.parts.append(Part(kind, places[unique[:, 0]], mesh.uvs[unique[:, 1]], triangles, texture))
 
-    def _wear(self, proxy: Proxy, wear: Wear, body: Floats) -> None:
-        anatomy = self.anatomy
+    def _wear(self, wear: str, body: Floats) -> None:
+        anatomy, proxy, kind = self.anatomy, self.anatomy.pack.proxies[wear], wear.split("/")[0]
         heights = _follow(proxy, anatomy.pack.base.vertices)[:, 1]
         faces = anatomy.shown(proxy.mesh, np.ones(len(proxy.mesh.faces), bool), heights)
         used = np.unique(proxy.mesh.faces[faces])
         corners, shares = proxy.corners[used], proxy.weights[used][..., None]
         basis = np.zeros((len(anatomy.expressions), len(used), 3), np.float32)
-        if wear.expressive:
+        if kind in EXPRESSIVE:
             basis = (anatomy.basis[:, corners] * shares).sum(2)
         weights = np.maximum((anatomy.skeleton.weights[corners] * shares).sum(1), 0)
         weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
         places = np.full(len(proxy.mesh.vertices), -1, np.int32)
         places[used] = self._add(_follow(proxy, body)[used], basis, weights)
-        self._draw(wear.key.split("/")[0], proxy.mesh, faces, places, proxy.texture)
+        self._draw(kind, proxy.mesh, faces, places, proxy.texture)
 
     def posed(self, expression: Floats, turns: Mapping[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:
         """Points and their normals.
@@ -230,18 +216,13 @@ class Figure:
         points = np.einsum("nij,nj->ni", matrices[..., :3], points, optimize=False) + matrices[..., 3]
         return points, self._normals(points)
 
-    def posed_joints(self, bones: Sequence[str], turns: Mapping[str, NDArray[np.float64]]) -> Floats:
-        """(B, 3): where bones begin when the skeleton is turned."""
+    def posed_bones(self, bones: Sequence[str], turns: Mapping[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:
+        """(B, 3) and (B, 3, 3): where bones begin when the skeleton is turned, and their rotations in the world."""
         skeleton = self.anatomy.skeleton
-        matrices = skeleton.matrices(self.joints, turns)
         chosen = [skeleton.names.index(bone) for bone in bones]
-        result: Floats = np.einsum("bij,bj->bi", matrices[chosen, :, :3], self.joints[chosen]) + matrices[chosen, :, 3]
-        return result
-
-    def posed_turn(self, bone: str, turns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """(3, 3): the rotation of a bone in the world."""
-        skeleton = self.anatomy.skeleton
-        return skeleton.matrices(self.joints, turns)[skeleton.names.index(bone), :, :3].astype(np.float64)
+        matrices = skeleton.matrices(self.joints, turns)[chosen]
+        places: Floats = np.einsum("bij,bj->bi", matrices[..., :3], self.joints[chosen]) + matrices[..., 3]
+        return places, matrices[..., :3]
 
     def _normals(self, points: Floats) -> Floats:
         a, b, c = (points[self._triangles[:, i]] for i in range(3))

@@ -45,28 +45,18 @@ SYLLABLES = 5.5  # a second
 
 
 class HeadPose(NamedTuple):
-    """A head at one moment.
+    """A head at one moment."""
 
-    Attributes:
-        neck: yaw, pitch and roll in radians relative to the shoulders: positive is to the left, down, and to the
-            right shoulder, as the person sees it.
-        shoulders: yaw, pitch and roll of the shoulders.
-        gaze: yaw and pitch of the eyes relative to the head.
-        expression: (expressions,) float32 weights, in the order of EXPRESSIONS.
-        shift: how far the head is off the picture's middle, right and up, in head heights.
-        zoom: head heights that a picture is high.
-        view: the camera's angle of view, radians.
-        rise: how high the camera stands, radians.
-    """
-
+    # yaw, pitch and roll in radians relative to the shoulders: positive is to the left, down, and to the right
+    # shoulder, as the person sees it
     neck: NDArray[np.float64]
-    shoulders: NDArray[np.float64]
-    gaze: NDArray[np.float64]
-    expression: Floats
-    shift: NDArray[np.float64]
-    zoom: float
-    view: float
-    rise: float
+    shoulders: NDArray[np.float64]  # yaw, pitch and roll of the shoulders
+    gaze: NDArray[np.float64]  # yaw and pitch of the eyes relative to the head
+    expression: Floats  # (expressions,) float32 weights, in the order of EXPRESSIONS
+    shift: NDArray[np.float64]  # how far the head is off the picture's middle, right and up, in head heights
+    zoom: float  # head heights that a picture is high
+    view: float  # the camera's angle of view, radians
+    rise: float  # how high the camera stands, radians
 
 
 class Waves:

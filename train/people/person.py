@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from maskanim.train.people.assets import DETAILS, Floats, Pack, decode
-from maskanim.train.people.figure import Anatomy, Figure, Wear
+from maskanim.train.people.figure import EXPRESSIVE, Anatomy, Figure
 from maskanim.train.people.render import Look
 
 Split = Literal["train", "test"]
@@ -31,20 +31,14 @@ HAIR = {(0.07, 0.06, 0.06): 5, (0.2, 0.13, 0.09): 5, (0.34, 0.21, 0.13): 4, (0.3
 
 
 class Person(NamedTuple):
-    """An identity that can be drawn.
+    """An identity that can be drawn."""
 
-    Attributes:
-        figure: its points.
-        looks: of its materials, by the kind of part.
-        female, age: 0 is a man or a young adult, 1 a woman or an old one.
-        wears: what it wears; for people who look at data.
-    """
-
-    figure: Figure
-    looks: dict[str, Look]
+    figure: Figure  # its points
+    looks: dict[str, Look]  # of its materials, by the kind of part
+    # female, age: 0 is a man or a young adult, 1 a woman or an old one
     female: float
     age: float
-    wears: tuple[str, ...]
+    wears: tuple[str, ...]  # what it wears; for people who look at data
 
 
 def available(keys: Iterable[str], split: Split) -> list[str]:
@@ -79,11 +73,11 @@ def draw_person(anatomy: Anatomy, number: int, split: Split = "train", seed: int
     eyes = str(rng.choice(_keys(pack.textures, "eyes")))
     if anatomy.framing == "body" and (shoes := [key for key in _keys(pack.proxies, "clothes") if "shoes" in key]):
         of_body = np.random.default_rng([seed, SPLITS.index(split), number, 4])  # a head's draws stay as they are
-        wears.append(Wear(str(of_body.choice(shoes)), False))
+        wears.append(str(of_body.choice(shoes)))
     known = {name: weight for name, weight in targets.items() if name in pack.targets}
     figure = Figure(anatomy, known, wears, skin, eyes)
     looks = _looks(rng, pack, figure, colour)
-    return Person(figure, looks, female, age, tuple(wear.key for wear in wears))
+    return Person(figure, looks, female, age, tuple(wears))
 
 
 def _keys(keys: Iterable[str], folder: str) -> list[str]:
@@ -144,9 +138,8 @@ def _hair_colour(rng: np.random.Generator, age: float) -> Floats:
     return np.clip(colour * rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3), 0.03, 1).astype(np.float32)
 
 
-def _wears(rng: np.random.Generator, pack: Pack, split: Split, woman: bool) -> list[Wear]:
-    def one(folder: str, of: Sequence[str] | None = None) -> list[str]:
-        keys = list(of) if of is not None else _keys(pack.proxies, folder)
+def _wears(rng: np.random.Generator, pack: Pack, split: Split, woman: bool) -> list[str]:
+    def one(keys: list[str]) -> list[str]:
         weights = np.array([RARELY if key in OVER_THE_FACE else 1.0 for key in keys])
         return [str(rng.choice(keys, p=weights / weights.sum()))] if keys else []
 
@@ -157,8 +150,8 @@ def _wears(rng: np.random.Generator, pack: Pack, split: Split, woman: bool) -> l
         hair = []
     suits = [key for key in _keys(pack.proxies, "clothes") if "shoes" not in key]
     suits = [key for key in suits if ("female" in key) == woman] or suits
-    expressive = [key for folder in ("teeth", "tongue", "eyelashes", "eyebrows") for key in one(folder)]
-    return [Wear(key, True) for key in expressive] + [Wear(key, False) for key in (*one("", suits), *one("", hair))]
+    expressive = [key for folder in EXPRESSIVE for key in one(_keys(pack.proxies, folder))]
+    return [*expressive, *one(suits), *one(hair)]
 
 
 def _looks(rng: np.random.Generator, pack: Pack, figure: Figure, hair: Floats) -> dict[str, Look]:

@@ -91,31 +91,19 @@ class Look(NamedTuple):
 
 
 class Light(NamedTuple):
-    """What shines on a figure.
+    """What shines on a figure."""
 
-    Attributes:
-        around: (9, 3) float32, the coefficients of the irradiance's spherical harmonics, in linear light.
-        lamp_to: (2, 3) float32, unit vectors towards the lamps.
-        lamp_colour: (2, 3) float32, linear.
-    """
-
-    around: Floats
-    lamp_to: Floats
-    lamp_colour: Floats
+    around: Floats  # (9, 3) float32, the coefficients of the irradiance's spherical harmonics, in linear light
+    lamp_to: Floats  # (2, 3) float32, unit vectors towards the lamps
+    lamp_colour: Floats  # (2, 3) float32, linear
 
 
 class Rendered(NamedTuple):
-    """One picture.
+    """One picture."""
 
-    Attributes:
-        image: (256, 256, 3) uint8 RGB.
-        figure: (256, 256) float32 in [0, 1], the figure map before it is shrunk.
-        foreground: (256, 256) float32 in [0, 1], how much of each pixel the figure covers.
-    """
-
-    image: Frame
-    figure: Floats
-    foreground: Floats
+    image: Frame  # (256, 256, 3) uint8 RGB
+    figure: Floats  # (256, 256) float32 in [0, 1], the figure map before it is shrunk
+    foreground: Floats  # (256, 256) float32 in [0, 1], how much of each pixel the figure covers
 
 
 class Renderer:
@@ -149,11 +137,6 @@ class Renderer:
         self._program["maps"], self._program["lips"], self._program["mouth"] = 1, LIPS, MOUTH
         self._figure: Figure | None = None
         self._buffers: list[tuple[Any, Any]] = []
-
-    @property
-    def name(self) -> str:
-        """The OpenGL renderer: a GPU's, or Mesa's llvmpipe."""
-        return str(self.context.info["GL_RENDERER"])
 
     def _mouth_maps(self) -> NDArray[np.uint8]:
         lips, mouth = (_texture_of(self.pack.textures[f"maps/{key}"], MAP_SIDE) for key in ("lips", "mouth"))
@@ -261,10 +244,6 @@ class Renderer:
         # Drawn over nothing, colours have been weighted by what covers the pixel already.
         image = colour[..., :3] + rest * background
         return Rendered(np.clip(image + 0.5, 0, 255).astype(np.uint8), figure, foreground)
-
-    def close(self) -> None:
-        """Release the context."""
-        self.context.release()
 
 
 def _texture_of(data: bytes, side: int) -> NDArray[np.uint8]:

@@ -18,15 +18,10 @@ PANORAMA_SHARE = 0.65  # of the clips; others have a gradient or blurred noise b
 
 
 class Scene(NamedTuple):
-    """What is around a figure.
+    """What is around a figure."""
 
-    Attributes:
-        background: (256, 256, 3) uint8 RGB.
-        light: what shines on it.
-    """
-
-    background: Frame
-    light: Light
+    background: Frame  # (256, 256, 3) uint8 RGB
+    light: Light  # what shines on it
 
 
 def draw_scene(pack: Pack, number: int, split: Split = "train", seed: int = 0) -> Scene:

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+import maskanim.train.data.clips as clips_module
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame, preprocess
-from maskanim.train.data import ClipPairs, Pair, Pairs, SyntheticPairs, batches, list_clips, open_data, square
+from maskanim.train.data import open_data
+from maskanim.train.data.clips import ClipPairs, square
+from maskanim.train.data.drawn import SyntheticPairs
+from maskanim.train.data.layouts import list_clips
+from maskanim.train.data.pairs import Pair, Pairs, batches
 from maskanim.train.settings import DataSettings, TrainSettings
 
 Write = Callable[..., Path]
+Unexamined = Callable[[Path], ClipPairs]
 
 
 @pytest.fixture
@@ -122,6 +128,18 @@ def damaged(folder: Path, write_video: Write) -> Path:
     return folder
 
 
+@pytest.fixture
+def unexamined(monkeypatch: pytest.MonkeyPatch) -> Unexamined:
+    """Pairs of a folder of which nobody has opened a clip yet, as of a large one."""
+
+    def make(folder: Path) -> ClipPairs:
+        with monkeypatch.context() as patched:
+            patched.setattr(clips_module, "describe", lambda *_: "unexamined")
+            return pairs_of(folder)
+
+    return make
+
+
 def test_damaged_clips_are_passed_over_and_named_once(damaged: Path, tmp_path: Path) -> None:
     pairs = pairs_of(damaged)
     assert "7 clips" in pairs.summary and "3 damaged" in pairs.summary
@@ -133,34 +151,33 @@ def test_damaged_clips_are_passed_over_and_named_once(damaged: Path, tmp_path: P
     assert any(line == "passed over e.jpg: not a picture that can be read" for line in lines)
 
 
-def test_damage_met_by_workers_comes_back_and_changes_nothing(damaged: Path) -> None:
+def test_damage_met_by_workers_comes_back_and_changes_nothing(damaged: Path, unexamined: Unexamined) -> None:
     """Whoever loads pair i, and whatever was loaded before: the same substitute."""
     whole = stacked(pairs_of(damaged), 28)
-    clips = list_clips(damaged, "train")
-    fresh = ClipPairs(clips, DataSettings(), 1, summary="unexamined")
+    fresh = unexamined(damaged)
     assert not fresh.damaged
     torch.testing.assert_close(stacked(fresh, 28, workers=2), whole, rtol=0, atol=0)
     assert set(fresh.damaged) == {"d.mp4", "e.jpg", "f"}
-    late = ClipPairs(clips, DataSettings(), 1, summary="unexamined")
+    late = unexamined(damaged)
     torch.testing.assert_close(stacked(late, 8, start=20), whole[20:], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_mostly_damaged_data_is_refused(damaged: Path, workers: int) -> None:
+def test_mostly_damaged_data_is_refused(damaged: Path, workers: int, unexamined: Unexamined) -> None:
     for name in ("a#1.mp4", "c#1.gif"):
         (damaged / name).write_bytes(b"")
     with pytest.raises(MaskanimError, match="of 7 clips are damaged, as "):
         pairs_of(damaged)
-    fresh = ClipPairs(list_clips(damaged, "train"), DataSettings(), 1, summary="unexamined")
+    fresh = unexamined(damaged)
     with pytest.raises(MaskanimError, match=r"[45] of 7 clips are damaged, as "):
         stacked(fresh, 40, workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_data_without_a_clip_that_can_be_read_is_refused(tmp_path: Path, workers: int) -> None:
+def test_data_without_a_clip_that_can_be_read_is_refused(tmp_path: Path, workers: int, unexamined: Unexamined) -> None:
     for i in range(100):
         (tmp_path / f"{i}.mp4").touch()
-    fresh = ClipPairs(list_clips(tmp_path, "train"), DataSettings(), 1, summary="unexamined")
+    fresh = unexamined(tmp_path)
     with pytest.raises(MaskanimError, match=r"32 draws, .* \d+.mp4: an empty file"):
         stacked(fresh, 4, workers)
 

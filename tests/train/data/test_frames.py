@@ -15,8 +15,8 @@ import pytest
 from helpers.odd_files import interlaced
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.train.data import ClipFile, open_frames
-from maskanim.train.data.layouts import Kind
+from maskanim.train.data.frames import open_frames
+from maskanim.train.data.layouts import ClipFile, Kind
 from maskanim.train.data.video import Seeker, VideoIndex, index_video
 from maskanim.video import open_clip, write_picture
 

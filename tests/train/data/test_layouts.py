@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskanim.errors import MaskanimError
-from maskanim.train.data import has_splits, list_clips
+from maskanim.train.data.layouts import has_splits, list_clips
 
 Write = Callable[..., Path]
 

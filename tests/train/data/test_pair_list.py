@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from maskanim.errors import MaskanimError
-from maskanim.train.data import ClipList, list_clips, read_pair_list
+from maskanim.train.data.layouts import ClipList, list_clips
+from maskanim.train.data.pair_list import read_pair_list
 
 
 @pytest.fixture

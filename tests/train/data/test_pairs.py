@@ -12,20 +12,17 @@ import gc
 import av
 import torch
 
-from maskanim.train.data.pairs import Loaded, Pair, Pairs, batches
+from maskanim.train.data.pairs import Pair, Pairs, batches
 
 
 class Collecting(Pairs):
     def __init__(self):
-        super().__init__("nothing")
+        super().__init__("nothing", 0)
 
-    def reseeded(self, seed):
-        return self
-
-    def load(self, index):
+    def load(self, index, damaged):
         gc.collect()
         image = torch.zeros(3, 256, 256, dtype=torch.uint8)
-        return Loaded(Pair(image, image, *torch.zeros(2, 1, 64, 64)), {})
+        return Pair(image, image, *torch.zeros(2, 1, 64, 64))
 
 
 gc.disable()

@@ -15,7 +15,8 @@ import maskanim.train.prepare as prepare_module
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
 from maskanim.train.cli import app
-from maskanim.train.data import list_clips, open_data
+from maskanim.train.data import open_data
+from maskanim.train.data.layouts import list_clips
 from maskanim.train.data.video import index_video
 from maskanim.train.prepare import Crop, Preparation, Prepared, prepare
 from maskanim.train.settings import TrainSettings

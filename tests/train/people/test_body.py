@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError
-from maskanim.train.data.people import PeoplePairs
+from maskanim.train.data.drawn import PeoplePairs
 from maskanim.train.people.body import BodyMotion, Turns, between, read_pose
 from maskanim.train.people.clip import Studio, rotation
 from maskanim.train.people.dataset import truth_of
@@ -89,7 +89,7 @@ def test_whole_figures_are_in_the_picture_with_their_key_points(bodies: Studio, 
 def test_bodies_are_drawn_as_training_goes(bodies: Studio, real_assets: Path) -> None:
     """The figures of a pair are whole bodies: the map of one reaches over most of the picture's height."""
     for framing in ("head", "body"):
-        pair = PeoplePairs(real_assets, 5, DataSettings(across=1.0, framing=framing), 3).load(0).pair
+        pair = PeoplePairs(real_assets, 5, DataSettings(across=1.0, framing=framing), 3)[0]
         heads = pair.source_figure[0, 60:].amax() > 0.1  # a head's shoulders leave the picture below
         assert heads == (framing == "head") and pair.driver.shape == (3, 256, 256)
 

@@ -13,7 +13,7 @@ import pytest
 from maskanim.errors import MaskanimError
 from maskanim.progress import NoProgress
 from maskanim.train.data import open_data
-from maskanim.train.data.people import PeoplePairs
+from maskanim.train.data.drawn import PeoplePairs
 from maskanim.train.people.clip import Studio
 from maskanim.train.people.dataset import FIRST_DRIVER, Order, draw_clip, truth_of, write_people
 from maskanim.train.settings import DataSettings, TrainSettings, Warmup
@@ -88,13 +88,13 @@ def test_training_reads_them_with_figure_maps_and_drivers(out: Path) -> None:
     assert pairs.has_figures
     maps = [np.load(path)["figure_map"] for path in sorted((out / "train").glob("*.npz"))]
     for index in range(4):
-        pair = pairs.load(index).pair
+        pair = pairs[index]
         for figure in (pair.source_figure, pair.driving_figure):
             found = np.round(255 * figure[0].numpy())
             assert any(np.array_equal(found, each) for clip in maps for each in clip)
         assert pair.driver.shape == (3, 256, 256)
         assert (pair.driver.int() - pair.driving.int()).abs().float().mean() > 5  # another person in another place
-    plain = open_data(out, WITH_FIGURES).load(0).pair
+    plain = open_data(out, WITH_FIGURES)[0]
     assert plain.driver.shape[0] == 0
 
 
@@ -103,7 +103,9 @@ def test_a_clip_with_damaged_truth_is_passed_over_and_named(out: Path, tmp_path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data[:100] if name == "train/00001.npz" else data)
     pairs = open_data(tmp_path, WITH_FIGURES)
-    damaged = {name: why for i in range(6) for name, why in pairs.load(i).damaged.items()}
+    damaged: dict[str, str] = {}
+    for i in range(6):
+        pairs.load(i, damaged)
     assert list(damaged) == ["train/00001.jpg"] or list(damaged) == ["00001.jpg"]
     assert "damaged" in next(iter(damaged.values()))
 
@@ -112,10 +114,10 @@ def test_a_clip_with_damaged_truth_is_passed_over_and_named(out: Path, tmp_path:
 def test_people_drawn_as_training_goes_are_their_numbers(assets: Path, studio: Studio, across: float) -> None:
     settings = DataSettings(across=across, worsen=0.5)
     a, b = (PeoplePairs(assets, 5, settings, 3) for _ in range(2))
-    b.load(9)  # another group between them
+    b.load(9, {})  # another group between them
     for index in (2, 3):
-        one, same = a.load(index).pair, b.load(index).pair
+        one, same = a[index], b[index]
         assert all(np.array_equal(x, y) for x, y in zip(one, same, strict=True))
         assert one.driver.shape[0] == (3 if across else 0)
         assert one.source.shape == (3, 256, 256) and one.source_figure.shape == (1, 64, 64)
-    assert not np.array_equal(a.reseeded(4).load(2).pair.source, a.load(2).pair.source)
+    assert not np.array_equal(a.reseeded(4)[2].source, a[2].source)

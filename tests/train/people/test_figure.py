@@ -10,7 +10,7 @@ import pytest
 from helpers.small_people import BALL, BOX, EYES, LOWER_LIP, MIDDLE, RINGS, SEGMENTS
 from maskanim.train.people.assets import Pack
 from maskanim.train.people.clip import LANDMARKS, rotation
-from maskanim.train.people.figure import Anatomy, Figure, Wear, morphed
+from maskanim.train.people.figure import Anatomy, Figure, morphed
 from maskanim.train.people.motion import EXPRESSIONS
 
 SKIN, EYE = "skins/young_lightskinned_male_diffuse", "eyes/brown"
@@ -25,7 +25,7 @@ def anatomy(pack: Pack) -> Anatomy:
 
 @pytest.fixture(scope="module")
 def figure(anatomy: Anatomy) -> Figure:
-    return Figure(anatomy, {}, [Wear("hair/afro01", False)], SKIN, EYE)
+    return Figure(anatomy, {}, ["hair/afro01"], SKIN, EYE)
 
 
 def test_targets_add_up_and_leave_the_base_alone(pack: Pack) -> None:
@@ -43,7 +43,7 @@ def test_a_head_has_what_is_above_the_chest_and_a_body_all(pack: Pack, figure: F
 
 def test_what_clothes_cover_is_not_drawn(pack: Pack) -> None:
     anatomy = Anatomy(pack, "body", EXPRESSIONS)
-    bare, dressed = (Figure(anatomy, {}, wears, SKIN, EYE) for wears in ([], [Wear("clothes/male_suit01", False)]))
+    bare, dressed = (Figure(anatomy, {}, wears, SKIN, EYE) for wears in ([], ["clothes/male_suit01"]))
     count = [len(figure.parts[0].triangles) for figure in (bare, dressed)]
     assert count[0] - count[1] == 2  # the box's lowest side: two triangles
 
@@ -101,7 +101,7 @@ def test_hair_follows_an_identity_and_its_head(anatomy: Anatomy, figure: Figure,
     np.testing.assert_allclose(figure.rest[hair][1:], follows, atol=1e-6)
     corners = pack.base.vertices[proxy.corners[0]]
     np.testing.assert_allclose(figure.rest[hair][0], [0.5, 0.25, 0.25] @ corners + [0, 0.1, 0], atol=1e-5)
-    large = Figure(anatomy, {"macrodetails/caucasian-male-old": 2.0}, [Wear("hair/afro01", False)], SKIN, EYE)
+    large = Figure(anatomy, {"macrodetails/caucasian-male-old": 2.0}, ["hair/afro01"], SKIN, EYE)
     ball = pack.targets["macrodetails/caucasian-male-old"].deltas[proxy.corners[1:, 0] - BALL]
     np.testing.assert_allclose(large.rest[hair][1:] - figure.rest[hair][1:], 2 * ball, atol=1e-5)
     turn = rotation(0.5, 0, 0)
