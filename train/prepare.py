@@ -11,15 +11,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from maskanim.atomic import write_text
 from maskanim.errors import MaskanimError
-from maskanim.ops import MIN_FRAME_SIDE, Frame, centre_square
+from maskanim.ops import MIN_FRAME_SIDE, Frame
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import IMAGE_SIZE, Record
+from maskanim.train.data.clips import square
 from maskanim.train.data.layouts import SPLITS, ClipFile, ClipList, Split, has_splits, list_clips
 from maskanim.train.processes import in_processes
 from maskanim.video import Clip, ClipWriter, Encoding, SourceFrame, open_clip, write_picture
@@ -236,11 +236,7 @@ def _cut(image: Frame, preparation: Preparation) -> Frame:
             received = f"frames of {image.shape[1]}x{image.shape[0]}, smaller than the crop reaches"
             raise MaskanimError("--crop", received, "a rectangle inside of every frame")
         image = image[y : y + height, x : x + width]
-    square = centre_square(image)
-    how = cv2.INTER_AREA if len(square) > preparation.size else cv2.INTER_LINEAR
-    if len(square) != preparation.size:
-        square = cv2.resize(square, (preparation.size, preparation.size), interpolation=how)
-    return np.ascontiguousarray(square, np.uint8)
+    return np.ascontiguousarray(square(image, preparation.size))
 
 
 def _write_mp4(path: Path, frames: Clip) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ def in_processes(
     workers: int,
     prepare: Callable[..., None] | None = None,
     given: tuple[Any, ...] = (),
-) -> Iterator[tuple[Job, Result]]:
+) -> Generator[tuple[Job, Result]]:
     """Each job with what comes of it, as it is done; when one raises, those that have not begun are dropped.
 
     The processes are not forked: the threads of PyTorch or OpenGL would be missing in the copies.

@@ -155,10 +155,7 @@ class Trainer:
 
     def any(self, here: bool) -> bool:
         """Whether something is so in any process. All must ask at the same step."""
-        if self.rank_slice.world == 1:
-            return here
-        flag = torch.tensor(float(here), device=self.fabric.device)
-        return bool(self._reduced(flag, "sum").item() > 0)
+        return self._reduced(torch.tensor(float(here), device=self.fabric.device), "sum").item() > 0
 
     def _averaged(self, figures: dict[str, Tensor]) -> dict[str, float]:
         together = torch.stack([value.detach().float() for value in figures.values()])

@@ -121,20 +121,20 @@ def _order(units: int, seed: int, a_pass: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, a_pass, 1]).permutation(units)
 
 
-def square(frame: Frame) -> Frame:
-    """The pixels of `maskanim.ops.preprocess`: the largest centred square, resized.
+def square(frame: Frame, side: int = IMAGE_SIZE) -> Frame:
+    """The largest centred square, resized as `maskanim.ops.preprocess` does it, rounded to eight bits.
 
     Args:
         frame: (H, W, 3) uint8 RGB; both sides at least 64.
 
     Returns:
-        (256, 256, 3) uint8 RGB.
+        (side, side, 3) uint8 RGB.
     """
     image = centre_square(frame)
-    if len(image) == IMAGE_SIZE:
+    if len(image) == side:
         return image
-    how = cv2.INTER_AREA if len(image) > IMAGE_SIZE else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=how), np.uint8)
+    how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (side, side), interpolation=how), np.uint8)
 
 
 def describe(clips: ClipList, settings: DataSettings, damaged: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,8 +72,8 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
     if not wanted:
         return 0
-    with _single_threads():
-        drawn = in_processes(partial(_write_clip, out, order), wanted, jobs, _open_studio, (assets, order.framing))
+    work = partial(_write_clip, out, order)
+    with _single_threads(), closing(in_processes(work, wanted, jobs, _open_studio, (assets, order.framing))) as drawn:
         for done, _ in enumerate(drawn, 1):
             progress.update(done, len(wanted))
     return len(wanted)

@@ -147,10 +147,7 @@ class Figure:
         for wear in wears:
             hidden[pack.proxies[wear].hides] = True
         covered = hidden[base.faces].all(1)
-        self._rest: list[Floats] = []
-        self._basis: list[Floats] = []
-        self._weights: list[Floats] = []
-        self._count = 0
+        self._added: list[tuple[Floats, Floats, Floats]] = []  # points at rest, what expressions and bones do to them
         self.parts: list[Part] = []
         self.base_points = np.full(len(body), -1, np.int32)
         drawn = {"skin": anatomy.shown(base, base.of("body") & ~covered, base.vertices[:, 1]), "eyes": base.of(*EYES)}
@@ -161,19 +158,16 @@ class Figure:
             self._draw(kind, mesh, faces, self.base_points, skin if kind == "skin" else eyes)
         for wear in wears:
             self._wear(wear, body)
-        self.rest = np.concatenate(self._rest)
-        self.basis = np.concatenate(self._basis, 1)
+        rests, bases, weights = zip(*self._added, strict=True)
+        self.rest, self.weights, self.basis = np.concatenate(rests), np.concatenate(weights), np.concatenate(bases, 1)
         self.moving = np.flatnonzero(np.abs(self.basis).max((0, 2)) > 0)
         self.basis = np.ascontiguousarray(self.basis[:, self.moving]).reshape(len(self.basis), -1)
-        self.weights = np.concatenate(self._weights)
         self._triangles, self._around = _normals_plan(self.parts, len(self.rest))
 
     def _add(self, rest: Floats, basis: Floats, weights: Floats) -> Ints:
-        self._rest.append(rest)
-        self._basis.append(basis)
-        self._weights.append(weights)
-        self._count += len(rest)
-        return np.arange(self._count - len(rest), self._count, dtype=np.int32)
+        start = sum(len(points) for points, _, _ in self._added)
+        self._added.append((rest, basis, weights))
+        return np.arange(start, start + len(rest), dtype=np.int32)
 
     def _draw(self, kind: str, mesh: Mesh, faces: NDArray[np.bool_], places: Ints, texture: str) -> None:
         if not faces.any():  # out of the picture, or covered

@@ -22,16 +22,9 @@ BOTH = (
     "noseSneer",
 )  # fmt: skip
 SINGLE = (
-    "jawOpen",
-    "mouthPucker",
-    "mouthFunnel",
-    "mouthLeft",
-    "mouthRight",
-    "browInnerUp",
-    "cheekPuff",
-    "jawLeft",
+    "jawOpen", "mouthPucker", "mouthFunnel", "mouthLeft", "mouthRight", "browInnerUp", "cheekPuff", "jawLeft",
     "jawRight",
-)
+)  # fmt: skip
 EXPRESSIONS = tuple(
     f"arkit/{name}" for name in (*(f"{name}{side}" for name in BOTH for side in ("Left", "Right")), *SINGLE, *VISEMES)
 )

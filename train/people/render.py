@@ -201,11 +201,9 @@ class Renderer:
         for part, (moving, _) in zip(figure.parts, self._buffers, strict=True):
             moving.orphan()  # the last picture may still need what was in it
             moving.write(np.concatenate([points[part.points], normals[part.points]], 1).astype(np.float32).tobytes())
-        program["camera"].write(camera.T.astype(np.float32).tobytes())
         program["eye"] = tuple(eye)
-        program["around"].write(light.around.astype(np.float32).tobytes())
-        program["lamp_to"].write(light.lamp_to.astype(np.float32).tobytes())
-        program["lamp_colour"].write(light.lamp_colour.astype(np.float32).tobytes())
+        for name, values in {"camera": camera.T, **light._asdict()}.items():
+            program[name].write(values.astype(np.float32).tobytes())
         target.use()
         target.clear(0, 0, 0, 0)
         self._maps.use(1)
