@@ -249,22 +249,14 @@ class TrainSettings(Record):
     watch: MaskWatch = MaskWatch()
 
     @model_validator(mode="after")
-    def _layers_exist(self) -> TrainSettings:
+    def _all_fits_together(self) -> TrainSettings:
         least, most = (1, 5) if self.perceptual == "vgg19" else (3, 3)
         if not least <= len(self.layer_weights) <= most:
             raise ValueError(f"{self.perceptual} has {least if least == most else '1 to 5'} layer_weights")
-        return self
-
-    @model_validator(mode="after")
-    def _stages_in_order(self) -> TrainSettings:
         epochs = [stage.from_epoch for stage in self.stages]
         if epochs != sorted(set(epochs)):
             raise ValueError("the epochs of stages must rise")
-        return self
-
-    @model_validator(mode="after")
-    def _something_is_reconstructed(self) -> TrainSettings:
-        for epoch in (0, *(stage.from_epoch for stage in self.stages)):
+        for epoch in (0, *epochs):
             now = self.during(epoch)
             if not now.lambda_pixel and (self.perceptual == "none" or not now.lambda_reconstruct):
                 raise ValueError(f"nothing to learn from in epoch {epoch}: set lambda_pixel or a perceptual network")

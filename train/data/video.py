@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.video.container import open_container, video_stream
+from maskanim.video.container import open_container, unreadable, video_stream
 from maskanim.video.pixels import Matrix, TimedVideoFrame, deinterlaced, display_matrix, to_rgb
 
 # Where a packet's time is its frame's time and every packet has one frame: there, packets can be counted and sought.
@@ -79,8 +79,8 @@ def _require_whole(
         # A clip trimmed without encoding still lists every frame, but its duration is that of what is left.
         short = len(whole) < stream.frames and reached <= (stream.start_time or 0) + stream.duration
     if short or len(whole) < len(packets):
-        received = f"damaged or cut short: {len(whole)} of {max(stream.frames, len(packets))} frames could be read"
-        raise MaskanimError(str(path), received, "a complete video")
+        told = f"damaged or cut short: {len(whole)} of {max(stream.frames, len(packets))} frames could be read"
+        raise unreadable(path, told)
 
 
 def _by_decoding(path: Path) -> VideoIndex:
@@ -90,7 +90,7 @@ def _by_decoding(path: Path) -> VideoIndex:
         stream.codec_context.thread_count = 1
         count = sum(1 for _ in container.decode(stream))
     if not count:
-        raise MaskanimError(str(path), "a video of which no frame could be decoded", "a complete video")
+        raise unreadable(path, "a video of which no frame could be decoded")
     return VideoIndex(count, None)
 
 
@@ -195,8 +195,7 @@ class Seeker(Frames):
         self._open()
 
     def _missing(self, number: int) -> MaskanimError:
-        received = f"frame {number} of {self._index.count} cannot be decoded"
-        return MaskanimError(str(self._path), received, "a complete video")
+        return unreadable(self._path, f"frame {number} of {self._index.count} cannot be decoded")
 
 
 @contextmanager
@@ -206,4 +205,4 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise MaskanimError(str(path), f"reading it failed ({reason})", "a complete video") from error
+        raise unreadable(path, f"reading it failed ({reason})") from error
