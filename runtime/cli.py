@@ -270,14 +270,14 @@ def _render_on_ray(
     jobs: list[Job], settings: RenderSettings, opening: Opening, address: str, cores: int | None
 ) -> None:
     from maskanim.runtime.jobs import Interrupts, make_folders, summarize
-    from maskanim.runtime.jobs.cluster import Cluster, RayWorkers, check_for_cluster
+    from maskanim.runtime.jobs.cluster import RayWorkers, check_for_cluster
 
     check_for_cluster(jobs)
     make_folders(jobs)
     with ExitStack() as opened:
         bar = opened.enter_context(ProgressBar("job"))
         show_logs(bar.console)
-        workers = opened.enter_context(RayWorkers(Cluster(address, cores), opening, settings, bar))
+        workers = opened.enter_context(RayWorkers(address, cores, opening, settings, bar))
         typer.echo("\n".join(workers.running))
         with (interrupts := Interrupts(several=True)).heard():
             summary = summarize(jobs, workers.outcomes(jobs, interrupts))
@@ -314,13 +314,13 @@ def _live(
         check_no_input(name, (listed[0].source, listed[0].driving))
     host = host or LOOPBACK
     with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, _open(opening) as animator:
-        outputs = open_outputs(to, host, inputs.driving.clip, animator, settings.provenance)
+        outputs = open_outputs(to, host, inputs.clip, animator, settings.provenance)
         for output in outputs:
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
         if not is_loopback(host) and any(name.startswith("page") for name in to):
             typer.echo(f"warning: everyone who reaches {host} can watch")
         told = RECORDING if any(isinstance(output, FileOutput) for output in outputs) else "it ends"
-        with Interrupts(recording=inputs.driving.clip, told=told).heard(), ProgressBar("frame") as bar:
+        with Interrupts(recording=inputs.clip, told=told).heard(), ProgressBar("frame") as bar:
             show_logs(bar.console)
             report = animate_live(animator, inputs, settings, outputs, bar)
     typer.echo(f"live: ended; {report}")

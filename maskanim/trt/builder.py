@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from maskanim.atomic import replacing
 from maskanim.errors import MaskanimError
 from maskanim.progress import NO_PROGRESS, Progress
-from maskanim.spec import NETWORKS, NetworkName, TensorSpec
+from maskanim.spec import NETWORKS, NetworkName
 from maskanim.trt.libraries import LoadedLibrary
 from maskanim.trt.records import BatchRange, BuildOptions, Dtype, EngineTensor, Shape
 
@@ -58,12 +58,11 @@ def build_engine(
     if library.is_lean:
         wanted = "all of TensorRT, or engines that were built with --version-compatible elsewhere"
         raise MaskanimError(f"--engine {library.known.name}", f"{library.full_name}, which builds no engines", wanted)
-    library.logger.errors.clear()
     build = _Build(library, name, progress)
     build.parse(content)
     plan = build.run(options, timing_cache)
-    inputs, output = build.tensors(options.batch)
-    return BuiltEngine(plan, inputs, output)
+    *inputs, output = (build.tensor(tensor, options.batch) for tensor in (*build.inputs(), *build.outputs()))
+    return BuiltEngine(plan, tuple(inputs), output)
 
 
 class _Build:
@@ -71,11 +70,10 @@ class _Build:
 
     def __init__(self, library: LoadedLibrary, name: NetworkName, progress: Progress) -> None:
         module = self.module = library.module
-        self.loaded, self.name = library, name
-        self.errors: list[str] = []
-        self.phases = Phases(progress)
-        self.recorder = error_recorder(module, self.errors)
-        self.monitor = progress_monitor(module, self.phases)
+        self.loaded, self.name, self.phases = library, name, Phases(progress)
+        self.monitor = _progress_monitor(module, self.phases)
+        self.network: Any = None
+        library.logger.errors.clear()
         try:
             self.builder = module.Builder(library.logger)
         except TypeError:  # what the bindings make of the null that the library returns, e.g. without a GPU
@@ -88,15 +86,14 @@ class _Build:
         """Read the graph into the network, and hold it against the signature."""
         if not self.parser.parse(content):
             raise self._unparsed()
-        # Only now: a parser made from a network that has a recorder destroys it a second time.
-        self.builder.error_recorder = self.recorder
         spec = NETWORKS[self.name]
-        inputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self._inputs()}
-        outputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self._outputs()}
-        if inputs != _shapes(*spec.inputs) or outputs != _shapes(spec.output):
+        inputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self.inputs()}
+        outputs = {tensor.name: tuple(tensor.shape)[1:] for tensor in self.outputs()}
+        wanted = {tensor.name: tensor.shape(1)[1:] for tensor in (*spec.inputs, spec.output)}
+        if inputs | outputs != wanted or list(outputs) != [spec.output.name]:
             received = f"inputs {', '.join(inputs) or 'none'} and outputs {', '.join(outputs) or 'none'}"
-            wanted = f"{', '.join(tensor.name for tensor in spec.inputs)} and {spec.output.name}, in their sizes"
-            raise MaskanimError(f"network {self.name}", received, wanted, "Export the model again")
+            expected = f"{', '.join(tensor.name for tensor in spec.inputs)} and {spec.output.name}, in their sizes"
+            raise MaskanimError(f"network {self.name}", received, expected, "Export the model again")
 
     def config(self, options: BuildOptions) -> Any:
         """The builder's configuration, with one optimization profile."""
@@ -112,7 +109,7 @@ class _Build:
             for index, target in enumerate(options.targets):
                 config.set_compute_capability(getattr(module.ComputeCapability, target.upper()), index)
         profile = self.builder.create_optimization_profile()
-        for tensor in self._inputs():
+        for tensor in self.inputs():
             profile.set_shape(tensor.name, *_range(tensor, options.batch))
         config.add_optimization_profile(profile)
         return config
@@ -129,13 +126,17 @@ class _Build:
 
     def run(self, options: BuildOptions, timing_cache: Path | None) -> bytes:
         """Build, and return the serialized engine."""
+        self.loaded.logger.errors.clear()  # of reading the graph, which went well
         config = self.config(options)
         cache = self._timing_cache(config, timing_cache)
         try:
             with cancelled_by_interrupt(self.phases):
                 plan = self.builder.build_serialized_network(self.network, config)
             if cache is not None and timing_cache is not None:
-                _store(timing_cache, bytes(cache.serialize()))
+                with suppress(OSError):  # without it the next build only takes longer
+                    timing_cache.parent.mkdir(parents=True, exist_ok=True)
+                    with replacing(timing_cache) as partial:
+                        partial.write_bytes(bytes(cache.serialize()))
         finally:
             config = cache = None  # a configuration with a cache that outlives its builder crashes
         if self.phases.failure is not None:
@@ -148,24 +149,23 @@ class _Build:
         """Give the builder its earlier measurements, if they are of this GPU; None where there is no use for them."""
         if path is None or self.loaded.known.builds_without_gpu:
             return None
-        for content in (_stored(path), b""):
+        stored = b""
+        with suppress(OSError):  # there is none yet
+            stored = path.read_bytes()
+        for content in (stored, b""):
             cache = config.create_timing_cache(content)
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
         return None
 
-    def tensors(self, batch: BatchRange) -> tuple[tuple[EngineTensor, ...], EngineTensor]:
-        """What the network takes and gives."""
-        (output,) = self._outputs()
-        return tuple(self._tensor(tensor, batch) for tensor in self._inputs()), self._tensor(output, batch)
-
-    def _inputs(self) -> list[Any]:
+    def inputs(self) -> list[Any]:
         return [self.network.get_input(index) for index in range(self.network.num_inputs)]
 
-    def _outputs(self) -> list[Any]:
+    def outputs(self) -> list[Any]:
         return [self.network.get_output(index) for index in range(self.network.num_outputs)]
 
-    def _tensor(self, tensor: Any, batch: BatchRange) -> EngineTensor:
+    def tensor(self, tensor: Any, batch: BatchRange) -> EngineTensor:
+        """What is recorded of an input or output."""
         dtypes: dict[Any, Dtype] = {self.module.DataType.FLOAT: "float32", self.module.DataType.HALF: "float16"}
         minimum, optimum, maximum = _range(tensor, batch)
         dtype = dtypes[tensor.dtype]
@@ -183,23 +183,15 @@ class _Build:
         return MaskanimError(subject, f"{node}: {kind}, {reason}", wanted)
 
     def _refused(self, what: str, next_step: str) -> MaskanimError:
-        messages = [*self.errors, *self.loaded.logger.errors]
+        """The library's first error, with the ONNX node that it names: layers are called after their nodes."""
+        messages = [*self.loaded.logger.errors]
         reason = _cleaned(messages[0]) if messages else "it does not say why"
-        node = self._node_in(messages)
-        told = f"{what}, {f'node {node}: ' if node and node not in reason else ''}{reason}"
-        return MaskanimError(f"network {self.name}", told, "a network that it can build, on this machine", next_step)
-
-    def _node_in(self, messages: list[str]) -> str | None:
-        """The ONNX node that the messages name: layers are called after their nodes."""
-        if not hasattr(self, "network"):
-            return None
-        names = [self.network.get_layer(index).name for index in range(self.network.num_layers)]
+        layers = range(self.network.num_layers) if self.network else ()
+        names = [self.network.get_layer(index).name for index in layers]
         named = [name for name in names if name and any(name in message for message in messages)]
-        return max(named, key=len, default=None)
-
-
-def _shapes(*specs: TensorSpec) -> dict[str, tuple[int, ...]]:
-    return {spec.name: spec.shape(1)[1:] for spec in specs}
+        node = max(named, key=len, default=reason)
+        told = f"{what}, {reason if node in reason else f'node {node}: {reason}'}"
+        return MaskanimError(f"network {self.name}", told, "a network that it can build, on this machine", next_step)
 
 
 def _range(tensor: Any, batch: BatchRange) -> tuple[Shape, Shape, Shape]:
@@ -211,20 +203,6 @@ def _range(tensor: Any, batch: BatchRange) -> tuple[Shape, Shape, Shape]:
 
 def _cleaned(message: str) -> str:
     return " ".join(SOURCE_PLACE.sub("", message).split())
-
-
-def _stored(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def _store(path: Path, content: bytes) -> None:
-    with suppress(OSError):  # without it the next build only takes longer
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            partial.write_bytes(content)
 
 
 @dataclass
@@ -245,8 +223,7 @@ class Phases:
     def __init__(self, progress: Progress) -> None:
         self.progress, self.lock = progress, threading.Lock()
         self.phases: dict[str, _Phase] = {}
-        self.reported = 0.0
-        self.cancelled = False
+        self.reported, self.cancelled = 0.0, False
         self.failure: BaseException | None = None
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
@@ -284,7 +261,7 @@ class Phases:
         return min(1.0, (phase.done + max(inner, default=0.0)) / phase.steps)
 
 
-def progress_monitor(module: Any, phases: Phases) -> Any:
+def _progress_monitor(module: Any, phases: Phases) -> Any:
     """An IProgressMonitor that feeds `phases`; must outlive the builder."""
 
     class Monitor(module.IProgressMonitor):  # type: ignore[misc]
@@ -301,38 +278,6 @@ def progress_monitor(module: Any, phases: Phases) -> Any:
             phases.finish(phase_name)
 
     return Monitor()
-
-
-def error_recorder(module: Any, messages: list[str]) -> Any:
-    """An IErrorRecorder that appends to `messages`; must outlive what it records for."""
-
-    class Recorder(module.IErrorRecorder):  # type: ignore[misc]
-        def __init__(self) -> None:
-            module.IErrorRecorder.__init__(self)
-            self.codes: list[Any] = []
-
-        def num_errors(self) -> int:
-            return len(messages)
-
-        def get_error_code(self, index: int) -> Any:
-            return self.codes[index]
-
-        def get_error_desc(self, index: int) -> str:
-            return messages[index]
-
-        def has_overflowed(self) -> bool:
-            return False
-
-        def clear(self) -> None:
-            self.codes.clear()
-            messages.clear()
-
-        def report_error(self, code: Any, description: str) -> bool:
-            self.codes.append(code)
-            messages.append(description)
-            return True
-
-    return Recorder()
 
 
 @contextmanager

@@ -82,27 +82,21 @@ def load_library(name: LibraryName) -> LoadedLibrary:
 
 
 def _import(library: Library) -> Any:
-    subject = f"--engine {library.name}"
     try:
         return importlib.import_module(library.module)
     except ModuleNotFoundError as error:
-        if library.lean and error.name == library.module and _is_there(library.lean):
+        missing = error.name == library.module
+        if missing and library.lean and importlib.util.find_spec(library.lean):
             return _import(replace(library, module=library.lean, bindings=f"{library.lean}_bindings", lean=None))
-        if error.name == library.module and _is_there(library.bindings):
-            raise _incomplete(library, f"only the package {library.bindings} is, without {library.module}") from None
-        raise MissingPackageError(subject, error.name or library.module, library.name) from None
+        if not missing or not importlib.util.find_spec(library.bindings):
+            name = error.name or library.module
+            raise MissingPackageError(f"--engine {library.name}", name, library.name) from None
+        found = f"only the package {library.bindings} is, without {library.module}"
     except (ImportError, OSError) as error:
-        raise _incomplete(library, f"it does not load: {' '.join(str(error).split())}") from None
-
-
-def _incomplete(library: Library, found: str) -> MaskanimError:
+        found = f"it does not load: {' '.join(str(error).split())}"
     mend = f"Remove its packages ({library.module}*) with pip, then: pip install 'maskanim[{library.name}]'"
-    wanted = "its shared libraries beside it"
-    return MaskanimError(f"--engine {library.name}", f"{library.title} is not wholly installed, {found}", wanted, mend)
-
-
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    told, wanted = f"{library.title} is not wholly installed, {found}", "its shared libraries beside it"
+    raise MaskanimError(f"--engine {library.name}", told, wanted, mend)
 
 
 def numbers(version: str) -> tuple[int, ...]:

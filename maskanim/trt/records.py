@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -93,10 +93,9 @@ class Target(Record):
 
 def parse_precision(text: str) -> Precision:
     """Read ``fp16``, ``fp32`` or ``int8``; raises a MaskanimError for anything else."""
-    for precision in PRECISIONS:
-        if text == precision:
-            return precision
-    raise MaskanimError("--precision", text, " or ".join(PRECISIONS))
+    if text not in PRECISIONS:
+        raise MaskanimError("--precision", text, " or ".join(PRECISIONS))
+    return cast(Precision, text)
 
 
 def parse_opt_level(level: int) -> int:
@@ -138,15 +137,11 @@ def own_targets(library: LoadedLibrary, gpu: Target) -> tuple[str, ...]:
     valid = valid_targets(library)
     if gpu.architecture in valid:
         return (gpu.architecture,)
-    if gpu.capability > _capability(valid[-1]):
+    newest = int(valid[-1][2:-1]), int(valid[-1][-1])  # (12, 0) of sm120: the minor number has one digit
+    if gpu.capability > newest:
         return ()  # newer than the library: the portable engine promises to run there
     received = f"{gpu.name}, {gpu.architecture}, on which {library.full_name} does not run"
     raise MaskanimError("--engine rtx", received, f"a GPU of {', '.join(valid)} or newer", "Use --engine trt")
-
-
-def _capability(target: str) -> tuple[int, int]:
-    """(12, 0) of ``sm120``: the minor number has one digit."""
-    return int(target[2:-1]), int(target[-1])
 
 
 class EngineTensor(Record):
@@ -230,29 +225,24 @@ def engine_key(library: LoadedLibrary, options: BuildOptions, gpu: Target | None
 
 def mismatches(key: EngineKey, request: EngineRequest) -> list[str]:
     """Why engines do not fit, each in words that follow 'they are'; empty if they do."""
-    title, options = LIBRARIES[key.library].title, key.options
-    smallest, largest = request.batches
-    checks = {
-        f"for {title}, not for {LIBRARIES[request.library].title}": key.library == request.library,
-        f"{options.precision}, and {request.precision} is wanted": options.precision == request.precision,
-        f"built by {title} {key.version}, and {request.version} is installed": _version_fits(key, request.version),
-        "not version compatible, and only the lean runtime is here": not request.lean or options.version_compatible,
-        f"built by maskanim {key.maskanim}, and this is {__version__}": key.maskanim == __version__,
-        f"built for {_told_targets(key)}, and this GPU is {request.gpu.architecture}, {request.gpu.name}": _runs_on(
-            key, request.gpu
+    title, options, gpu = LIBRARIES[key.library].title, key.options, request.gpu
+    batch, (smallest, largest) = options.batch, request.batches
+    targets = ", ".join(options.targets) or PORTABLE_TOLD
+    built_for = f"{key.gpu.architecture}, {key.gpu.name}" if key.gpu else targets
+    wrong_batch = smallest if smallest < batch.minimum else largest
+    checks = (
+        (key.library == request.library, f"for {title}, not for {LIBRARIES[request.library].title}"),
+        (options.precision == request.precision, f"{options.precision}, and {request.precision} is wanted"),
+        (_version_fits(key, request.version), f"built by {title} {key.version}, and {request.version} is installed"),
+        (not request.lean or options.version_compatible, "not version compatible, and only the lean runtime is here"),
+        (key.maskanim == __version__, f"built by maskanim {key.maskanim}, and this is {__version__}"),
+        (_runs_on(key, gpu), f"built for {built_for}, and this GPU is {gpu.architecture}, {gpu.name}"),
+        (
+            batch.minimum <= smallest and largest <= batch.maximum,
+            f"built for batches of {batch.minimum} to {batch.maximum}, and {wrong_batch} is wanted",
         ),
-        f"built for batches of {options.batch.minimum} to {options.batch.maximum}, "
-        f"and {smallest if smallest < options.batch.minimum else largest} is wanted": _covers(
-            options.batch, smallest, largest
-        ),
-    }
-    return [told for told, fits in checks.items() if not fits]
-
-
-def _told_targets(key: EngineKey) -> str:
-    if key.gpu is not None:
-        return f"{key.gpu.architecture}, {key.gpu.name}"
-    return ", ".join(key.options.targets) or PORTABLE_TOLD
+    )
+    return [told for fits, told in checks if not fits]
 
 
 def _version_fits(key: EngineKey, version: str) -> bool:
@@ -267,7 +257,3 @@ def _runs_on(key: EngineKey, gpu: Target) -> bool:
     if key.options.targets:
         return gpu.architecture in key.options.targets
     return gpu.capability in PORTABLE or gpu.capability >= PORTABLE_FROM
-
-
-def _covers(batch: BatchRange, smallest: int, largest: int) -> bool:
-    return batch.minimum <= smallest and largest <= batch.maximum

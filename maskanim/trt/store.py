@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +27,7 @@ from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.builder import build_engine
 from maskanim.trt.graphs import engine_graph, require_precision, source_hash
-from maskanim.trt.libraries import LIBRARIES, LibraryName, LoadedLibrary
+from maskanim.trt.libraries import LIBRARIES, LoadedLibrary
 from maskanim.trt.records import (
     BatchRange,
     BuildOptions,
@@ -63,18 +63,28 @@ def find_engines(bundle: Bundle, request: EngineRequest) -> StoredEngines | str:
         The engines; or why none can be run, e.g. ``the plans in ... are built for sm86, and this GPU is sm89``. Nothing
         is raised for files that are old, foreign or damaged.
     """
-    examined = [_examined(folder, bundle, request) for folder in _folders(bundle, request.library)]
-    if not examined:
+    candidates = []
+    for folder in (folder for place in _places(bundle) for folder in sorted(place.glob(f"{request.library}-*/"))):
+        record = _record(folder)
+        if record is None:
+            candidates.append(((100,), folder, record, [f"without a readable {RECORD}"]))
+            continue
+        problems, options = [*mismatches(record.key, request), *_stale(record, bundle)], record.key.options
+        portable = record.key.gpu is None and not options.targets
+        # Among those that fit: for this very architecture, with more effort, for a narrower batch.
+        rank = len(problems), portable, -options.opt_level, options.batch.maximum
+        candidates.append((rank, folder, record, problems))
+    if not candidates:
         return f"the model has no plans for {LIBRARIES[request.library].title} yet"
-    examined.sort(key=lambda entry: entry.rank)
+    candidates.sort(key=lambda candidate: candidate[0])
     damage = []
-    for entry in examined:
-        if entry.record is not None and entry.problem is None:
-            contents = _contents(entry.folder, entry.record)
-            if not isinstance(contents, str):
-                return StoredEngines(entry.folder, entry.record, contents)
-            damage.append(contents)
-    return (damage or [f"the plans in {examined[0].folder} are {examined[0].problem}"])[0]
+    for _, folder, record, problems in candidates:
+        if record is not None and not problems:
+            found = _loaded(folder, record)
+            if isinstance(found, StoredEngines):
+                return found
+            damage.append(found)
+    return (damage or [f"the plans in {candidates[0][1]} are {candidates[0][3][0]}"])[0]
 
 
 def find_or_build(
@@ -136,10 +146,10 @@ def build_engines(
         record = EngineSet(key=key, platform=f"{platform.system()} {platform.machine()}", networks=networks)
         (partial / RECORD).write_text(record.model_dump_json(indent=2) + "\n", "utf-8")
         replace_folder(partial, folder)
-    contents = _contents(folder, record)
-    if isinstance(contents, str):
-        raise MaskanimError(f"plans {folder}", contents, "what was written there", "Is the disk full?")
-    return StoredEngines(folder, record, contents)
+    built = _loaded(folder, record)
+    if isinstance(built, str):
+        raise MaskanimError(f"plans {folder}", built, "what was written there", "Is the disk full?")
+    return built
 
 
 class _Quarter(NamedTuple):
@@ -152,24 +162,6 @@ class _Quarter(NamedTuple):
         self.whole.update(
             (100 * self.network + done) // len(NETWORK_NAMES), 100, f"{NETWORK_NAMES[self.network]}: {note}"
         )
-
-
-class _Examined(NamedTuple):
-    folder: Path
-    record: EngineSet | None
-    problem: str | None
-    rank: tuple[int, ...]  # the lowest is taken, or its problem told
-
-
-def _examined(folder: Path, bundle: Bundle, request: EngineRequest) -> _Examined:
-    record = _record(folder)
-    if record is None:
-        return _Examined(folder, None, f"without a readable {RECORD}", (100,))
-    problems = [*mismatches(record.key, request), *_stale(record, bundle)]
-    options = record.key.options
-    # Among those that fit: for this very architecture, with more effort, for a narrower batch.
-    rank = (len(problems), record.key.gpu is None and not options.targets, -options.opt_level, options.batch.maximum)
-    return _Examined(folder, record, problems[0] if problems else None, rank)
 
 
 def _stale(record: EngineSet, bundle: Bundle) -> list[str]:
@@ -187,8 +179,8 @@ def _record(folder: Path) -> EngineSet | None:
     return record if set(record.networks) == set(NETWORK_NAMES) else None
 
 
-def _contents(folder: Path, record: EngineSet) -> dict[NetworkName, bytes] | str:
-    """The plans, or what is wrong with the first of them that is not as its record says."""
+def _loaded(folder: Path, record: EngineSet) -> StoredEngines | str:
+    """The engines of a folder, or what is wrong with the first plan that is not as its record says."""
     contents: dict[NetworkName, bytes] = {}
     for name, entry in record.networks.items():
         path = folder / entry.file
@@ -198,26 +190,23 @@ def _contents(folder: Path, record: EngineSet) -> dict[NetworkName, bytes] | str
             return f"{path} cannot be read ({error.strerror})"
         if hashlib.sha256(contents[name]).hexdigest() != entry.sha256:
             return f"{path} changed since it was built"
-    return contents
+    return StoredEngines(folder, record, contents)
 
 
 def _reused(bundle: Bundle, key: EngineKey) -> StoredEngines | None:
     """Engines of exactly this key that are whole; why others are not used is logged."""
-    for place in _places(bundle):
-        folder = place / key.folder
+    for folder in (place / key.folder for place in _places(bundle) if (place / key.folder).is_dir()):
         record = _record(folder)
         if record is None:
-            problem = f"{folder} has no readable {RECORD}" if folder.is_dir() else None
+            found: StoredEngines | str = f"{folder} has no readable {RECORD}"
         elif record.key != key or _stale(record, bundle):
-            problem = f"the plans in {folder} are of another model or maskanim"
+            found = f"the plans in {folder} are of another model or maskanim"
         else:
-            contents = _contents(folder, record)
-            if not isinstance(contents, str):
-                LOG.info("note: the plans in %s fit and are used again", folder)
-                return StoredEngines(folder, record, contents)
-            problem = contents
-        if problem:
-            LOG.info("note: %s; building again", problem)
+            found = _loaded(folder, record)
+        if isinstance(found, StoredEngines):
+            LOG.info("note: the plans in %s fit and are used again", folder)
+            return found
+        LOG.info("note: %s; building again", found)
     return None
 
 
@@ -262,27 +251,14 @@ def _places(bundle: Bundle) -> tuple[Path, Path]:
     return bundle.path / PLANS, home() / PLANS / hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
 
-def _folders(bundle: Bundle, library: LibraryName) -> Iterator[Path]:
-    """The folders of all engines that one library built."""
-    for place in _places(bundle):
-        yield from sorted(place.glob(f"{library}-*/"))
-
-
 def _writable_place(bundle: Bundle) -> Path:
     """Where engines are kept. The embedded demo is part of the installed package: nothing is added there."""
     beside, own = _places(bundle)
-    if not bundle.path.resolve().is_relative_to(DEMO.resolve()) and _is_writable(beside):
-        return beside
-    if _is_writable(own):
-        return own
+    of_package = bundle.path.resolve().is_relative_to(DEMO.resolve())
+    for place in (own,) if of_package else (beside, own):
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            with sibling_folder(place / "new"):
+                return place
     told = f"neither {beside} nor {own} can be written"
     raise MaskanimError("plans", told, "a folder for them", "Set MASKANIM_HOME to a folder that can be written")
-
-
-def _is_writable(place: Path) -> bool:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with sibling_folder(place / "new"):
-            return True
-    except OSError:
-        return False

@@ -61,17 +61,17 @@ def render_all(jobs: Sequence[Job], render_one: RenderOne, interrupts: Interrupt
         MaskanimError: a folder cannot be made.
     """
     make_folders(jobs)
-    return summarize(jobs, _one_by_one(jobs, render_one, interrupts))
 
+    def outcomes() -> Iterator[tuple[Job, Outcome]]:
+        for job in jobs:
+            if interrupts.asked:
+                return
+            try:
+                yield job, render_one(job)
+            except MaskanimError as error:
+                yield job, error
 
-def _one_by_one(jobs: Sequence[Job], render_one: RenderOne, interrupts: Interrupts) -> Iterator[tuple[Job, Outcome]]:
-    for job in jobs:
-        if interrupts.asked:
-            return
-        try:
-            yield job, render_one(job)
-        except MaskanimError as error:
-            yield job, error
+    return summarize(jobs, outcomes())
 
 
 def summarize(jobs: Sequence[Job], outcomes: Iterable[tuple[Job, Outcome]]) -> Summary:
@@ -87,8 +87,8 @@ def summarize(jobs: Sequence[Job], outcomes: Iterable[tuple[Job, Outcome]]) -> S
         if isinstance(outcome, MaskanimError):
             LOG.warning("%d of %d, failed: %s: %s", number, len(jobs), job.output.name, outcome)
         elif outcome:
-            told = (job.output, outcome.frames, outcome.rate)
-            LOG.info("%d of %d: %s, %d frames, %.1f frames/s", number, len(jobs), *told)
+            counts = number, len(jobs), job.output, outcome.frames, outcome.rate
+            LOG.info("%d of %d: %s, %d frames, %.1f frames/s", *counts)
     begun = [(job, found[job]) for job in jobs if job in found]
     return Summary(
         [outcome for _, outcome in begun if isinstance(outcome, Rendered)],
@@ -121,15 +121,14 @@ def render_unless_there(
 
 def _recorded(job: Job, outcome: Outcome) -> Outcome:
     """The outcome; an error where the folder's record cannot be written."""
-    if not isinstance(outcome, Rendered):
-        return outcome
-    record = job.output.parent / RECORD
-    try:
-        with os_errors(job):
-            marks = _marks(record) | {job.output.name: [outcome.mark, *_sizes(job)]}
-            write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
-    except MaskanimError as error:
-        return error
+    if isinstance(outcome, Rendered):
+        record = job.output.parent / RECORD
+        try:
+            with os_errors(job):
+                marks = _marks(record) | {job.output.name: [outcome.mark, *_sizes(job)]}
+                write_text(record, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+        except MaskanimError as error:
+            return error
     return outcome
 
 
@@ -150,8 +149,7 @@ def _marks(record: Path) -> dict[str, list[Any]]:
 
 def make_folders(jobs: Iterable[Job]) -> None:
     """Make the folders of all that jobs write; raises a MaskanimError where one cannot be made."""
-    written = (path for job in jobs for path in (job.output, job.extras.motion, job.extras.masks, job.extras.preview))
-    for path in filter(None, written):
+    for path in filter(None, (path for job in jobs for path in (job.output, *astuple(job.extras)))):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from maskanim.errors import MaskanimError
 from maskanim.models import choose
@@ -31,19 +31,6 @@ LOG = logging.getLogger(__name__)
 DEFAULT_CORES = 4  # of a worker without a GPU; the networks gain little from more
 MOST_DEATHS = 2  # of workers with one job, which then is to blame
 SECONDS_OF_WAITING, SECONDS_PER_MESSAGE = 0.2, 0.5
-
-
-class Cluster(NamedTuple):
-    """Where jobs are rendered.
-
-    Attributes:
-        address: of a running cluster, as ``ray.init`` takes it, or ``local``: a Ray of its own on this machine, unless
-            the variable RAY_ADDRESS names a cluster.
-        cores: of each worker where there are no GPUs; None: DEFAULT_CORES, or as many as there are.
-    """
-
-    address: str = LOCAL
-    cores: int | None = None
 
 
 class Worker:
@@ -111,7 +98,9 @@ class RayWorkers:
     """Renders jobs on a Ray cluster; a context manager.
 
     Args:
-        cluster: where.
+        address: of a running cluster, as ``ray.init`` takes it, or ``local``: a Ray of its own on this machine, unless
+            the variable RAY_ADDRESS names a cluster.
+        cores: of each worker where there are no GPUs; None: DEFAULT_CORES, or as many as there are.
         opening: the model that each worker opens; all have to see its folder under the path that it has here.
         settings: of all jobs.
         progress: told how many jobs are done, and at what pace.
@@ -124,12 +113,14 @@ class RayWorkers:
             model.
     """
 
-    def __init__(self, cluster: Cluster, opening: Opening, settings: RenderSettings, progress: Progress) -> None:
+    def __init__(
+        self, address: str, cores: int | None, opening: Opening, settings: RenderSettings, progress: Progress
+    ) -> None:
         model = choose(str(opening.model) if opening.model else None).bundle.path.absolute()
-        self._address = os.environ.get("RAY_ADDRESS", LOCAL) if cluster.address == LOCAL else cluster.address
+        self._address = os.environ.get("RAY_ADDRESS", LOCAL) if address == LOCAL else address
         home = os.environ.get("HOME") if self._address == LOCAL else None
         self._arguments = opening._replace(model=model), settings, home
-        self._cores, self._progress = cluster.cores, progress
+        self._cores, self._progress = cores, progress
         self._workers: list[_Hired] = []
         self._began, self._frames = monotonic(), 0
         self.running: list[str] = []

@@ -1,81 +1,66 @@
-"""What drives a render: a clip with its square, or a motion file with its masks, as one stream of inputs."""
+"""What a job reads: its source picture, and a clip or a motion file that drives it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
+from maskanim.closing import Closing
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.framing import BoxPath, Crop, Finder, clip_path, cut
+from maskanim.runtime.framing import BoxPath, Finder, clip_path, cut
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import FrameInput
 from maskanim.runtime.motion import Motion, open_motion
-from maskanim.video import Clip, TimedFrame, arrange_clip, open_clip
+from maskanim.video import Clip, Picture, TimedFrame, arrange_clip, open_clip, read_source
 
 
-class Opened(NamedTuple):
-    """A driver of which nothing has been read yet.
-
-    Attributes:
-        clip: gives the times and the audio; to be closed.
-        motion: the motion file, if it is one.
-    """
-
-    clip: Clip
-    motion: Motion | None = None
-
-
-@dataclass(frozen=True)
-class Driving:
-    """A driver whose square is known.
+class Inputs(Closing):
+    """What a job reads, opened; to be closed.
 
     Attributes:
-        clip: see `Opened`.
-        frames: its frames, or perturbed masks.
-        replays: whether they are masks.
-        path: the square to be cut out; None: the largest centred one.
+        picture: the source; without alpha, unless that is to be kept.
+        clip: the driver, which gives the times and the audio; no frame of it has been read.
+        motion: the motion file, if it is one: then the clip's frames are perturbed masks.
     """
 
-    clip: Clip
-    frames: Iterable[TimedFrame]
-    replays: bool = False
-    path: BoxPath | None = None
+    def __init__(self, picture: Picture, clip: Clip, motion: Motion | None = None) -> None:
+        self.picture, self.clip, self.motion = picture, clip, motion
 
-    def inputs(self, animator: Animator, *, keep: bool) -> Iterator[FrameInput]:
-        """What goes into the runner, frame by frame; with `keep` beside the driving frames, as they are cut out."""
-        for image, pts in self.frames:
-            if self.replays:
-                yield FrameInput(image, pts)
-                continue
-            square = image if self.path is None else cut(image, self.path.at(float(pts * self.clip.time_base)))
+    @classmethod
+    def open(cls, job: Job, settings: RenderSettings) -> Inputs:
+        """Read the source and open the driver.
+
+        Raises:
+            MaskanimError: one cannot be read, or there is no such part of it.
+        """
+        picture = read_source(job.source, settings.source_frame, None if settings.keep_alpha else settings.background)
+        part = {name: getattr(settings, name) for name in ("start", "end", "fps", "loop", "duration")}
+        if job.replays:
+            motion = open_motion(job.driving)
+            return cls(picture, arrange_clip(motion, **part), motion)
+        return cls(picture, open_clip(job.driving, audio=settings.audio, track=settings.video, **part))
+
+    def close(self) -> None:
+        self.clip.close()
+
+    def frame_inputs(self, animator: Animator, settings: RenderSettings) -> Iterator[FrameInput]:
+        """What goes into the runner, frame by frame; side by side, with the driving frames as they are cut out.
+
+        Raises:
+            MaskanimError: here, the motion was made by another model, no object is seen in the clip, or the rectangle
+                is not inside it.
+        """
+        if self.motion:
+            self.motion.require_model(animator.model)
+            return (FrameInput(mask, pts) for mask, pts in self.clip)
+        path: BoxPath | None = None
+        frames: Iterable[TimedFrame] = self.clip
+        if settings.driving_crop != "center":
+            path, frames = clip_path(settings.driving_crop, self.clip, Finder.of(animator))
+        return self._prepared(frames, path, animator, keep=settings.view == "side-by-side")
+
+    def _prepared(
+        self, frames: Iterable[TimedFrame], path: BoxPath | None, animator: Animator, *, keep: bool
+    ) -> Iterator[FrameInput]:
+        for image, pts in frames:
+            square = image if path is None else cut(image, path.at(float(pts * self.clip.time_base)))
             yield FrameInput(animator.runner.prepare(square), pts, square if keep else None)
-
-
-def open_driving(job: Job, settings: RenderSettings) -> Opened:
-    """Open what drives a job.
-
-    Raises:
-        MaskanimError: it cannot be read, or there is no such part of it.
-    """
-    part = {name: getattr(settings, name) for name in ("start", "end", "fps", "loop", "duration")}
-    if job.replays:
-        motion = open_motion(job.driving)
-        return Opened(arrange_clip(motion, **part), motion)
-    return Opened(open_clip(job.driving, audio=settings.audio, track=settings.video, **part))
-
-
-def framed(opened: Opened, crop: Crop, animator: Animator) -> Driving:
-    """The driver, when its square is found.
-
-    Raises:
-        MaskanimError: it was made by another model, no object is seen in it, or the rectangle is not inside it.
-    """
-    clip, motion = opened
-    if motion:
-        motion.require_model(animator.model)
-        return Driving(clip, clip, replays=True)
-    if crop == "center":
-        return Driving(clip, clip)
-    path, frames = clip_path(crop, clip, Finder.of(animator))
-    return Driving(clip, frames, path=path)

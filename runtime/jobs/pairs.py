@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from maskanim.errors import MaskanimError, check_local
 from maskanim.runtime.jobs.settings import MOTION_SUFFIX, Extras, Job
-from maskanim.table import Row, read_table
+from maskanim.table import read_table
 from maskanim.video import is_feed, natural_order
 from maskanim.video.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from maskanim.video.read import STANDARD_INPUT
@@ -70,18 +70,19 @@ def read_pairs(path: Path) -> list[Pair]:
     rows = read_table(path, CSV_COLUMNS, subject)
     if not rows:
         raise MaskanimError(subject, "no rows", "one for each pair")
-    return [_pair(subject, path.parent, row) for row in rows]
-
-
-def _pair(subject: str, folder: Path, row: Row) -> Pair:
-    source, driving, output = (row.cells.get(name, "") for name in (*CSV_COLUMNS, "output"))
-    if not source or not driving:
-        raise MaskanimError(f"{subject}, line {row.line}", "an empty cell", "a source and a driver")
-    for cell in (source, driving):
-        check_local(f"{subject}, line {row.line},", cell)
-    if Path(output).name != output:
-        raise MaskanimError(f"{subject}, line {row.line}", f"the output '{output}'", "a file name without a folder")
-    return Pair(folder / source, driving if is_feed(driving) else str(folder / driving), output)
+    pairs = []
+    for row in rows:
+        line = f"{subject}, line {row.line}"
+        source, driving, output = (row.cells.get(name, "") for name in (*CSV_COLUMNS, "output"))
+        if not source or not driving:
+            raise MaskanimError(line, "an empty cell", "a source and a driver")
+        for cell in (source, driving):
+            check_local(f"{line},", cell)
+        if Path(output).name != output:
+            raise MaskanimError(line, f"the output '{output}'", "a file name without a folder")
+        driving = driving if is_feed(driving) else str(path.parent / driving)
+        pairs.append(Pair(path.parent / source, driving, output))
+    return pairs
 
 
 def single(pair: Pair, places: Places) -> Job:
@@ -113,11 +114,14 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     if len(piped) > 1:
         received, wanted = f"a pipe for {len(piped)} videos", "one: what comes through it is gone then"
         raise MaskanimError(f"--driving {piped[0]}", received, wanted, "Save it as a file first")
-    names = _names(pairs, places.suffix)
-    jobs = [
-        Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem))
-        for pair, name in zip(pairs, names, strict=True)
-    ]
+    taken, jobs = set(named), []
+    for pair in pairs:
+        name, number = pair.output or f"{_name(pair)}{places.suffix}", 1
+        while not pair.output and name in taken:
+            number += 1
+            name = f"{_name(pair)}-{number}{places.suffix}"
+        taken.add(name)
+        jobs.append(Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem)))
     read = {os.path.realpath(name) for pair in pairs for name in (pair.source, pair.driving)}
     for path in (each for job in jobs for each in (job.output, job.extras.motion, job.extras.preview) if each):
         if os.path.realpath(path) in read:
@@ -129,19 +133,6 @@ def _is_pipe(driving: str) -> bool:
     with suppress(OSError):  # a name that is no file's; its job says so
         return driving == STANDARD_INPUT or Path(driving).is_fifo()
     return False
-
-
-def _names(pairs: Sequence[Pair], suffix: str) -> list[str]:
-    taken = {pair.output for pair in pairs}
-    names = []
-    for pair in pairs:
-        name, number = pair.output or f"{_name(pair)}{suffix}", 1
-        while not pair.output and name in taken:
-            number += 1
-            name = f"{_name(pair)}-{number}{suffix}"
-        taken.add(name)
-        names.append(name)
-    return names
 
 
 def _name(pair: Pair) -> str:
@@ -165,33 +156,34 @@ def _extras(folders: Extras, stem: str) -> Extras:
 
 def _sources(given: str) -> list[Path]:
     path = Path(given)
-    if path.is_dir():
-        return _some(given, path.iterdir(), PICTURE_SUFFIXES, "pictures")
-    return _matched(given) or [path]
+    if not path.is_dir():
+        return _matched(given) or [path]
+    return _nonempty(given, _of_kind(path, PICTURE_SUFFIXES), "pictures", PICTURE_SUFFIXES)
 
 
 def _drivings(given: str) -> list[str]:
     if is_feed(given):
         return [given]
     path = Path(given)
-    if path.is_dir():
-        inside = list(path.iterdir())
-        kinds = {entry.suffix.lower() for entry in inside if entry.is_file()}
-        if kinds & PICTURE_SUFFIXES and not kinds & (VIDEO_SUFFIXES | {MOTION_SUFFIX}):
-            return [given]
-        clips = [entry for entry in inside if entry.is_dir() and not entry.name.startswith(".")]
-        return [str(clip) for clip in _some(given, inside, VIDEO_SUFFIXES | {MOTION_SUFFIX}, "clips", clips)]
-    return [str(found) for found in _matched(given)] or [given]
+    if not path.is_dir():
+        return [str(found) for found in _matched(given)] or [given]
+    suffixes = VIDEO_SUFFIXES | {MOTION_SUFFIX}
+    kinds = {entry.suffix.lower() for entry in path.iterdir() if entry.is_file()}
+    if kinds & PICTURE_SUFFIXES and not kinds & suffixes:
+        return [given]
+    folders = [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return [str(clip) for clip in _nonempty(given, {*_of_kind(path, suffixes), *folders}, "clips", suffixes)]
 
 
-def _some(
-    given: str, entries: Iterable[Path], suffixes: frozenset[str], noun: str, others: Sequence[Path] = ()
-) -> list[Path]:
-    files = [entry for entry in entries if entry.suffix.lower() in suffixes and not entry.name.startswith(".")]
-    found = sorted({*files, *others}, key=lambda entry: natural_order(entry.name))
-    if not found:
+def _of_kind(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+
+
+def _nonempty(given: str, found: Iterable[Path], noun: str, suffixes: frozenset[str]) -> list[Path]:
+    ordered = sorted(found, key=lambda entry: natural_order(entry.name))
+    if not ordered:
         raise MaskanimError(given, f"a folder without {noun}", f"{noun} in it: {', '.join(sorted(suffixes))}")
-    return found
+    return ordered
 
 
 def _matched(given: str) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,51 +13,42 @@ from maskanim.ops import Frame
 from maskanim.provenance import draw_label
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.framing import Box, Finder, Paste, cut, source_box
-from maskanim.runtime.jobs.settings import Job, RenderSettings
-from maskanim.runtime.runner import FrameResult, Mode, Source
-from maskanim.video import Picture, read_source
+from maskanim.runtime.jobs.settings import RenderSettings
+from maskanim.runtime.runner import FrameResult, Mode
+from maskanim.video import Picture
 from maskanim.video.pictures import alpha_composite
 from maskanim.views import draw_grid, side_by_side
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
-@dataclass(frozen=True)
 class Canvas:
-    """Makes the frames that are written.
+    """A source that is encoded, and makes the frames that are written.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        box: which square of it is animated; see `source_square`.
+        settings: what is put back, the view and the label.
 
     Attributes:
-        square: what of the source is animated, (S, S, 3) or, where nothing was cut out, (H, W, 3) uint8 RGB.
-        paste: puts a frame back into the whole picture; None leaves it as it is.
-        settings: the view and the label.
-        arrays: the encoded source, for the grid.
+        source: the encoded square.
     """
 
-    square: Frame
-    paste: Paste | None
-    settings: RenderSettings
-    arrays: Source | None = None
+    def __init__(self, animator: Animator, picture: Frame, box: Box | None, settings: RenderSettings) -> None:
+        self.square, self._settings = picture if box is None else cut(picture, box), settings
+        self.source = animator.encode_source(self.square)
+        self._paste = Paste(picture, box) if settings.paste_back and box else None
+        self._arrays = animator.source_arrays(self.source) if settings.view == "grid" else None
 
     def draw(self, result: FrameResult, driving: Frame | None = None) -> Frame:
         """(H, W, 3) uint8 RGB; for side by side with the driving frame."""
-        frame = self._viewed(result, driving)
-        return draw_label(frame, self.settings.label) if self.settings.label else frame
-
-    def _viewed(self, result: FrameResult, driving: Frame | None) -> Frame:
-        if self.arrays and result.steps:
-            return draw_grid(self.arrays, *result.steps)
-        frame = result.finish()
-        if self.paste:
-            frame = self.paste(frame)
-        if self.settings.view == "side-by-side" and driving is not None:
-            return side_by_side(self.square, driving, frame)
-        return frame
-
-
-def read_job_source(job: Job, settings: RenderSettings) -> Picture:
-    """The source picture; without alpha, unless that is to be kept."""
-    background = None if settings.keep_alpha else settings.background
-    return read_source(job.source, settings.source_frame, background)
+        if self._arrays and result.steps:
+            frame = draw_grid(self._arrays, *result.steps)
+        else:
+            frame = self._paste(result.finish()) if self._paste else result.finish()
+            if self._settings.view == "side-by-side" and driving is not None:
+                frame = side_by_side(self.square, driving, frame)
+        return draw_label(frame, self._settings.label) if self._settings.label else frame
 
 
 def source_square(picture: Frame, settings: RenderSettings, animator: Animator) -> Box | None:
@@ -66,15 +56,6 @@ def source_square(picture: Frame, settings: RenderSettings, animator: Animator) 
     if settings.crop == "center" and not settings.paste_back:
         return None
     return source_box(settings.crop, picture, Finder.of(animator))
-
-
-def canvas(animator: Animator, picture: Frame, box: Box | None, settings: RenderSettings) -> tuple[Any, Canvas]:
-    """The encoded source, and what its frames become."""
-    square = picture if box is None else cut(picture, box)
-    source = animator.encode_source(square)
-    paste = Paste(picture, box) if settings.paste_back and box else None
-    arrays = animator.source_arrays(source) if settings.view == "grid" else None
-    return source, Canvas(square, paste, settings, arrays)
 
 
 class Matte:
@@ -85,20 +66,18 @@ class Matte:
 
     def __init__(self, animator: Animator, picture: Picture, box: Box | None, settings: RenderSettings) -> None:
         self._runner = animator.runner
-        self._sides = [
-            canvas(animator, alpha_composite(picture, colour).image, box, settings) for colour in (BLACK, WHITE)
-        ]
+        below = (alpha_composite(picture, colour).image for colour in (BLACK, WHITE))
+        self._sides = [Canvas(animator, image, box, settings) for image in below]
 
     def run(self, inputs: Iterable[Any], mode: Mode) -> Iterator[FrameResult]:
         """As `Runner.run`, each frame (H, W, 4) uint8 RGBA; one by one, as each source in turn is the runner's."""
         for prepared in inputs:
-            sides = [(draw, next(self._runner.run(source, [prepared], mode))) for source, draw in self._sides]
-            yield FrameResult(partial(_joined, sides))
+            results = [next(self._runner.run(side.source, [prepared], mode)) for side in self._sides]
+            yield FrameResult(partial(self._joined, results))
 
-
-def _joined(sides: list[tuple[Canvas, FrameResult]]) -> NDArray[np.uint8]:
-    black, white = (side.draw(result) for side, result in sides)
-    return difference_matte(black, white)
+    def _joined(self, results: list[FrameResult]) -> NDArray[np.uint8]:
+        black, white = (side.draw(result) for side, result in zip(self._sides, results, strict=True))
+        return difference_matte(black, white)
 
 
 def difference_matte(black: Frame, white: Frame) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,9 +22,9 @@ from maskanim.errors import MaskanimError, system_error
 from maskanim.progress import Progress
 from maskanim.provenance import Claim, claim_by_default, signed
 from maskanim.runtime.animator import Animator
-from maskanim.runtime.jobs.driving import Opened, framed, open_driving
+from maskanim.runtime.jobs.driving import Inputs
 from maskanim.runtime.jobs.interrupts import Interrupts
-from maskanim.runtime.jobs.picture import Matte, canvas, read_job_source, source_square
+from maskanim.runtime.jobs.picture import Canvas, Matte, source_square
 from maskanim.runtime.jobs.settings import Job, RenderSettings, check_job
 from maskanim.runtime.loop import SILENT, FrameInput, Run, Take, animate_frames
 from maskanim.runtime.motion import MotionWriter, check_motion_output
@@ -33,7 +33,6 @@ from maskanim.video import (
     Clip,
     ClipWriter,
     FrameWriter,
-    Picture,
     ResumableWriter,
     check_output,
     check_picture_name,
@@ -68,19 +67,6 @@ class Rendered(NamedTuple):
         return self.frames / self.seconds
 
 
-class Inputs(NamedTuple):
-    """What a job reads, opened; to be closed."""
-
-    picture: Picture
-    driving: Opened
-
-    def __enter__(self) -> Inputs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.driving.clip.close()
-
-
 def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
     """Check all places and open what is read: whatever is wrong shows before a model is loaded.
 
@@ -89,22 +75,20 @@ def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
             options exclude each other.
     """
     check_job(job, settings)
+    extras, given = job.extras, [job.source, *filter(Path.is_file, [Path(job.driving)])]
     with os_errors(job):
-        return _open_inputs(job, settings)
-
-
-def _open_inputs(job: Job, settings: RenderSettings) -> Inputs:
-    given = [job.source] + [path for path in (Path(job.driving),) if path.is_file()]
-    check_output(job.output, given, alpha=settings.keep_alpha)
-    if job.extras.motion:
-        check_motion_output(job.extras.motion)
-    if job.extras.masks:
-        check_mask_folder(job.extras.masks)
-    if job.extras.preview:
-        _check_preview(job.extras.preview, given)
-    with sole_writer(job.output):  # a second render shall not first load a model
-        pass
-    return Inputs(read_job_source(job, settings), open_driving(job, settings))
+        check_output(job.output, given, alpha=settings.keep_alpha)
+        if extras.motion:
+            check_motion_output(extras.motion)
+        if extras.masks:
+            check_mask_folder(extras.masks)
+        if extras.preview:
+            check_picture_name(extras.preview)
+            check_writable(extras.preview)
+            check_no_input(extras.preview, given)
+        with sole_writer(job.output):  # a second render shall not first load a model
+            pass
+        return Inputs.open(job, settings)
 
 
 def render(
@@ -130,31 +114,36 @@ def render(
             render, its whole segments, for `resume`.
     """
     start = perf_counter()
-    with os_errors(job), inputs or open_inputs(job, settings) as (picture, opened):
+    with os_errors(job), inputs or open_inputs(job, settings) as opened:
         clip = opened.clip
         if interrupts:
             interrupts.recording = clip if clip.once else None
         composite = settings.view != "frame" or settings.paste_back or clip.audio is not None
         claim = Claim.of(animator.model, composite=composite)
         wanted = claim_by_default(claim, job.output, settings.provenance, LOG.info)
-        driving = framed(opened, settings.driving_crop, animator)
+        feed = opened.frame_inputs(animator, settings)
+        # Where a video waits for its signature; always the same place, so that its segments are found again.
+        unsigned = hidden_path(job.output.resolve(), f".unsigned{job.output.suffix}")
         with (
-            signed(job.output, wanted, _unsigned(job.output)) as output,
+            signed(job.output, wanted, unsigned) as output,
             _writer(output, clip, job, settings, animator) as writer,
             ExitStack() as sinks,
         ):
             kept = _skip(writer, clip)
-            run, take = _animation(animator, job, settings, picture, writer, clip, sinks)
-            feed = driving.inputs(animator, keep=settings.view == "side-by-side")
+            run, take = _animation(animator, job, settings, opened, writer, sinks)
             try:
                 done = animate_frames(run, feed, take, progress, kept, clip.frame_count)
             except KeyboardInterrupt:
-                _log_kept(writer)
+                if isinstance(writer, ResumableWriter) and writer.frames_kept:
+                    told = "stopped; %d frames are whole: the same command with --resume goes on behind them"
+                    LOG.info(told, writer.frames_kept)
                 raise
         if clip.warning:
             LOG.warning("warning: %s", clip.warning)
         if job.extras.preview:
-            _write_preview(job.output, job.extras.preview)
+            with open_clip(job.output) as shown:
+                sheet = contact_sheet((image, float(pts * shown.time_base)) for image, pts in shown)
+            write_picture(job.extras.preview, sheet)
     return Rendered(job.output, done, kept, perf_counter() - start)
 
 
@@ -197,11 +186,6 @@ def _file(path: Path) -> list[Any]:
     return [os.path.realpath(path), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
 
 
-def _unsigned(output: Path) -> Path:
-    """Where a video waits for its signature; always the same place, so that its segments are found again."""
-    return hidden_path(output.resolve(), f".unsigned{output.suffix}")
-
-
 def _writer(output: Path, clip: Clip, job: Job, settings: RenderSettings, animator: Animator) -> FrameWriter:
     if clip.once:
         if settings.resume:
@@ -224,35 +208,28 @@ def _skip(writer: FrameWriter, clip: Clip) -> int:
     return writer.frames_done
 
 
-def _log_kept(writer: FrameWriter) -> None:
-    if isinstance(writer, ResumableWriter) and writer.frames_kept:
-        kept = writer.frames_kept
-        LOG.info("stopped; %d frames are whole: the same command with --resume goes on behind them", kept)
-
-
 def _animation(
     animator: Animator,
     job: Job,
     settings: RenderSettings,
-    picture: Picture,
+    inputs: Inputs,
     writer: FrameWriter,
-    clip: Clip,
     sinks: ExitStack,
 ) -> tuple[Run, Take]:
     """What animates the inputs, and what is done with each frame; `sinks` is given what has to be closed."""
-    box, mode = source_square(picture.image, settings, animator), _mode(job, settings)
+    box, mode = source_square(inputs.picture.image, settings, animator), _mode(job, settings)
     if settings.keep_alpha:
-        matte = Matte(animator, picture, box, settings)
+        matte = Matte(animator, inputs.picture, box, settings)
         return partial(matte.run, mode=mode), lambda item, result: writer.write(result.finish(), item.pts)
-    source, drawn = canvas(animator, picture.image, box, settings)
+    canvas = Canvas(animator, inputs.picture.image, box, settings)
     motion = masks = None
     if job.extras.motion:
-        motion = sinks.enter_context(MotionWriter(job.extras.motion, clip, animator.model))
+        motion = sinks.enter_context(MotionWriter(job.extras.motion, inputs.clip, animator.model))
     if job.extras.masks:
         masks = sinks.enter_context(mask_folder(job.extras.masks))
 
     def take(item: FrameInput, result: FrameResult) -> None:
-        writer.write(drawn.draw(result, item.driving), item.pts)
+        writer.write(canvas.draw(result, item.driving), item.pts)
         steps = result.steps.animation if result.steps else None
         perturbed = steps.perturbed if steps else result.perturbed
         if motion and perturbed is not None:
@@ -260,7 +237,7 @@ def _animation(
         if masks and steps:
             masks(Masks(steps.mask, steps.perturbed, steps.refined))
 
-    return partial(animator.runner.run, source, mode=mode), take
+    return partial(animator.runner.run, canvas.source, mode=mode), take
 
 
 def _mode(job: Job, settings: RenderSettings) -> Mode:
@@ -270,16 +247,3 @@ def _mode(job: Job, settings: RenderSettings) -> Mode:
     if settings.view == "grid" or job.extras.masks:
         return "steps"
     return "record" if job.extras.motion else "frame"
-
-
-def _check_preview(path: Path, given: Sequence[Path]) -> None:
-    check_picture_name(path)
-    check_writable(path)
-    check_no_input(path, given)
-
-
-def _write_preview(video: Path, preview: Path) -> None:
-    """A contact sheet of what the file shows."""
-    with open_clip(video) as clip:
-        sheet = contact_sheet((image, float(pts * clip.time_base)) for image, pts in clip)
-    write_picture(preview, sheet)

@@ -107,20 +107,20 @@ def check_job(job: Job, settings: RenderSettings) -> None:
     Raises:
         MaskanimError: with the two options that exclude each other.
     """
-    if job.replays:
-        for flag, wanted in {
-            "--grid": settings.view == "grid",
-            "--side-by-side": settings.view == "side-by-side",
-            "--save-masks": job.extras.masks,
-            "--save-motion": job.extras.motion,
-            "--crop-driving": settings.driving_crop != "center",
-        }.items():
-            if wanted:
-                raise _together(flag, f"a driver that is a motion file ({job.driving}), which shows nothing")
-    if settings.resume and (job.extras.motion or job.extras.masks):
-        raise _together("--resume", "--save-motion or --save-masks")
-    if settings.keep_alpha and (job.extras.motion or job.extras.masks):
-        raise _together("--keep-alpha", "--save-motion or --save-masks")
+    replays = f"a driver that is a motion file ({job.driving}), which shows nothing"
+    recorded, records = job.extras.motion or job.extras.masks, "--save-motion or --save-masks"
+    excluded = (
+        ("--grid", replays, job.replays and settings.view == "grid"),
+        ("--side-by-side", replays, job.replays and settings.view == "side-by-side"),
+        ("--save-masks", replays, job.replays and job.extras.masks),
+        ("--save-motion", replays, job.replays and job.extras.motion),
+        ("--crop-driving", replays, job.replays and settings.driving_crop != "center"),
+        ("--resume", records, settings.resume and recorded),
+        ("--keep-alpha", records, settings.keep_alpha and recorded),
+    )
+    for one, other, given in excluded:
+        if given:
+            raise _together(one, other)
 
 
 def _together(one: str, other: str) -> MaskanimError:

@@ -12,10 +12,9 @@ from maskanim.progress import Progress
 from maskanim.provenance import Claim, claim_by_default
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs import Inputs, Job, RenderSettings
-from maskanim.runtime.jobs.driving import open_driving
-from maskanim.runtime.jobs.picture import canvas, read_job_source, source_square
+from maskanim.runtime.jobs.picture import Canvas, source_square
 from maskanim.runtime.live.loop import LiveReport, go_live
-from maskanim.runtime.live.metrics import Metrics, metrics_of
+from maskanim.runtime.live.metrics import metrics_of
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
 from maskanim.runtime.loop import SILENT
@@ -40,7 +39,7 @@ def open_live(job: Job, settings: RenderSettings) -> Inputs:
     for flag, given in unlike.items():
         if given:
             raise MaskanimError("--live", f"together with {flag}", "one of the two")
-    return Inputs(read_job_source(job, settings), open_driving(job, settings))
+    return Inputs.open(job, settings)
 
 
 def open_outputs(
@@ -56,28 +55,23 @@ def open_outputs(
     Raises:
         MaskanimError: there is no such output here.
     """
-    claim, interval, metrics = Claim.of(animator.model), float(1 / clip.rate), metrics_of(animator)
+    interval, metrics = float(1 / clip.rate), metrics_of(animator)
+    outputs: list[Output] = []
     with ExitStack() as owned:
-        outputs = []
         for name in names:
-            outputs.append(_open(name, host, interval, claim, provenance, metrics))
+            kind, _, port = name.partition(":")
+            if kind == "page" and (port.isdecimal() or not port):
+                outputs.append(Page(host, int(port or PORT), metrics))
+            elif name == "camera":
+                outputs.append(VirtualCamera(interval))
+            elif (path := Path(name)).suffix.lower() in FORMATS:
+                claim = claim_by_default(Claim.of(animator.model), path, provenance, LOG.info)
+                outputs.append(FileOutput(path, interval, claim))
+            else:
+                raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
             owned.push(outputs[-1])
         owned.pop_all()
     return outputs
-
-
-def _open(
-    name: str, host: str, interval: float, claim: Claim, provenance: bool | None, metrics: Metrics | None
-) -> Output:
-    kind, _, port = name.partition(":")
-    if kind == "page" and (port.isdecimal() or not port):
-        return Page(host, int(port or PORT), metrics)
-    if name == "camera":
-        return VirtualCamera(interval)
-    path = Path(name)
-    if path.suffix.lower() in FORMATS:
-        return FileOutput(path, interval, claim_by_default(claim, path, provenance, LOG.info))
-    raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
 
 
 def animate_live(
@@ -100,6 +94,6 @@ def animate_live(
         for output in outputs:
             failing.push(output)
         picture = inputs.picture.image
-        source, drawn = canvas(animator, picture, source_square(picture, settings, animator), settings)
+        canvas = Canvas(animator, picture, source_square(picture, settings, animator), settings)
         failing.pop_all()
-    return go_live(animator.runner, source, inputs.driving.clip, outputs, drawn.draw, progress)
+    return go_live(animator.runner, canvas.source, inputs.clip, outputs, canvas.draw, progress)

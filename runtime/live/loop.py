@@ -29,17 +29,19 @@ Draw = Callable[[FrameResult, Frame], Frame]
 
 
 class Freshest:
-    """The one frame that matters live: the newest of a clip that is read in a thread of its own.
+    """The one frame that matters live: the newest of a clip that is read in a thread of its own; an iterator.
 
     A frame that is replaced before it was taken is dropped, and counted.
 
     Attributes:
         captured: how many frames the clip has given.
         dropped: how many of them were replaced before they were taken.
+        lost: why the clip failed, or has been silent for too long, which ends the frames; None while it has not.
     """
 
     def __init__(self, clip: Clip) -> None:
         self.clip, self.captured, self.dropped = clip, 0, 0
+        self.lost: MaskanimError | None = None
         self._silence = SECONDS_OF_SILENCE if clip.once else None  # a file may well show a picture for longer
         self._frame: Captured | None = None
         self._ended = False
@@ -48,42 +50,37 @@ class Freshest:
 
     def read(self) -> None:
         """Take the clip's frames until it ends or fails; the work of the thread."""
-        error: BaseException | None = None
         try:
             for frame in captured(self.clip):
-                self._put(frame)
-        except OSError as failure:
-            error = MaskanimError(str(self.clip.path), f"it failed ({failure})", "a camera that delivers")
-        except BaseException as failure:
-            error = failure
+                with self._changed:
+                    self.captured += 1
+                    self.dropped += self._frame is not None
+                    self._frame = frame
+                    self._changed.notify_all()
+        except OSError as error:
+            self._error = MaskanimError(str(self.clip.path), f"it failed ({error})", "a camera that delivers")
+        except BaseException as error:
+            self._error = error
         with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
-
-    def _put(self, frame: Captured) -> None:
-        with self._changed:
-            self.captured += 1
-            self.dropped += self._frame is not None
-            self._frame = frame
+            self._ended = True
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Captured]:
         return self
 
     def __next__(self) -> Captured:
-        """The newest frame, waiting for one that was not taken yet.
-
-        Raises:
-            MaskanimError: the clip failed, or has been silent for too long.
-        """
+        """The newest frame, waiting for one that was not taken yet."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended or self._frame is not None, self._silence):
                 received = f"no frame for {self._silence:g} s"
-                raise MaskanimError(str(self.clip.path), received, "a camera that delivers", "Check its cable")
+                self._error = MaskanimError(str(self.clip.path), received, "a camera that delivers", "Check its cable")
             if self._frame is not None:
                 frame, self._frame = self._frame, None
                 return frame
-            raise self._error or StopIteration
+        if self._error is None or isinstance(self._error, MaskanimError):
+            self.lost = self._error
+            raise StopIteration
+        raise self._error
 
 
 @contextmanager
@@ -150,66 +147,36 @@ def go_live(
     Raises:
         MaskanimError: an output failed.
     """
+    shown, reported = 0, 0.0
+    ages: deque[tuple[float, float]] = deque(maxlen=MOST_KEPT)  # when a frame was shown, and how old it was
     with ExitStack() as opened:
         for output in outputs:
             opened.enter_context(output)
         frames = opened.enter_context(freshest(clip))
-        return _Live(runner, encoded, frames, outputs, draw, progress).run()
 
+        def report() -> LiveReport:
+            return LiveReport(shown, frames.captured, frames.dropped, _latency(ages), frames.lost)
 
-class _Live:
-    def __init__(
-        self,
-        runner: Runner,
-        source: Any,
-        frames: Freshest,
-        outputs: Sequence[Output],
-        draw: Draw,
-        progress: Progress,
-    ) -> None:
-        self.runner, self.source, self.frames, self.outputs = runner, source, frames, outputs
-        self.draw, self.progress = draw, progress
-        self.shown, self.reported = 0, 0.0
-        self.lost: MaskanimError | None = None
-        self.ages: deque[tuple[float, float]] = deque(maxlen=MOST_KEPT)  # when a frame was shown, and how old it was
-
-    def run(self) -> LiveReport:
         with suppress(KeyboardInterrupt):  # the usual way to end it
-            while (captured := self._next()) is not None:
-                self._show(captured)
-                self._show_status()
-        return self._report()
+            for image, at in frames:
+                frame = draw(next(runner.run(encoded, [runner.prepare(image)])), image)
+                now, shown = monotonic(), shown + 1
+                ages.append((now, now - at))
+                for output in outputs:
+                    output.show(frame, at)
+                if monotonic() - reported >= SECONDS_PER_REPORT:
+                    reported, standing = monotonic(), report()
+                    for output in outputs:
+                        output.status(standing)
+                    progress.update(shown, None, str(standing))
+        return report()
 
-    def _next(self) -> Captured | None:
-        try:
-            return next(self.frames, None)
-        except MaskanimError as error:
-            self.lost = error
-            return None
 
-    def _show(self, captured: Captured) -> None:
-        prepared = self.runner.prepare(captured.image)
-        frame = self.draw(next(self.runner.run(self.source, [prepared])), captured.image)
-        now = monotonic()
-        self.ages.append((now, now - captured.at))
-        while self.ages[0][0] < now - SECONDS_SHOWN:
-            self.ages.popleft()
-        self.shown += 1
-        for output in self.outputs:
-            output.show(frame, captured.at)
-
-    def _show_status(self) -> None:
-        if monotonic() - self.reported >= SECONDS_PER_REPORT:
-            self.reported, report = monotonic(), self._report()
-            for output in self.outputs:
-                output.status(report)
-            self.progress.update(self.shown, None, str(report))
-
-    def _report(self) -> LiveReport:
-        return LiveReport(self.shown, self.frames.captured, self.frames.dropped, self._latency(), self.lost)
-
-    def _latency(self) -> Latency | None:
-        if len(self.ages) < 2 or self.ages[-1][0] == self.ages[0][0]:
-            return None
-        cuts = quantiles((age for _, age in self.ages), n=20, method="inclusive")
-        return Latency(cuts[9], cuts[18], (len(self.ages) - 1) / (self.ages[-1][0] - self.ages[0][0]))
+def _latency(ages: deque[tuple[float, float]]) -> Latency | None:
+    """That of the last seconds; what is older is forgotten."""
+    while ages and ages[0][0] < ages[-1][0] - SECONDS_SHOWN:
+        ages.popleft()
+    if len(ages) < 2 or ages[-1][0] == ages[0][0]:
+        return None
+    cuts = quantiles((age for _, age in ages), n=20, method="inclusive")
+    return Latency(cuts[9], cuts[18], (len(ages) - 1) / (ages[-1][0] - ages[0][0]))

@@ -83,7 +83,8 @@ OTHERS: dict[Path, str] = {
     "text",
     TRT
     / "builder.py": "NETWORKS SOURCE_PLACE batch build entry error.code().name error.desc() library messages options "
-    "partial path phase phases re self self.codes self.loaded self.phases self.progress signal spec target threading",
+    "partial path phase phases re self self.loaded self.phases self.progress signal spec target "
+    "threading timing_cache",
     CUDA / "tensorrt.py": "HALF_NAMES NETWORKS array ctypes ctypes.pythonapi errors failing inputs library log memory "
     "network options output owned profile re self self._owned self.library self.network self.options self.spec "
     "self.stream spec stream super t tensor",

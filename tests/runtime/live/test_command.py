@@ -19,7 +19,6 @@ from maskanim.ops import Frame
 from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
 from maskanim.runtime.jobs import Inputs, RenderSettings
-from maskanim.runtime.jobs.driving import Opened
 from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera
 from maskanim.runtime.live.command import animate_live, open_outputs
 from maskanim.video import Clip, Picture, SourceFrame
@@ -35,7 +34,7 @@ def run(
     animator: Animator, clip: Clip, to: list[str], host: str = "127.0.0.1", provenance: bool | None = False
 ) -> LiveReport:
     """Animate a black picture live."""
-    inputs = Inputs(Picture(np.zeros((64, 64, 3), np.uint8)), Opened(clip, lambda: clip))
+    inputs = Inputs(Picture(np.zeros((64, 64, 3), np.uint8)), clip)
     outputs = open_outputs(to, host, clip, animator, provenance)
     return animate_live(animator, inputs, RenderSettings(), outputs)
 
