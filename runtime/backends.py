@@ -6,11 +6,11 @@ the doctor, the page and the benchmarks read: a new one is a module and a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.errors import MaskanimError, needs_extra
 from maskanim.trt.libraries import LIBRARIES
 
 # maskanim-doctor reads the table where NumPy or OpenCV is broken: nothing heavy is imported for it.
@@ -178,7 +178,14 @@ def open_runner(
 def _open(
     bundle: Bundle, name: str, options: RunOptions, passed_over: Mapping[str, str], again: bool
 ) -> tuple[Runner, BackendInUse]:
-    runner, detail = _opener(name)(bundle, options)
+    subject, backend = f"engine {name}", BACKENDS[name]
+    runner: Runner
+    try:
+        with needs_extra(subject, backend.extra):
+            runner, detail = getattr(import_module(backend.module), backend.function)(bundle, options)
+    except ImportError as error:
+        received = f"{backend.package} cannot be imported ({error})"
+        raise MaskanimError(subject, received, "a working installation") from error
     try:
         from maskanim.runtime.verification import verify
 
@@ -187,17 +194,3 @@ def _open(
         runner.close()
         raise
     return runner, BackendInUse(name, detail, dict(passed_over))
-
-
-def _opener(name: str) -> Callable[[Bundle, RunOptions], tuple[Runner, str]]:
-    subject, backend = f"engine {name}", BACKENDS[name]
-    try:
-        opener: Any = getattr(import_module(backend.module), backend.function)
-    except ModuleNotFoundError as error:
-        if error.name != backend.package:
-            raise
-        raise MissingPackageError(subject, backend.package, backend.extra) from None
-    except ImportError as error:
-        received = f"{backend.package} cannot be imported ({error})"
-        raise MaskanimError(subject, received, "a working installation") from error
-    return opener

@@ -10,8 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from maskanim.bundle import Bundle
 from maskanim.driver import read_driver
@@ -22,6 +24,9 @@ from maskanim.ops import Frame
 from maskanim.runtime.runner import Runner
 from maskanim.spec import IMAGE_SIZE, NETWORK_NAMES, REDUCED_FRAME_PSNR, NetworkName
 
+T = TypeVar("T")
+
+DECIBELS = TypeAdapter(dict[NetworkName, float])
 # In dB. The final frame counts. What r and l give may be moved by a pixel of a mask that falls on the other side of the
 # threshold, and by BF16 (58 and 55 dB of the demo); what is black, NaN or swapped lies far below.
 ROUGH = 30.0
@@ -57,14 +62,27 @@ def verify(
     if bundle.manifest.golden is None:
         animate_pair(runner, black, black)
         return
-    kept = (runner.kept_in or home() / "verified") / f"verified-{_key(bundle, backend, detail)}.json"
-    found = None if again else _kept(kept)
+    golden = bundle.manifest.golden.sha256
+    files = [*(bundle.manifest.networks[name].sha256 for name in NETWORK_NAMES), golden]
+    told = json.dumps([files, backend, detail, read_driver().version])
+    key = hashlib.sha256(told.encode()).hexdigest()[:16]
+    file = (runner.kept_in or home() / "verified") / f"verified-{key}.json"
+    found = None if again else kept(file, DECIBELS)
     if found is None:
         found = agreement(read_golden(bundle), lambda source, driving: animate_pair(runner, source, driving))
-        keep(kept, found)
+        keep(file, found)
     else:
         animate_pair(runner, black, black)
     _require(found, backend, least_psnr)
+
+
+def kept(file: Path, kind: TypeAdapter[dict[NetworkName, T]]) -> dict[NetworkName, T] | None:
+    """What `models.keep` wrote of all four networks; None where nothing of the kind can be read."""
+    try:
+        found = kind.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if len(found) == len(NETWORK_NAMES) else None
 
 
 def animate_pair(runner: Runner, source: Frame, driving: Frame) -> Animated:
@@ -95,18 +113,3 @@ def _require(found: Mapping[NetworkName, float], backend: str, least_psnr: float
         f"at least {wanted['h']:g} dB",
         "Use another --engine, or --precision fp32; update its library or NVIDIA's driver",
     )
-
-
-def _key(bundle: Bundle, backend: str, detail: str) -> str:
-    golden = bundle.manifest.golden
-    files = [bundle.manifest.networks[name].sha256 for name in NETWORK_NAMES] + [golden.sha256 if golden else ""]
-    told = json.dumps([files, backend, detail, read_driver().version])
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-
-def _kept(path: Path) -> dict[NetworkName, float] | None:
-    try:
-        values = json.loads(path.read_bytes())
-        return {name: float(values[name]) for name in NETWORK_NAMES}
-    except (OSError, ValueError, LookupError, TypeError):
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -95,7 +95,7 @@ def parse_precision(text: str) -> Precision:
     """Read ``fp16``, ``fp32`` or ``int8``; raises a MaskanimError for anything else."""
     if text not in PRECISIONS:
         raise MaskanimError("--precision", text, " or ".join(PRECISIONS))
-    return cast(Precision, text)
+    return text
 
 
 def parse_opt_level(level: int) -> int:

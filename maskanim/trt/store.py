@@ -63,7 +63,7 @@ def find_engines(bundle: Bundle, request: EngineRequest) -> StoredEngines | str:
         The engines; or why none can be run, e.g. ``the plans in ... are built for sm86, and this GPU is sm89``. Nothing
         is raised for files that are old, foreign or damaged.
     """
-    candidates = []
+    candidates: list[tuple[tuple[int, ...], Path, EngineSet | None, list[str]]] = []
     for folder in (folder for place in _places(bundle) for folder in sorted(place.glob(f"{request.library}-*/"))):
         record = _record(folder)
         if record is None:
@@ -77,7 +77,7 @@ def find_engines(bundle: Bundle, request: EngineRequest) -> StoredEngines | str:
     if not candidates:
         return f"the model has no plans for {LIBRARIES[request.library].title} yet"
     candidates.sort(key=lambda candidate: candidate[0])
-    damage = []
+    damage: list[str] = []
     for _, folder, record, problems in candidates:
         if record is not None and not problems:
             found = _loaded(folder, record)

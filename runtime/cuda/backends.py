@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 from maskanim.bundle import Bundle
 from maskanim.driver import Gpu, first_gpu
@@ -14,9 +15,9 @@ from maskanim.runtime.cuda.networks import DeviceNetwork
 from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
 from maskanim.spec import NETWORK_NAMES, NetworkName
 from maskanim.trt.graphs import engine_graph, require_precision
-from maskanim.trt.libraries import LibraryName, LoadedLibrary, load_library
+from maskanim.trt.libraries import LibraryName, load_library
 from maskanim.trt.records import EngineRequest, Target, parse_precision
-from maskanim.trt.store import StoredEngines, find_or_build
+from maskanim.trt.store import find_or_build
 
 Opened = tuple[StreamingRunner, str]
 
@@ -47,39 +48,33 @@ def open_ort(bundle: Bundle, options: RunOptions) -> Opened:
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
         networks = ort.open_networks(_graphs(bundle, options))
-        return _runner(resources, device, networks, bundle, options), _detail(ort.title(), gpu, device, options)
+        return _opened(resources, device, networks, bundle, options, ort.title(), gpu)
 
 
 def _open_engines(name: LibraryName, bundle: Bundle, options: RunOptions) -> Opened:
+    """The bundle's engines for this GPU; where there are none, says why and builds them."""
     gpu = first_gpu()
     library = load_library(name)
     from maskanim.runtime.cuda import tensorrt
 
     with ExitStack() as resources:
         device = resources.enter_context(open_device(options.cuda_binding))
-        engines = _engines(library, bundle, gpu, options)
+        precision = parse_precision(options.precision)
+        require_precision(bundle.manifest, precision, options.least_psnr)
+        request = EngineRequest(
+            library=name,
+            version=library.version,
+            gpu=Target(name=gpu.name, capability=gpu.capability),
+            precision=precision,
+            batches=(1, options.batch),  # a source is encoded by itself
+            lean=library.is_lean,
+        )
+        with ProgressBar("percent") as bar:
+            engines = find_or_build(bundle, library, request, bar)
         built = engines.record.key.options
         weights = _graphs(bundle, options) if built.strip_weights else None
         networks = tensorrt.open_networks(engines.contents, library, built, weights)
-        runner = _runner(resources, device, networks, bundle, options)
-        runner.kept_in = engines.folder
-        return runner, _detail(library.full_name, gpu, device, options)
-
-
-def _engines(library: LoadedLibrary, bundle: Bundle, gpu: Gpu, options: RunOptions) -> StoredEngines:
-    """The bundle's engines for this GPU; where there are none, says why and builds them."""
-    precision = parse_precision(options.precision)
-    require_precision(bundle.manifest, precision, options.least_psnr)
-    request = EngineRequest(
-        library=library.known.name,
-        version=library.version,
-        gpu=Target(name=gpu.name, capability=gpu.capability),
-        precision=precision,
-        batches=(1, options.batch),  # a source is encoded by itself
-        lean=library.is_lean,
-    )
-    with ProgressBar("percent") as bar:
-        return find_or_build(bundle, library, request, bar)
+        return _opened(resources, device, networks, bundle, options, library.full_name, gpu, engines.folder)
 
 
 def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:
@@ -88,21 +83,22 @@ def _graphs(bundle: Bundle, options: RunOptions) -> dict[NetworkName, bytes]:
     return {name: engine_graph(bundle, name, precision, "gpu") for name in NETWORK_NAMES}
 
 
-def _runner(
+def _opened(
     resources: ExitStack,
     device: Device,
     networks: Mapping[NetworkName, DeviceNetwork],
     bundle: Bundle,
     options: RunOptions,
-) -> StreamingRunner:
+    library: str,
+    gpu: Gpu,
+    kept_in: Path | None = None,
+) -> Opened:
     """Takes over what `resources` hold."""
     for network in networks.values():
         resources.callback(network.close)
     perturbation = bundle.manifest.model.perturbation
     cuda = resources.enter_context(CudaRunner(device, networks, perturbation, batch=options.batch, graph=options.graph))
-    return StreamingRunner(cuda, resources.pop_all())
-
-
-def _detail(library: str, gpu: Gpu, device: Device, options: RunOptions) -> str:
-    major, minor = gpu.capability
-    return f"{library}, {gpu.name} (sm_{major}{minor}), {options.precision.upper()}, through {device.binding}"
+    runner = StreamingRunner(cuda, resources.pop_all())
+    runner.kept_in = kept_in
+    where = f"{gpu.name} ({gpu.architecture})"
+    return runner, f"{library}, {where}, {options.precision.upper()}, through {device.binding}"

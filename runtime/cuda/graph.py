@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskanim import pipeline
+from maskanim.closing import Closing
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.runtime.cuda.arrays import DeviceArray, allocate, to_host
@@ -53,17 +54,11 @@ class Ticket:
     count: int  # how many frames it has
     key: GraphKey  # the way that it goes
     slot: Slot | None  # where it is; None when another batch has taken its place
-    # frames, masks: its results, as far as they come to the host, once they have been fetched
-    frames: NDArray[np.uint8] | None = None
-    masks: Array | None = None
-
-    @property
-    def to_host(self) -> bool:
-        """Whether the frames come to the host."""
-        return self.key.to_host
+    # its frames and masks, as far as they come to the host, once they have been fetched
+    fetched: tuple[NDArray[np.uint8], Array] | None = None
 
 
-class StagingBuffer:
+class StagingBuffer(Closing):
     """Where squares of one size are put on the host, and where they are on the device."""
 
     def __init__(self, device: Device, batch: int, side: int) -> None:
@@ -75,7 +70,6 @@ class StagingBuffer:
             self._owned = owned.pop_all()
 
     def close(self) -> None:
-        """Free both."""
         self._owned.close()
 
 
@@ -209,7 +203,14 @@ class Slot:
             stream.synchronize()
 
     def _enqueue(self, key: GraphKey) -> None:
-        animation = self._replayed() if key.replayed else self._animated(key.side)
+        if key.replayed:
+            self.device.upload(self.perturbed.address, self.masks, self.stream)
+            animation = pipeline.animate_frame(self._replay, self._replay, self.source, self.perturbed)
+        else:
+            if key.side is not None:
+                self.copy_in(key.side)
+                self.preprocess(key.side)
+            animation = pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
         self._animations[key.replayed] = animation
         self.postprocess(animation.frame)
         if key.to_host:
@@ -217,31 +218,17 @@ class Slot:
         if key.recorded:
             self.device.download(self.masks, self.perturbed.address, self.stream)
 
-    def _animated(self, side: int | None) -> pipeline.Animation[DeviceArray]:
-        if side is not None:
-            self.copy_in(side)
-            self.preprocess(side)
-        return pipeline.animate_frame(self.nets, self.ops, self.source, self.images)
-
-    def _replayed(self) -> pipeline.Animation[DeviceArray]:
-        self.device.upload(self.perturbed.address, self.masks, self.stream)
-        return pipeline.animate_frame(self._replay, self._replay, self.source, self.perturbed)
-
     def _staging(self, side: int) -> StagingBuffer:
         if side not in self.staging:
             if len(self.staging) == MAX_SIDES:
-                self._forget(next(iter(self.staging)))
+                oldest, buffer = self.staging.popitem(last=False)
+                for key in [key for key in self.graphs if key.side == oldest]:
+                    self.graphs.pop(key).close()
+                buffer.close()
             self.staging[side] = StagingBuffer(self.device, self.batch, side)
         self.staging.move_to_end(side)
         return self.staging[side]
 
-    def _forget(self, side: int) -> None:
-        for key in [key for key in self.graphs if key.side == side]:
-            self.graphs.pop(key).close()
-        self.staging.pop(side).close()
-
     def _close(self) -> None:
-        for graph in self.graphs.values():
-            graph.close()
-        for staging in self.staging.values():
-            staging.close()
+        for held in (*self.graphs.values(), *self.staging.values()):
+            held.close()

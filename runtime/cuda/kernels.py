@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,7 +70,13 @@ def compile_cubin(architecture: str) -> bytes:
         MissingPackageError: cuda-core is not installed.
         MaskanimError: NVRTC cannot be loaded, does not know the architecture, or refuses the source.
     """
-    core: Any = _cuda_core()
+    try:
+        import cuda.core as core
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(SUBJECT, "cuda-core", "gpu") from error
+    except ImportError as error:
+        received, expected = f"cuda-core does not load ({error})", "it and its CUDA packages"
+        raise MaskanimError(SUBJECT, received, expected, "Install it with: pip install 'maskanim[gpu]'") from error
     try:
         # Subnormal numbers count, as in NumPy: a mask's median may be one.
         options = core.ProgramOptions(arch=architecture, std="c++17", ftz=False)
@@ -78,16 +84,3 @@ def compile_cubin(architecture: str) -> bytes:
     except Exception as error:  # cuda-core's errors have no public base
         expected = "NVRTC, and an architecture that it knows"
         raise MaskanimError(SUBJECT, f"not compiled for {architecture} ({error})", expected) from error
-
-
-def _cuda_core() -> Any:
-    try:
-        import cuda.core
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(SUBJECT, "cuda-core", "gpu") from error
-    except ImportError as error:
-        next_step = "Install it with: pip install 'maskanim[gpu]'"
-        raise MaskanimError(
-            SUBJECT, f"cuda-core does not load ({error})", "it and its CUDA packages", next_step
-        ) from error
-    return cuda.core

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from maskanim.runtime.cuda.arrays import DeviceArray, DType, allocate, device_sq
 from maskanim.runtime.cuda.device import Device, Module, Stream
 from maskanim.runtime.cuda.kernels import KERNELS
 from maskanim.runtime.cuda.networks import FLOAT, HALF, DeviceNetwork, DeviceSession
-from maskanim.spec import IMAGE_SIZE, MASK_SIZE, NETWORKS, NetworkName, Perturbation
+from maskanim.spec import IMAGE_SIZE, MASK_SIZE, NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
 
 SourceArrays = pipeline.Source[DeviceArray]
 
@@ -56,34 +57,30 @@ class SideStream:
         self.main.wait(self._joined)
 
 
-@dataclass(frozen=True)
 class DeviceNets:
-    """The networks of one stream."""
+    """The networks of one stream, as `pipeline.Nets`.
 
-    sessions: Mapping[NetworkName, DeviceSession]  # all four; m alone is enough to encode a source
-    outputs: Mapping[NetworkName, DeviceArray]  # where each network's result goes
-    side: SideStream | None = None  # what h has to wait for
+    Args:
+        sessions: all four; m alone is enough to encode a source.
+        outputs: where each network's result goes.
+        side: what h has to wait for.
+    """
 
-    def m(self, image: DeviceArray, /) -> DeviceArray:
-        return self._run("m", image)
-
-    def r(self, source_small: DeviceArray, source_mask: DeviceArray, perturbed_mask: DeviceArray, /) -> DeviceArray:
-        return self._run("r", source_small, source_mask, perturbed_mask)
-
-    def l(self, source_small: DeviceArray, source_mask: DeviceArray, refined_mask: DeviceArray, /) -> DeviceArray:  # noqa: E743 - the paper's name
-        return self._run("l", source_small, source_mask, refined_mask)
-
-    def h(
-        self, source: DeviceArray, source_mask_up: DeviceArray, refined_mask_up: DeviceArray, coarse: DeviceArray, /
-    ) -> DeviceArray:
-        if self.side:
-            self.side.join()
-        return self._run("h", source, source_mask_up, refined_mask_up, coarse)
+    def __init__(
+        self,
+        sessions: Mapping[NetworkName, DeviceSession],
+        outputs: Mapping[NetworkName, DeviceArray],
+        side: SideStream | None = None,
+    ) -> None:
+        self.m, self.r, self.l, self.h = (partial(self._run, name) for name in NETWORK_NAMES)
+        self._sessions, self._outputs, self._side = sessions, outputs, side
 
     def _run(self, name: NetworkName, *arguments: DeviceArray) -> DeviceArray:
+        if name == "h" and self._side:
+            self._side.join()
         tensors = (tensor.name for tensor in NETWORKS[name].inputs)
-        self.sessions[name].enqueue(dict(zip(tensors, arguments, strict=True)), self.outputs[name])
-        return self.outputs[name]
+        self._sessions[name].enqueue(dict(zip(tensors, arguments, strict=True)), self._outputs[name])
+        return self._outputs[name]
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,12 @@ class Encoder:
             with ExitStack() as staging:
                 square = self._square(frame, staging)
                 staging.callback(self.stream.synchronize)
-                preprocess(self.module, self.stream, square, encoded.source.image)
-                self._encode(encoded.source)
+                source = encoded.source
+                preprocess(self.module, self.stream, square, source.image)
+                nets = DeviceNets({"m": self.session}, {"m": source.mask})
+                outputs = {"downscale": source.small, "upscale": source.mask_up}
+                ops = DeviceOps(self.module, self.stream, self.perturbation, outputs)
+                pipeline.encode_source(nets, ops, source.image)
             failing.pop_all()
             return encoded
 
@@ -196,12 +197,6 @@ class Encoder:
         square = allocate(self.device, staging, pixels.shape, pixels.dtype)
         self.device.upload(square.address, pixels, self.stream)
         return replace(square, owner=pixels)  # which has to stay until it is copied
-
-    def _encode(self, source: SourceArrays) -> None:
-        nets = DeviceNets({"m": self.session}, {"m": source.mask})
-        outputs = {"downscale": source.small, "upscale": source.mask_up}
-        ops = DeviceOps(self.module, self.stream, self.perturbation, outputs)
-        pipeline.encode_source(nets, ops, source.image)
 
 
 def preprocess(module: Module, stream: Stream, square: DeviceArray, image: DeviceArray) -> None:

@@ -171,13 +171,9 @@ class CudaRunner(Closing):
         Raises:
             MaskanimError: it was left on the device, or the GPU failed.
         """
-        if not ticket.to_host:
+        if not ticket.key.to_host:
             raise MaskanimError("GPU runner", "frames that were left on the device", "collect_on_device for them")
-        if ticket.frames is None:
-            slot = self._slot(ticket)
-            slot.done.synchronize()
-            ticket.frames = slot.result[: ticket.count].copy()
-        return ticket.frames
+        return self._fetched(ticket)[0]
 
     def collect_masks(self, ticket: Ticket) -> Array:
         """The perturbed masks of a batch that was submitted with `record`; waits for them.
@@ -190,11 +186,7 @@ class CudaRunner(Closing):
         """
         if not ticket.key.recorded:
             raise MaskanimError("GPU runner", "masks that were not recorded", "a batch submitted with record=True")
-        if ticket.masks is None:
-            slot = self._slot(ticket)
-            slot.done.synchronize()
-            ticket.masks = slot.masks[: ticket.count].copy()
-        return ticket.masks
+        return self._fetched(ticket)[1]
 
     def collect_on_device(self, ticket: Ticket) -> DeviceArray:
         """A batch's frames where they are, without waiting for them.
@@ -255,14 +247,19 @@ class CudaRunner(Closing):
         """The next slot, when its batch is done and its result is safe."""
         slot = next(self._next)
         if slot.ticket:
-            if slot.ticket.to_host:
-                self.collect(slot.ticket)
-            if slot.ticket.key.recorded:
-                self.collect_masks(slot.ticket)
-            slot.done.synchronize()
+            self._fetched(slot.ticket)
             slot.ticket.slot = None
             slot.ticket = None
         return slot
+
+    def _fetched(self, ticket: Ticket) -> tuple[NDArray[np.uint8], Array]:
+        """What of a batch comes to the host, in arrays that are its own; the rest of it is empty."""
+        if ticket.fetched is None:
+            slot = self._slot(ticket)
+            slot.done.synchronize()
+            frames = slot.result[: ticket.count if ticket.key.to_host else 0].copy()
+            ticket.fetched = frames, slot.masks[: ticket.count if ticket.key.recorded else 0].copy()
+        return ticket.fetched
 
     def _slot(self, ticket: Ticket) -> Slot:
         self._check_open()

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from maskanim.driver import Driver, Gpu
+from maskanim.driver import Driver
 from maskanim.errors import run_command
 from maskanim.runtime.doctor.examination import PATIENCE, examine
-from maskanim.runtime.doctor.facts import Diagnosis, Model, Package, Verdict
+from maskanim.runtime.doctor.facts import Diagnosis, Package, Verdict
 
 NOTHING_RUNS = 1  # 2 is for mistakes in the command line
 
@@ -21,8 +21,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def doctor(
     model: Annotated[
-        str | None,
-        typer.Option(help="A bundle's folder, or 'demo'. (default: the one exported last, else the demo)"),
+        str | None, typer.Option(help="A bundle's folder, or 'demo'. (default: the one exported last, else the demo)")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Do not open the model.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each library to answer.")] = PATIENCE,
@@ -40,48 +39,31 @@ def doctor(
 
 def report(diagnosis: Diagnosis) -> Iterator[str]:
     """The diagnosis as lines for a person."""
-    machine = diagnosis.machine
+    machine, driver, model = diagnosis.machine, diagnosis.driver, diagnosis.model
     extensions = ", ".join(machine.extensions) or "none of the extensions that matter here"
     yield f"maskanim   {diagnosis.maskanim}, Python {machine.python}, {machine.platform}"
     yield f"processor  {machine.processor}, usable: {machine.cores}, {extensions}"
-    yield f"driver     {_driver(diagnosis.driver)}"
-    for gpu in diagnosis.driver.gpus:
-        yield f"GPU {gpu.index}      {_gpu(gpu)}"
-    yield f"model      {_model(diagnosis.model)}"
+    version = driver.version or ("version unknown" if driver.cuda else None)
+    supported = "up to CUDA {}.{}".format(*driver.cuda) if driver.cuda else None
+    yield f"driver     {'; '.join(filter(None, (version, supported, driver.trouble)))}"
+    for gpu in driver.gpus:
+        free = "" if gpu.memory_free is None else f" ({gpu.memory_free / 2**30:.1f} free)"
+        clocks = f", SM {gpu.clocks.sm} of {gpu.clocks.sm_max} MHz" if gpu.clocks else ""
+        capability = "compute capability {}.{}".format(*gpu.capability)
+        yield f"GPU {gpu.index}      {gpu.name}, {capability}, {gpu.memory / 2**30:.1f} GiB{free}{clocks}"
+    found = f"{model.name}, {model.size}, in {model.path} ({model.why}): verified"
+    yield f"model      {f'cannot be used: {model.problem}' if model.problem else found}"
     yield "packages"
     for package in diagnosis.packages:
         yield f"  {package.module:<14} {_package(package)}"
     yield "engines, in the order in which 'auto' tries them"
     for verdict in diagnosis.engines:
-        yield f"  {verdict.engine:<9} {_verdict(verdict, diagnosis.driver)}"
+        yield f"  {verdict.engine:<9} {_verdict(verdict, driver)}"
     yield f"auto       {diagnosis.auto or 'nothing runs here'}"
     for warning in diagnosis.warnings:
         yield f"warning    {warning}"
     yield f"install    {diagnosis.advice or 'nothing that would give a better engine here'}"
     yield f"(examined in {diagnosis.seconds:.1f} s)"
-
-
-def _driver(driver: Driver) -> str:
-    parts = [driver.version or "version unknown"] if driver.version or driver.cuda else []
-    if driver.cuda:
-        parts.append("up to CUDA {}.{}".format(*driver.cuda))
-    if driver.trouble:
-        parts.append(driver.trouble)
-    return "; ".join(parts)
-
-
-def _gpu(gpu: Gpu) -> str:
-    memory = f"{gpu.memory / 2**30:.1f} GiB"
-    if gpu.memory_free is not None:
-        memory += f" ({gpu.memory_free / 2**30:.1f} free)"
-    clocks = f", SM {gpu.clocks.sm} of {gpu.clocks.sm_max} MHz" if gpu.clocks else ""
-    return f"{gpu.name}, compute capability {gpu.capability[0]}.{gpu.capability[1]}, {memory}{clocks}"
-
-
-def _model(model: Model) -> str:
-    if model.problem:
-        return f"cannot be used: {model.problem}"
-    return f"{model.name}, {model.size}, in {model.path} ({model.why}): verified"
 
 
 def _package(package: Package) -> str:
@@ -99,9 +81,7 @@ def _verdict(verdict: Verdict, driver: Driver) -> str:
         texts = [obstacle.text for obstacle in verdict.obstacles]
         reasons = ("no GPU (see driver)" if text == driver.trouble else text for text in texts)
         return "no: " + "; ".join(text.rstrip(".") for text in reasons)
-    if not verdict.tried:
-        return "should run; not tried"
-    return f"runs: {verdict.detail}; opened in {verdict.seconds} s"
+    return f"runs: {verdict.detail}; opened in {verdict.seconds} s" if verdict.tried else "should run; not tried"
 
 
 def main() -> None:

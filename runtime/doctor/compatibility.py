@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from maskanim.driver import Driver, Gpu
+from maskanim.driver import Driver
 from maskanim.runtime.backends import BACKENDS, CUDA_BINDINGS, MIN_CAPABILITY, Backend
 from maskanim.runtime.doctor.facts import Obstacle, Package, Verdict
 
@@ -29,55 +29,42 @@ def obstacles(engine: str, packages: Mapping[str, Package], driver: Driver) -> t
     package = packages[need.package]
     if need.lean and not package.installed and packages[need.lean].installed:
         package = packages[need.lean]
-    found = list(_package_obstacles(need, package))
-    if need.gpu:
-        found += _binding_obstacles(packages)
-        found += _driver_obstacles(package, driver)
-        found += _gpu_obstacles(need, driver.gpus[:1])
-    return tuple(found)
-
-
-def _package_obstacles(need: Backend, package: Package) -> Iterator[Obstacle]:
+    found = []
     if not package.installed:
-        yield Obstacle("missing", f"the package {need.package} is not installed")
+        found.append(Obstacle("missing", f"the package {need.package} is not installed"))
     elif package.loads is False:
-        yield Obstacle("broken", f"the package {need.package} does not load: {package.problem}")
+        found.append(Obstacle("broken", f"the package {need.package} does not load: {package.problem}"))
     elif package.loads and need.provider and need.provider not in package.providers:
         names = " and ".join(package.distributions) or need.package
-        yield Obstacle("conflict", f"what {names} installed has no {need.provider}")
+        found.append(Obstacle("conflict", f"what {names} installed has no {need.provider}"))
+    return (*found, *_gpu_obstacles(need, package, packages, driver)) if need.gpu else tuple(found)
 
 
-def _binding_obstacles(packages: Mapping[str, Package]) -> Iterator[Obstacle]:
-    bindings = [packages[binding.package] for binding in CUDA_BINDINGS.values()]
-    if not any(binding.installed for binding in bindings):
+def _gpu_obstacles(
+    need: Backend, package: Package, packages: Mapping[str, Package], driver: Driver
+) -> Iterator[Obstacle]:
+    bindings = [found for row in CUDA_BINDINGS.values() if (found := packages[row.package]).installed]
+    if not bindings:
         yield Obstacle("missing", "neither cuda-core nor pycuda is installed")
-    elif not any(binding.installed and binding.loads is not False for binding in bindings):
-        problems = "; ".join(f"{binding.module}: {binding.problem}" for binding in bindings if binding.installed)
+    elif all(binding.loads is False for binding in bindings):
+        problems = "; ".join(f"{binding.module}: {binding.problem}" for binding in bindings)
         yield Obstacle("broken", f"no CUDA binding loads ({problems})")
-
-
-def _driver_obstacles(package: Package, driver: Driver) -> Iterator[Obstacle]:
     if driver.trouble:
         yield Obstacle("driver", driver.trouble)
     for name in package.distributions:
         made_for = re.search(r"-cu(\d+)$", name)
         if made_for and driver.cuda and driver.cuda[0] < int(made_for[1]):
             supported = "{}.{}".format(*driver.cuda)
-            yield Obstacle(
-                "driver", f"{name} needs a driver for CUDA {made_for[1]}; this one supports up to {supported}"
-            )
-
-
-def _gpu_obstacles(need: Backend, gpus: Sequence[Gpu]) -> Iterator[Obstacle]:
-    for gpu in gpus:
+            told = f"{name} needs a driver for CUDA {made_for[1]}; this one supports up to {supported}"
+            yield Obstacle("driver", told)
+    for gpu in driver.gpus[:1]:
         if gpu.capability < MIN_CAPABILITY:
             least = "{}.{}".format(*MIN_CAPABILITY)
             yield Obstacle("gpu", f"{gpu.name} ({gpu.architecture}) is older than compute capability {least}")
         elif need.capabilities and gpu.capability not in need.capabilities:
             listed = ", ".join("sm_{}{}".format(*capability) for capability in need.capabilities)
-            yield Obstacle(
-                "gpu", f"{need.package} does not support {gpu.name} ({gpu.architecture}); it supports {listed}"
-            )
+            told = f"{need.package} does not support {gpu.name} ({gpu.architecture}); it supports {listed}"
+            yield Obstacle("gpu", told)
 
 
 def warnings(packages: Mapping[str, Package]) -> tuple[str, ...]:

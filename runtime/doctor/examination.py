@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from importlib.util import find_spec
@@ -11,14 +10,7 @@ from time import perf_counter
 from maskanim import __version__
 from maskanim.driver import Driver
 from maskanim.runtime.backends import BACKENDS
-from maskanim.runtime.doctor.compatibility import (
-    DISTRIBUTIONS,
-    NOT_IMPORTED,
-    advice,
-    chosen,
-    obstacles,
-    warnings,
-)
+from maskanim.runtime.doctor.compatibility import DISTRIBUTIONS, NOT_IMPORTED, advice, chosen, obstacles, warnings
 from maskanim.runtime.doctor.facts import Diagnosis, Model, Obstacle, Package, Verdict, this_machine
 from maskanim.runtime.doctor.subprocess_probe import ask
 
@@ -40,12 +32,20 @@ def examine(model: str | None = None, quick: bool = False, patience: float = PAT
     with ThreadPoolExecutor(2 + len(DISTRIBUTIONS)) as pool:
         driver_answer = pool.submit(ask, "driver", patience=patience)
         model_answer = pool.submit(ask, "model", model or "", patience=patience)
-        loaded = pool.map(lambda module: _load(_installed(module), patience), DISTRIBUTIONS)
-        packages = {package.module: package for package in loaded}
+        packages = {package.module: package for package in pool.map(lambda name: _load(name, patience), DISTRIBUTIONS)}
         asked, found = driver_answer.result(), model_answer.result()
         driver = asked.value or Driver(trouble=f"asking NVIDIA's driver failed: {asked.problem}")
         chosen_model = found.value or Model(problem=found.problem)
-        judge = _judge(packages, driver, None if quick else chosen_model.path, patience)
+
+        def judge(engine: str) -> Verdict:
+            """What is in an engine's way; where that is nothing, a trial on the model."""
+            found = obstacles(engine, packages, driver)
+            if found or quick or chosen_model.path is None:
+                return Verdict(engine, not found, tried=False, obstacles=found)
+            answer = ask("engine", engine, chosen_model.path, patience=patience)
+            failed = (Obstacle("failed", answer.problem),) if answer.problem else ()
+            return Verdict(engine, not failed, True, answer.value, failed, round(answer.seconds, 2))
+
         verdicts = tuple(pool.map(judge, BACKENDS))
     return Diagnosis(
         maskanim=__version__,
@@ -61,10 +61,15 @@ def examine(model: str | None = None, quick: bool = False, patience: float = PAT
     )
 
 
-def _installed(module: str) -> Package:
-    """What pip knows of a package, before it is imported."""
+def _load(module: str, patience: float) -> Package:
+    """What pip knows of a package, and its import in another process."""
     versions = {name: version for name in DISTRIBUTIONS[module] if (version := _version(name))}
-    return Package(module, versions)
+    # Some, from system packages, are there although pip does not know them.
+    if module in NOT_IMPORTED or not (versions or _findable(module)):
+        return Package(module, versions)
+    answer = ask("package", module, patience=patience)
+    version, providers = answer.value or (None, ())
+    return Package(module, versions, answer.problem is None, version, answer.problem, providers)
 
 
 def _version(distribution: str) -> str | None:
@@ -79,31 +84,3 @@ def _findable(module: str) -> bool:
         return find_spec(module) is not None
     except Exception:  # a parent package that fails to import
         return False
-
-
-def _load(package: Package, patience: float) -> Package:
-    """Import a package apart; some, from system packages, are there although pip does not know them."""
-    if package.module in NOT_IMPORTED or not (package.distributions or _findable(package.module)):
-        return package
-    answer = ask("package", package.module, patience=patience)
-    version, providers = answer.value or (None, ())
-    works = answer.problem is None
-    return Package(package.module, package.distributions, works, version, answer.problem, providers)
-
-
-def _judge(
-    packages: Mapping[str, Package], driver: Driver, path: str | None, patience: float
-) -> Callable[[str], Verdict]:
-    """A function from an engine's name to its verdict, which tries it on the bundle at `path`, if there is one."""
-
-    def judge(engine: str) -> Verdict:
-        found = obstacles(engine, packages, driver)
-        if found or path is None:
-            return Verdict(engine, not found, tried=False, obstacles=found)
-        answer = ask("engine", engine, path, patience=patience)
-        seconds = round(answer.seconds, 2)
-        if answer.problem:
-            return Verdict(engine, False, True, obstacles=(Obstacle("failed", answer.problem),), seconds=seconds)
-        return Verdict(engine, True, True, answer.value, seconds=seconds)
-
-    return judge

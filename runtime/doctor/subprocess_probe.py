@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -54,25 +55,17 @@ def ask(question: str, *arguments: str, patience: float) -> Answer:
     try:
         output, errors = child.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        return Answer(None, f"no answer within {patience:g} s{_last_words(_end(child))}", perf_counter() - began)
-    return _read(output, errors, child.returncode, perf_counter() - began)
-
-
-def _end(child: subprocess.Popen[bytes]) -> bytes:
-    """End a child; returns what it wrote to standard error."""
-    child.kill()
-    try:
-        return child.communicate(timeout=GRACE)[1]
-    except subprocess.TimeoutExpired:
-        return b""
-
-
-def _read(output: bytes, errors: bytes, code: int, seconds: float) -> Answer:
+        child.kill()
+        errors = b""
+        with suppress(subprocess.TimeoutExpired):
+            errors = child.communicate(timeout=GRACE)[1]
+        return Answer(None, f"no answer within {patience:g} s{_last_words(errors)}", perf_counter() - began)
+    seconds = perf_counter() - began
     try:
         value, problem = pickle.loads(output)
-        return Answer(value, problem, seconds)
     except Exception:  # of a cut or foreign text pickle raises errors of many types
-        return Answer(None, f"its process ended by {ended_by(code)}{_last_words(errors)}", seconds)
+        value, problem = None, f"its process ended by {ended_by(child.returncode)}{_last_words(errors)}"
+    return Answer(value, problem, seconds)
 
 
 def _last_words(errors: bytes) -> str:
@@ -125,14 +118,9 @@ def main() -> None:
     try:
         answer = QUESTIONS[question](*arguments), None
     except (Exception, SystemExit) as error:
-        answer = None, _one_line(error)
+        last = (str(error).strip().splitlines() or [""])[-1]
+        told = last if isinstance(error, MaskanimError) else f"{type(error).__name__}: {last.strip()}".rstrip(": ")
+        answer = None, told
     with answers:
         pickle.dump(answer, answers)
     os._exit(0)  # with the answer given, a library's crash or hang on the way out means nothing
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    if isinstance(error, MaskanimError):
-        return lines[-1]
-    return f"{type(error).__name__}: {lines[-1].strip()}".rstrip(": ")

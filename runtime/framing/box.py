@@ -62,10 +62,8 @@ def parse_crop(text: str) -> Crop:
         raise MaskanimError(f"crop {text}", "not a crop", CROPS)
     rectangle = Rectangle(*map(int, text.split(",")))
     if min(rectangle.width, rectangle.height) < MIN_FRAME_SIDE:
-        received = f"{rectangle.width}x{rectangle.height} pixels"
-        raise MaskanimError(
-            f"crop {text}", received, f"at least {MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}", "Name a larger one"
-        )
+        received, wanted = f"{rectangle.width}x{rectangle.height} pixels", f"at least {MIN_FRAME_SIDE}x{MIN_FRAME_SIDE}"
+        raise MaskanimError(f"crop {text}", received, wanted, "Name a larger one")
     return rectangle
 
 
@@ -147,7 +145,10 @@ class Paste:
             slice(columns.start - box.left, columns.stop - box.left),
         )
         self._below = np.ascontiguousarray(picture[self._where])
-        self._weight = self._feather()
+        # How much of the frame shows in each of the box's visible pixels, in [0, 1].
+        axes = zip((box.top, box.left), self._inside, picture.shape[:2], strict=True)
+        down, across = (_ramp(box.side, start > 0, start + box.side < length)[inside] for start, inside, length in axes)
+        self._weight = np.outer(down, across)
         self._rest = 1 - self._weight
 
     def __call__(self, frame: Frame) -> Frame:
@@ -165,14 +166,6 @@ class Paste:
         pasted = self.picture.copy()
         pasted[self._where] = cv2.blendLinear(square, self._below, self._weight, self._rest)
         return pasted
-
-    def _feather(self) -> Array:
-        """How much of the frame shows in each of the box's visible pixels, in [0, 1]."""
-        axes = zip((self.box.top, self.box.left), self._inside, self.picture.shape[:2], strict=True)
-        rows, columns = (
-            _ramp(self.box.side, start > 0, start + self.box.side < length)[inside] for start, inside, length in axes
-        )
-        return np.outer(rows, columns)
 
 
 def _ramp(side: int, soft_start: bool, soft_end: bool) -> Array:

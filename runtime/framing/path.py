@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 Points = NDArray[np.float64]
 Sample = tuple[Frame, float]
 
-SAMPLES = (
-    48  # frames of a file that are searched, at most; each costs some 20 masks where the object is near the last one
-)
+# Frames of a file that are searched, at most; each costs some 20 masks where the object is near the last one.
+SAMPLES = 48
 PER_SECOND = 2.0  # samples, where the clip is short enough
 FIRST_FRAMES = 8  # of a clip that cannot be read twice
 
@@ -86,7 +85,7 @@ def clip_path(crop: Crop, clip: Clip, finder: Finder) -> tuple[BoxPath, Iterator
     if crop != "auto":
         first = next(samples, None)
         if first is None:
-            raise _empty()
+            raise MaskanimError("crop", "a clip without frames", "at least one frame")
         return still_path(_named_box(crop, first.image)), frames
     timed = ((image, float(pts * clip.time_base)) for image, pts in samples)
     return find_path(timed, finder, moving=not clip.once), frames
@@ -106,30 +105,22 @@ def find_path(samples: Iterable[Sample], finder: Finder, *, moving: bool = True)
     Raises:
         MaskanimError: m sees no object in any of them.
     """
-    seconds, boxes = _found(samples, finder)
+    found: list[tuple[float, Found]] = []
+    refusal = MaskanimError("crop", "a clip without frames", "at least one frame")
+    for image, time in samples:
+        try:
+            found.append((time, finder.find(image, found[-1][1] if found else None)))
+        except MaskanimError as error:
+            refusal = error
+    if not found:
+        raise refusal
+    seconds, boxes = np.array([time for time, _ in found]), [each.box for _, each in found]
     centres, side = np.array([box.centre for box in boxes]), round(float(np.median([box.side for box in boxes])))
     smooth = _smoothed(seconds, _median_of_three(centres))
     middle = np.median(centres, axis=0)
     if not moving or np.abs(smooth - middle).max() <= STILL * side:
         return BoxPath(seconds[:1], middle[None], side)
     return BoxPath(seconds, smooth, side)
-
-
-def _found(samples: Iterable[Sample], finder: Finder) -> tuple[Points, list[Box]]:
-    """Where the object was, in the frames that show it."""
-    seconds: list[float] = []
-    found: list[Found] = []
-    refusal: MaskanimError | None = None
-    for image, time in samples:
-        try:
-            found.append(finder.find(image, found[-1] if found else None))
-        except MaskanimError as error:
-            refusal = error
-            continue
-        seconds.append(time)
-    if not found:
-        raise refusal or _empty()
-    return np.array(seconds), [each.box for each in found]
 
 
 def _median_of_three(centres: Points) -> Points:
@@ -152,7 +143,3 @@ def _smoothed(seconds: Points, centres: Points) -> Points:
 def _named_box(crop: Crop, image: Frame) -> Box:
     height, width = image.shape[:2]
     return rectangle_box(crop, height, width) if isinstance(crop, tuple) else centre_box(height, width)
-
-
-def _empty() -> MaskanimError:
-    return MaskanimError("crop", "a clip without frames", "at least one frame")

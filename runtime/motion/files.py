@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -27,7 +27,7 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Array, Frame
 from maskanim.runtime.motion import coding
 from maskanim.spec import MASK_SIZE, Perturbation, Record
-from maskanim.video import FrameSource, SourceFrame
+from maskanim.video import Clip, FrameSource, SourceFrame
 
 SUFFIX = ".mmot"
 MAGIC = b"MMOT\r\n\x1a\n"  # a transfer as text, which changes line ends, shows in it
@@ -78,13 +78,6 @@ class End(Record):
     duration: int = Field(ge=0)
 
 
-class Block(NamedTuple):
-    """A block whose hash is right: a letter, and what follows it."""
-
-    kind: bytes
-    content: bytes
-
-
 class HashChain:
     """The hashes of a file's blocks, each over the one before."""
 
@@ -128,21 +121,20 @@ class Motion(FrameSource):
         Raises:
             MaskanimError: the file was changed since it was opened.
         """
-        waiting: tuple[Array, int] | None = None
-        for mask, pts in self.masks():
-            if waiting:
-                yield SourceFrame(cast(Frame, waiting[0]), waiting[1], pts - waiting[1])
-            waiting = mask, pts
-        if waiting:
-            yield SourceFrame(cast(Frame, waiting[0]), waiting[1], self._end.duration)
+        masks = self.masks()
+        mask, pts = next(masks)
+        for following, later in masks:
+            yield SourceFrame(cast(Frame, mask), pts, later - pts)
+            mask, pts = following, later
+        yield SourceFrame(cast(Frame, mask), pts, self._end.duration)
 
     def masks(self) -> Iterator[tuple[Array, int]]:
         """Each mask and its time, in ticks; see `frames`."""
-        for block in _read_blocks(self.path):
-            if block.kind != FRAMES:
+        for kind, content in _read_blocks(self.path):
+            if kind != FRAMES:
                 continue
             try:
-                times, masks = coding.decode(block.content[COUNT.size :], _count(block, self.path))
+                times, masks = coding.decode(content[COUNT.size :], _count(content, self.path))
             except ValueError as error:
                 raise _damaged(self.path, f"frames that cannot be decoded ({error})") from error
             for mask, pts in zip(masks, times, strict=True):
@@ -158,54 +150,50 @@ def open_motion(path: str | Path) -> Motion:
     """
     path = Path(path)
     header, end, frames = None, None, 0
-    for block in _read_blocks(path):
+    for kind, content in _read_blocks(path):
         if header is None:
-            if block.kind != HEADER:
+            if kind != HEADER:
                 raise _damaged(path, "no header")
-            header = _parsed(Header, block, path)
-        elif block.kind == END:
-            end = _parsed(End, block, path)
-        elif block.kind == FRAMES:
-            frames += _count(block, path)
+            header = _parsed(Header, content, path)
+        elif kind == END:
+            end = _parsed(End, content, path)
+        elif kind == FRAMES:
+            frames += _count(content, path)
         else:
-            raise _damaged(path, f"a block of an unknown kind, {block.kind!r}")
+            raise _damaged(path, f"a block of an unknown kind, {kind!r}")
     if header is None or end is None or frames != end.frames:
         raise _damaged(path, f"{frames} frames, and another number at its end")
     return Motion(path, header, end)
 
 
-def _read_blocks(path: Path) -> Iterator[Block]:
-    """The blocks of a file, each verified before it comes; memory for one is taken."""
+def _read_blocks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The letter and the content of each block, verified before it comes; memory for one is taken."""
     try:
         with path.open("rb") as file:
-            _check_prefix(file.read(PREFIX.size), path)
-            chain, frames, where = HashChain(), 0, "damaged at its beginning"
-            while True:
-                block = _read_block(file, chain, path, where)
-                yield block
-                if block.kind == FRAMES:
-                    frames += _count(block, path)
+            prefix = file.read(PREFIX.size)
+            if len(prefix) < PREFIX.size or not prefix.startswith(MAGIC):
+                raise MaskanimError(str(path), "not a motion file", EXPECTED)
+            if (version := PREFIX.unpack(prefix)[1]) != VERSION:
+                told, known = (
+                    f"a motion file of format version {version}",
+                    f"version {VERSION}, which this maskanim reads",
+                )
+                raise MaskanimError(str(path), told, known, "Install a newer maskanim")
+            hashes, frames, where, kind = HashChain(), 0, "damaged at its beginning", b""
+            while kind != END:
+                kind, content = _read_block(file, hashes, path, where)
+                yield kind, content
+                frames += _count(content, path) if kind == FRAMES else 0
                 where = f"damaged behind {frames} whole frames"
-                if block.kind == END:
-                    if file.read(1):
-                        raise _damaged(path, "something behind its end")
-                    return
+            if file.read(1):
+                raise _damaged(path, "something behind its end")
     except FileNotFoundError:
         raise MaskanimError(str(path), "there is no such file", EXPECTED, "Check the path") from None
     except OSError as error:
         raise MaskanimError(str(path), f"cannot be read ({error.strerror})", "a readable file") from error
 
 
-def _check_prefix(prefix: bytes, path: Path) -> None:
-    if len(prefix) < PREFIX.size or not prefix.startswith(MAGIC):
-        raise MaskanimError(str(path), "not a motion file", EXPECTED)
-    version = PREFIX.unpack(prefix)[1]
-    if version != VERSION:
-        known = f"version {VERSION}, which this maskanim reads"
-        raise MaskanimError(str(path), f"a motion file of format version {version}", known, "Install a newer maskanim")
-
-
-def _read_block(file: BinaryIO, chain: HashChain, path: Path, where: str) -> Block:
+def _read_block(file: BinaryIO, hashes: HashChain, path: Path, where: str) -> tuple[bytes, bytes]:
     length = file.read(LENGTH.size)
     size = LENGTH.unpack(length)[0] if len(length) == LENGTH.size else 0
     if size > MAX_BLOCK:
@@ -213,22 +201,22 @@ def _read_block(file: BinaryIO, chain: HashChain, path: Path, where: str) -> Blo
     content, digest = file.read(size), file.read(HASH_SIZE)
     if len(digest) < HASH_SIZE or not size:
         raise _damaged(path, f"{where}, or cut short there")
-    if chain.next(length + content) != digest:
+    if hashes.next(length + content) != digest:
         raise _damaged(path, where)
-    return Block(content[:1], content[1:])
+    return content[:1], content[1:]
 
 
-def _count(block: Block, path: Path) -> int:
+def _count(content: bytes, path: Path) -> int:
     """How many frames a block of frames holds."""
-    if len(block.content) <= COUNT.size:
+    if len(content) <= COUNT.size:
         raise _damaged(path, "an empty block")
-    return int(COUNT.unpack_from(block.content)[0])
+    return int(COUNT.unpack_from(content)[0])
 
 
-def _parsed(record: type[R], block: Block, path: Path) -> R:
+def _parsed(record: type[R], content: bytes, path: Path) -> R:
     """A record from a block of JSON; one that says something else, although its hash is right, is refused."""
     try:
-        return record.model_validate_json(block.content)
+        return record.model_validate_json(content)
     except ValidationError as error:
         raise _damaged(path, f"its {record.__name__.lower()} says something else") from error
 
@@ -236,17 +224,6 @@ def _parsed(record: type[R], block: Block, path: Path) -> R:
 def _damaged(path: Path, received: str) -> MaskanimError:
     next_step = "Copy it again from where it is whole, or make it anew with --save-motion"
     return MaskanimError(str(path), received, "a whole motion file", next_step)
-
-
-class Times(Protocol):
-    """What a motion takes its times from, such as a `Clip`."""
-
-    @property
-    def time_base(self) -> Fraction: ...
-    @property
-    def rate(self) -> Fraction: ...
-    @property
-    def frame_duration(self) -> int: ...
 
 
 class MotionWriter:
@@ -264,11 +241,11 @@ class MotionWriter:
         MaskanimError: the file cannot be written there; see `check_motion_output`.
     """
 
-    def __init__(self, path: str | Path, driving: Times, model: Bundle) -> None:
+    def __init__(self, path: str | Path, driving: Clip, model: Bundle) -> None:
         self.path, self._driving = check_motion_output(path), driving
         time_base, rate = str(Fraction(driving.time_base)), str(Fraction(driving.rate))
         self._header = Header(model=MotionModel.of(model), precision="exact", time_base=time_base, rate=rate)
-        self._chain = HashChain()
+        self._hashes = HashChain()
         self._waiting: list[tuple[int, Array]] = []
         self._frames, self._last_pts = 0, -(2**63)
 
@@ -324,13 +301,13 @@ class MotionWriter:
             self._waiting = []
 
     def _write_block(self, kind: bytes, content: bytes) -> None:
-        self._file.write(pack_block(self._chain, kind, content))
+        self._file.write(pack_block(self._hashes, kind, content))
 
 
-def pack_block(chain: HashChain, kind: bytes, content: bytes) -> bytes:
+def pack_block(hashes: HashChain, kind: bytes, content: bytes) -> bytes:
     """A block as it is written."""
     block = LENGTH.pack(len(kind) + len(content)) + kind + content
-    return block + chain.next(block)
+    return block + hashes.next(block)
 
 
 def check_motion_output(path: str | Path) -> Path:

@@ -14,12 +14,11 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from time import perf_counter
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from maskanim import __version__
 from maskanim.bundle import Bundle
@@ -29,7 +28,7 @@ from maskanim.int8 import to_int8
 from maskanim.models import home, keep
 from maskanim.runtime.sessions.host import HostRunner
 from maskanim.runtime.sessions.session import Session, SessionNets, processors
-from maskanim.runtime.verification import animate_pair, limits
+from maskanim.runtime.verification import animate_pair, kept, limits
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 LOG = logging.getLogger(__name__)
@@ -75,14 +74,15 @@ def open_in_best(bundle: Bundle, library: Library, least_psnr: float) -> tuple[d
     Raises:
         MaskanimError: a network cannot be loaded as usual.
     """
-    allowed = _allowed(bundle, least_psnr)
+    int8 = bundle.manifest.int8
+    allowed = [names for names, psnr in int8.frame_psnr.items() if psnr >= least_psnr] if int8 else []
     if not allowed:
         return _open_all(library, library.usual), _told(library.usual)
     file = home() / "measured" / f"{_key(bundle, library, least_psnr)}.json"
-    kept = _kept(file)
-    if kept is not None:
+    found = kept(file, TypeAdapter(Precisions))
+    if found is not None:
         with suppress(MaskanimError):  # else something has changed since, and it is measured anew
-            return _open_all(library, kept), f"{_told(kept)}, as measured here"
+            return _open_all(library, found), f"{_told(found)}, as measured here"
     sessions, chosen = _measured(bundle, library, allowed, least_psnr)
     keep(file, chosen)
     return sessions, f"{_told(chosen)}, as measured here"
@@ -92,12 +92,6 @@ def int8_network(bundle: Bundle, name: NetworkName) -> bytes:
     """A network's ONNX file in INT8; a MissingPackageError without onnx."""
     assert bundle.manifest.int8
     return to_int8(bundle.network(name).read_bytes(), bundle.manifest.int8.ranges[name])
-
-
-def _allowed(bundle: Bundle, least_psnr: float) -> list[str]:
-    """The sets of networks that may run in INT8."""
-    int8 = bundle.manifest.int8
-    return [names for names, kept in int8.frame_psnr.items() if kept >= least_psnr] if int8 else []
 
 
 def _open_all(library: Library, precisions: Mapping[NetworkName, Precision]) -> dict[NetworkName, Session]:
@@ -172,17 +166,14 @@ def _in_turns(name: NetworkName, sessions: Mapping[Precision, Session]) -> dict[
         if all(sum(spent) > SECONDS for spent in times.values()):
             break
         for kind in [*times]:
+            began = perf_counter()
             try:
-                times[kind].append(_time(partial(sessions[kind].run, *inputs)))
+                sessions[kind].run(*inputs)
             except MaskanimError:
                 del times[kind]
+            else:
+                times[kind].append(perf_counter() - began)
     return {kind: min(spent) for kind, spent in times.items()}
-
-
-def _time(run: Callable[[], object]) -> float:
-    began = perf_counter()
-    run()
-    return perf_counter() - began
 
 
 def _fastest_first(
@@ -225,12 +216,3 @@ def _key(bundle: Bundle, library: Library, least_psnr: float) -> str:
     told = [__version__, library.name, library.usual, networks, int8 and int8.model_dump(mode="json"), least_psnr]
     machine = [platform.machine(), processors(), os.environ.get(LIMIT_VARIABLE)]
     return hashlib.sha256(json.dumps([told, machine]).encode()).hexdigest()[:16]
-
-
-def _kept(file: Path) -> Precisions | None:
-    try:
-        values = json.loads(file.read_bytes())
-        kept: Precisions = {name: values[name] for name in NETWORK_NAMES}
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return kept if all(kind in get_args(Precision) for kind in kept.values()) else None
