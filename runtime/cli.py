@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -152,18 +151,16 @@ def run(
 ) -> None:
     """Animate a picture by a driving video, with the video's timestamps and audio."""
     show_logs()
+    from maskanim.runtime.framing import parse_crop
     from maskanim.runtime.jobs import Extras, Places, RenderSettings, several, single
     from maskanim.runtime.jobs.process import Opening
     from maskanim.video import parse_rate, parse_time
 
     if grid and side_by_side:
         raise MaskanimError("--grid", "together with --side-by-side", "one of the two")
-    from maskanim.runtime.framing import parse_crop
-
-    crop_driving = crop_driving or ("auto" if crop == "auto" and not live else "center")
     settings = RenderSettings(
         crop=parse_crop(crop),
-        driving_crop=parse_crop(crop_driving),
+        driving_crop=parse_crop(crop_driving or ("auto" if crop == "auto" and not live else "center")),
         source_frame=frame,
         background=background,
         keep_alpha=keep_alpha,
@@ -181,22 +178,12 @@ def run(
         resume=resume,
     )
     listed = _pairs(source, driving, pairs, demo)
-    opening = Opening(
-        model or ("demo" if demo else None),
-        engine,
-        RunOptions(batch, precision, cuda_binding, not no_graph, least_psnr),
-    )
+    options = RunOptions(batch, precision, cuda_binding, not no_graph, least_psnr)
+    opening = Opening(model or ("demo" if demo else None), engine, options)
     if live:
-        unlike = {
-            "--ray": ray,
-            "--pairs": pairs,
-            "--batch": batch != 1,
-            "--output": output,
-            "--grid": grid,
-            "--resume": resume,
-        }
-        unlike |= {"--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
-        _live(listed, settings, unlike, opening, to or ["page"], host)
+        unlike = {"--ray": ray, "--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid}
+        unlike |= {"--resume": resume, "--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
+        _live(listed, settings, [flag for flag, given in unlike.items() if given], opening, to or ["page"], host)
         return
     if to or host:
         raise MaskanimError("--to" if to else "--host", "without --live", "both")
@@ -205,12 +192,15 @@ def run(
     places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
     if ray_cores and ray is None:
         raise MaskanimError("--ray-cores", "without --ray", "both")
-    if ray is not None:
-        _render_on_ray(several(listed, places), settings, opening, ray, ray_cores)
-    elif pairs is not None or len(listed) > 1:
-        _render_all(several(listed, places), settings, opening)
-    else:
+    if ray is None and pairs is None and len(listed) == 1:
         _render(single(listed[0], places), settings, opening)
+        return
+    jobs = several(listed, places)
+    summary = _render_all(jobs, settings, opening) if ray is None else _on_ray(jobs, settings, opening, ray, ray_cores)
+    for line in summary.lines():
+        typer.echo(line)
+    if summary.failed or summary.left:
+        raise typer.Exit(1)
 
 
 def _pairs(source: list[str] | None, driving: list[str] | None, pairs: Path | None, demo: bool) -> list[Pair]:
@@ -244,7 +234,7 @@ def _render(job: Job, settings: RenderSettings, opening: Opening) -> None:
     typer.echo(f"{done.output}: {counted}")
 
 
-def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> None:
+def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> Summary:
     from maskanim.runtime.jobs import Interrupts, render_all, render_unless_there
     from maskanim.runtime.jobs.process import ForwardingInterrupts, RenderProcess
     from maskanim.video.read import STANDARD_INPUT
@@ -262,13 +252,10 @@ def _render_all(jobs: list[Job], settings: RenderSettings, opening: Opening) -> 
             typer.echo("\n".join(process.running))
             render_one, interrupts = process, ForwardingInterrupts(process)
         with interrupts.heard():
-            summary = render_all(jobs, render_one, interrupts)
-    _tell(summary)
+            return render_all(jobs, render_one, interrupts)
 
 
-def _render_on_ray(
-    jobs: list[Job], settings: RenderSettings, opening: Opening, address: str, cores: int | None
-) -> None:
+def _on_ray(jobs: list[Job], settings: RenderSettings, opening: Opening, address: str, cores: int | None) -> Summary:
     from maskanim.runtime.jobs import Interrupts, make_folders, summarize
     from maskanim.runtime.jobs.cluster import RayWorkers, check_for_cluster
 
@@ -280,22 +267,13 @@ def _render_on_ray(
         workers = opened.enter_context(RayWorkers(address, cores, opening, settings, bar))
         typer.echo("\n".join(workers.running))
         with (interrupts := Interrupts(several=True)).heard():
-            summary = summarize(jobs, workers.outcomes(jobs, interrupts))
-    _tell(summary)
-
-
-def _tell(summary: Summary) -> None:
-    """What became of several pairs; raises the command's exit code 1 where one is missing."""
-    for line in summary.lines():
-        typer.echo(line)
-    if summary.failed or summary.left:
-        raise typer.Exit(1)
+            return summarize(jobs, workers.outcomes(jobs, interrupts))
 
 
 def _live(
     listed: list[Pair],
     settings: RenderSettings,
-    unlike: Mapping[str, object],
+    excluded: list[str],
     opening: Opening,
     to: list[str],
     host: str | None,
@@ -306,9 +284,8 @@ def _live(
     from maskanim.runtime.live.command import animate_live, open_live, open_outputs
     from maskanim.runtime.live.hosts import LOOPBACK, is_loopback
 
-    given = [flag for flag, value in unlike.items() if value]
-    if given or len(listed) != 1:
-        found = f"together with {given[0]}" if given else f"{len(listed)} pairs"
+    if excluded or len(listed) != 1:
+        found = f"together with {excluded[0]}" if excluded else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
     for name in to:
         check_no_input(name, (listed[0].source, listed[0].driving))
@@ -339,8 +316,8 @@ class _Pace:
 
     def __init__(self, bar: ProgressBar) -> None:
         self._bar = bar
-        self._last = 0
-        self._first, self._began = 0, monotonic()
+        self._first = self._last = 0
+        self._began = monotonic()
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
         if done <= self._last or not self._last:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 from maskanim.ops import Frame
 from maskanim.progress import NoProgress, Progress
-from maskanim.runtime.overlap import prefetch, write_behind
 from maskanim.runtime.runner import FrameResult
 
+T = TypeVar("T")
 Run = Callable[[Iterator[Any]], Iterator[FrameResult]]
 
 
@@ -24,6 +26,8 @@ class FrameInput(NamedTuple):
 
 Take = Callable[[FrameInput, FrameResult], object]
 SILENT = NoProgress()
+DEPTH = 4  # evens out key frames, which take longer to decode and encode; memory stays flat
+END = object()
 
 
 def animate_frames(
@@ -55,11 +59,69 @@ def animate_frames(
             waiting.append(item)
             yield item.prepared
 
-    def consume(pair: tuple[FrameInput, FrameResult]) -> None:
-        take(*pair)
-
-    with prefetch(inputs) as read, write_behind(consume) as hand_over:
+    with prefetch(inputs) as read, write_behind(take) as hand_over:
         for count, result in enumerate(run(entering(read)), 1):
-            hand_over((waiting.popleft(), result))
+            hand_over(waiting.popleft(), result)
             progress.update(done + count, total)
     return count
+
+
+@contextmanager
+def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
+    """Run an iterable in a thread of its own, a few items ahead.
+
+    Its exception is raised where the items are taken, after those that came before. On leaving the block the thread
+    is stopped and waited for.
+    """
+    iterator = iter(items)
+
+    def taken(pool: ThreadPoolExecutor) -> Iterator[T]:
+        waiting: deque[Future[Any]] = deque(pool.submit(next, iterator, END) for _ in range(depth + 1))
+        while (item := waiting.popleft().result()) is not END:
+            waiting.append(pool.submit(next, iterator, END))
+            yield item
+
+    with _thread("prefetch") as pool:
+        yield taken(pool)
+
+
+@contextmanager
+def write_behind(consume: Callable[..., object], depth: int = DEPTH) -> Iterator[Callable[..., None]]:
+    """Consume items in a thread of its own, a few items behind.
+
+    Yields the function that hands over the arguments of `consume`; it raises its exception once there is one. On
+    leaving the block normally, what waits is consumed first; on leaving it by an exception, what waits is dropped.
+    """
+    waiting: deque[Future[None]] = deque()
+    failed: list[BaseException] = []
+
+    def consume_next(*item: Any) -> None:
+        if not failed:  # what comes behind an error is dropped
+            try:
+                consume(*item)
+            except BaseException as error:
+                failed.append(error)
+
+    def hand_over(*item: Any) -> None:
+        while waiting and (waiting[0].done() or len(waiting) > depth):
+            waiting.popleft().result()
+        if failed:
+            raise failed[0]
+        waiting.append(pool.submit(consume_next, *item))
+
+    with _thread("write-behind") as pool:
+        yield hand_over
+        for future in waiting:
+            future.result()
+    if failed:
+        raise failed[0]
+
+
+@contextmanager
+def _thread(name: str) -> Iterator[ThreadPoolExecutor]:
+    """One thread, waited for on leaving the block; what it has not begun by then is dropped."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix=f"maskanim-{name}")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Frame
 from maskanim.provenance import Claim, signed
-from maskanim.runtime.overlap import write_behind
+from maskanim.runtime.loop import write_behind
 from maskanim.spec import IMAGE_SIZE
 from maskanim.video import Clip, ClipWriter, check_output
 from maskanim.video.pictures import FilePath
@@ -108,18 +108,14 @@ class FileOutput(Output):
     def __enter__(self) -> FileOutput:
         unsigned = self._opened.enter_context(signed(self._path, self._claim))
         writer = self._opened.enter_context(ClipWriter(unsigned, self._timing))
-
-        def write(shown: tuple[Frame, int]) -> None:
-            writer.write(*shown)
-
-        self._record = self._opened.enter_context(write_behind(write))
+        self._record = self._opened.enter_context(write_behind(writer.write))
         return self
 
     def show(self, frame: Frame, captured: float) -> None:
         if self._pts < 0:
             self._first = captured
         pts = max(self._pts + 1, round((captured - self._first) * TICKS_PER_SECOND))
-        self._record((frame, pts))
+        self._record(frame, pts)
         self._pts = pts
 
     def close(self, error: BaseException | None) -> None:

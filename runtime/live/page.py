@@ -10,7 +10,7 @@ import socket
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from threading import Condition, Lock, Thread
+from threading import Condition, Lock, Semaphore, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], newest: Newest, metrics: Metrics | None) -> None:
         self.newest, self.metrics, self.listens_on = newest, metrics, address[0]
-        self.viewers, self.counting = 0, Lock()
+        self.seats = Semaphore(MOST_VIEWERS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Viewer)
 
@@ -177,10 +177,7 @@ class _Viewer(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
 
     def _stream(self) -> None:
-        with self.server.counting:
-            full = self.server.viewers >= MOST_VIEWERS
-            self.server.viewers += not full
-        if full:
+        if not self.server.seats.acquire(blocking=False):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"Too many viewers; try again later.\n")
             return
         try:
@@ -188,8 +185,7 @@ class _Viewer(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         finally:
-            with self.server.counting:
-                self.server.viewers -= 1
+            self.server.seats.release()
 
     def _send_pictures(self) -> None:
         self.send_response(HTTPStatus.OK)

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from maskanim.runtime.overlap import prefetch, write_behind
+from maskanim.runtime.loop import prefetch, write_behind
 
 
 @pytest.fixture(autouse=True)
