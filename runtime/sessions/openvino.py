@@ -39,7 +39,10 @@ def open_runner(bundle: Bundle, options: RunOptions) -> tuple[HostRunner, str]:
     Raises:
         MaskanimError: OpenVINO cannot load a network.
     """
-    bf16 = _has_bf16() and _survives_bf16(bundle, options.least_psnr)
+    # What the model keeps, as export measured it; a bundle without that figure is trusted.
+    parity = bundle.manifest.parity
+    psnr = parity.bf16_frame_psnr if parity else None
+    bf16 = _has_bf16() and (psnr is None or psnr >= options.least_psnr)
     usual: Precisions = {name: "bf16" if bf16 and name in BF16_NETWORKS else "fp32" for name in NETWORKS}
     version, processor = ov.__version__.split("-")[0], CORE.get_property(DEVICE, "FULL_DEVICE_NAME")
     name = f"OpenVINO {version}, {processor}"
@@ -54,12 +57,6 @@ def _has_bf16() -> bool:
     limit = os.environ.get(LIMIT_VARIABLE, "ALL").upper()
     allowed = limit in ("ALL", "DEFAULT") or "BF16" in limit or "AMX" in limit or "FP16" in limit
     return allowed and "BF16" in CORE.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
-
-
-def _survives_bf16(bundle: Bundle, least_psnr: float) -> bool:
-    """As export measured it; a bundle without that figure is trusted."""
-    parity = bundle.manifest.parity
-    return parity is None or parity.bf16_frame_psnr is None or parity.bf16_frame_psnr >= least_psnr
 
 
 def _open(bundle: Bundle, bf16: bool, name: NetworkName, precision: Precision) -> Session:

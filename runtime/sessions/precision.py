@@ -102,10 +102,8 @@ def _open_all(library: Library, precisions: Mapping[NetworkName, Precision]) -> 
 
 def _told(precisions: Mapping[NetworkName, Precision]) -> str:
     """``FP32``, or ``r and l and h in INT8``, without what is in FP32."""
-    groups = {
-        told: [n for n in NETWORK_NAMES if precisions[n] == kind] for kind, told in TOLD.items() if kind != "fp32"
-    }
-    return ", ".join(f"{' and '.join(names)} in {told}" for told, names in groups.items() if names) or "FP32"
+    reduced = {kind: [name for name in NETWORK_NAMES if precisions[name] == kind] for kind in TOLD if kind != "fp32"}
+    return ", ".join(f"{' and '.join(names)} in {TOLD[kind]}" for kind, names in reduced.items() if names) or "FP32"
 
 
 def _measured(
@@ -134,17 +132,16 @@ def _open_candidates(library: Library, rounded: set[NetworkName]) -> dict[Networ
     wanted: dict[NetworkName, tuple[Precision, ...]] = {
         name: (library.usual[name], "fp32", *(("int8",) if name in rounded else ())) for name in NETWORK_NAMES
     }
+    each = [(name, kind) for name, kinds in wanted.items() for kind in dict.fromkeys(kinds)]
     with ThreadPoolExecutor(len(NETWORKS)) as threads:
-        opening = {
-            name: {kind: threads.submit(library.open_network, name, kind) for kind in dict.fromkeys(kinds)}
-            for name, kinds in wanted.items()
-        }
-    found: dict[NetworkName, dict[Precision, Session]] = {}
-    for name, candidates in opening.items():
-        found[name] = {library.usual[name]: candidates[library.usual[name]].result()}
-        for kind, candidate in candidates.items():
-            with suppress(MaskanimError):
-                found[name][kind] = candidate.result()
+        opening = {pair: threads.submit(library.open_network, *pair) for pair in each}
+    found: dict[NetworkName, dict[Precision, Session]] = {name: {} for name in NETWORK_NAMES}
+    for (name, kind), candidate in opening.items():
+        try:
+            found[name][kind] = candidate.result()
+        except MaskanimError:
+            if kind == library.usual[name]:
+                raise
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskanim.errors import MaskanimError
 from maskanim.ops import Array
-from maskanim.spec import NETWORK_NAMES, NetworkName, NetworkSpec, TensorSpec
+from maskanim.spec import NETWORK_NAMES, NetworkName, NetworkSpec
 
 Infer = Callable[[Sequence[Array]], Array]
 
@@ -28,7 +28,7 @@ class Session:
     """
 
     def __init__(self, spec: NetworkSpec, library: str, infer: Infer) -> None:
-        self.spec, self.library = spec, library
+        self.spec, self.library, self._subject = spec, library, f"network {spec.name}"
         self._infer: Infer | None = infer
 
     def run(self, *inputs: Array) -> Array:
@@ -49,15 +49,12 @@ class Session:
             raise MaskanimError(self._subject, "its session is closed", "an open one", "Open the model again")
         batch = self._check(inputs)
         with refusal(f"running {self._subject}", self.library, "a run without errors"):
-            return np.asarray(self._infer([_broadcast(value, batch) for value in inputs]), np.float32)
+            whole = (np.broadcast_to(value, (batch, *value.shape[1:])) for value in inputs)
+            return np.asarray(self._infer([np.ascontiguousarray(value) for value in whole]), np.float32)
 
     def close(self) -> None:
         """Release the library's memory; closing again does nothing."""
         self._infer = None
-
-    @property
-    def _subject(self) -> str:
-        return f"network {self.spec.name}"
 
     def _check(self, inputs: Sequence[Array]) -> int:
         """The batch size that all inputs agree on."""
@@ -66,21 +63,14 @@ class Session:
             raise MaskanimError(self._subject, f"{len(inputs)} inputs", f"{len(self.spec.inputs)}: {names}")
         batch = max((len(value) for value in inputs if isinstance(value, np.ndarray) and value.ndim), default=0)
         for tensor, value in zip(self.spec.inputs, inputs, strict=True):
-            self._check_input(tensor, value, batch)
+            array, shapes = isinstance(value, np.ndarray), (tensor.shape(1), tensor.shape(batch))
+            if not array or value.dtype != np.float32 or not batch or value.shape not in shapes:
+                kind = f"{value.dtype} of shape {value.shape}" if array else type(value).__name__
+                sizes = f"{tensor.channels}, {tensor.size}, {tensor.size}"
+                together = "" if batch < 2 else f" with N either 1 or {batch}, the largest of the inputs"
+                wanted = f"float32 of shape (N, {sizes}){together}"
+                raise MaskanimError(f"{self._subject}, input {tensor.name}", kind, wanted)
         return batch
-
-    def _check_input(self, tensor: TensorSpec, value: Array, batch: int) -> None:
-        shapes = (tensor.shape(1), tensor.shape(batch))
-        if not isinstance(value, np.ndarray) or value.dtype != np.float32 or not batch or value.shape not in shapes:
-            kind = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            sizes = f"{tensor.channels}, {tensor.size}, {tensor.size}"
-            together = "" if batch < 2 else f" with N either 1 or {batch}, the largest of the inputs"
-            wanted = f"float32 of shape (N, {sizes}){together}"
-            raise MaskanimError(f"{self._subject}, input {tensor.name}", kind, wanted)
-
-
-def _broadcast(value: Array, batch: int) -> Array:
-    return np.ascontiguousarray(np.broadcast_to(value, (batch, *value.shape[1:])))
 
 
 class SessionNets:
