@@ -75,8 +75,8 @@ def compile_cubin(architecture: str) -> bytes:
     except ModuleNotFoundError as error:
         raise MissingPackageError(SUBJECT, "cuda-core", "gpu") from error
     except ImportError as error:
-        received, expected = f"cuda-core does not load ({error})", "it and its CUDA packages"
-        raise MaskanimError(SUBJECT, received, expected, "Install it with: pip install 'maskanim[gpu]'") from error
+        received, wanted = f"cuda-core does not load ({error})", "it and its CUDA packages"
+        raise MaskanimError(SUBJECT, received, wanted, "Install it with: pip install 'maskanim[gpu]'") from error
     try:
         # Subnormal numbers count, as in NumPy: a mask's median may be one.
         options = core.ProgramOptions(arch=architecture, std="c++17", ftz=False)
