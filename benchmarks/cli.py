@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -252,11 +251,11 @@ def data(
     for folder in folders:
         rates.append(rate := measure_loading(folder, pairs, workers))
         typer.echo(
-            f"{folder}: {rate.summary}\n"
-            f"  {rate.images} images: {rate.images_per_second:.0f} a second by the clock (--workers {workers}), "
-            f"{rate.images_per_core_second:.0f} per second of one core; {rate.damaged} damaged clips passed over"
+            "{data}: {summary}\n"
+            "  {images} images: {images_per_second:.0f} a second by the clock (--workers {workers}), "
+            "{images_per_core_second:.0f} per second of one core; {damaged} damaged clips passed over".format(**rate)
         )
-    write_json(json_file, {"data": [asdict(rate) for rate in rates]})
+    write_json(json_file, {"data": rates})
 
 
 @app.command()
@@ -281,13 +280,14 @@ def train(
     with needs_extra("maskanim-bench train", "train"):
         from maskanim.benchmarks.training import measure_training
     times = measure_training(settings, device, steps, step_batch)
+    milliseconds, percent = 1000 * times["perturb"], 100 * times["share"]
     typer.echo(
-        f"{config} on {times.device}: a step of {times.step_batch} pairs {times.step:.3f} s, "
-        f"{times.images_per_second:.2f} images a second\n"
-        f"P_train and its threshold, {times.batch} masks: {1000 * times.perturb:.2f} ms, "
-        f"{100 * times.share:.3f} % of a step of {times.batch} pairs"
+        f"{config} on {times['device']}: a step of {times['step_batch']} pairs {times['step']:.3f} s, "
+        f"{times['images_per_second']:.2f} images a second\n"
+        f"P_train and its threshold, {times['batch']} masks: {milliseconds:.2f} ms, "
+        f"{percent:.3f} % of a step of {times['batch']} pairs"
     )
-    write_json(json_file, {"config": config, "training": times.as_dict()})
+    write_json(json_file, {"config": config, "training": times})
 
 
 @app.command()

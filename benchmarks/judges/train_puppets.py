@@ -68,15 +68,19 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleDict({name: nn.Conv2d(*ends, 3, padding=1) for name, ends in channels().items()})
-        self.norms = nn.ModuleDict({name: nn.BatchNorm2d(ends[1]) for name, ends in channels().items() if name != HEAD})
+        self.blocks = nn.ModuleDict()
+        for name, (before, after) in channels().items():
+            convolution = nn.Conv2d(before, after, 3, padding=1)
+            rest = () if name == HEAD else (nn.BatchNorm2d(after), nn.ReLU())
+            self.blocks[name] = nn.Sequential(convolution, *rest)
 
     def forward(self, image: Tensor) -> Tensor:
-        return heat_maps(self, image)
+        maps: Tensor = heat_maps(self, image)
+        return maps
 
     def convolve(self, name: str, x: Tensor) -> Tensor:
-        y: Tensor = self.convolutions[name](x)
-        return y if name == HEAD else F.relu(self.norms[name](y))
+        y: Tensor = self.blocks[name](x)
+        return y
 
     def halve(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2)
@@ -87,11 +91,9 @@ class Network(nn.Module):
     def folded(self) -> dict[str, Array]:
         """The weights with batch norm in them, as `Finder` takes them."""
         found: dict[str, Array] = {}
-        for name in channels():
-            convolution: Any = self.convolutions[name]
-            if name != HEAD:
-                norm: Any = self.norms[name]
-                convolution = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
+        for name, block in self.blocks.items():
+            layers: Any = block
+            convolution = layers[0] if name == HEAD else nn.utils.fusion.fuse_conv_bn_eval(layers[0], layers[1])
             found |= {f"{name}.{key}": value.numpy() for key, value in convolution.state_dict().items()}
         return found
 
@@ -155,7 +157,7 @@ def train(data: Data, steps: int) -> Network:
 def held_out_error(finder: Finder, count: int) -> float:
     """Pixels to the visible key-points of true frames that no training saw, on average."""
     frames = list(drawn(FIRST_HELD_OUT, count, "test"))
-    return float(distances(finder, [frame.image for frame in frames], frames).mean())
+    return float(distances(finder.find([frame.image for frame in frames]), frames).mean())
 
 
 def make(path: Path, puppets: int = PUPPETS, steps: int = STEPS, held_out: int = HELD_OUT) -> Finder:

@@ -83,7 +83,7 @@ def _start(task: Task) -> dict[str, Any]:
 
     import_library(task.engine)
     imported = time.time()
-    free, built = _device_memory_free(), _Lines()
+    free, built = _device_memory_free(), _log_of_tensorrt()
     began = time.time()
     bundle = Bundle.open(Path(task.bundle))
     runner, _ = open_subject(bundle, task.engine, RunOptions(*task.options))
@@ -98,21 +98,17 @@ def _start(task: Task) -> dict[str, Any]:
     parts = {name: round(seconds, DECIMALS) for name, seconds in parts.items()}
     memory = _memory_after_clip(bundle, runner, task, free) if task.clip else {}
     runner.close()
-    return {"starts": [parts | {"built": bool(built.lines)}], "seconds": sum(parts.values()), **memory}
+    return {"starts": [parts | {"built": bool(built)}], "seconds": sum(parts.values()), **memory}
 
 
-class _Lines(logging.Handler):
+def _log_of_tensorrt() -> list[logging.LogRecord]:
     """What is logged of TensorRT from now on: that engines are being built."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.lines: list[str] = []
-        logger = logging.getLogger("maskanim.trt")
-        logger.setLevel(logging.INFO)
-        logger.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+    logged: list[logging.LogRecord] = []
+    handler, logger = logging.Handler(logging.INFO), logging.getLogger("maskanim.trt")
+    handler.emit = logged.append  # type: ignore[assignment]
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    return logged
 
 
 def _animate_one(runner: Runner, task: Task) -> None:

@@ -58,7 +58,10 @@ def compare(before: LatencyReport, after: LatencyReport, seed: int = 0) -> Compa
     first, second = ({(each.engine, each.batch): each for each in report.measured} for report in (before, after))
     both = [key for key in first if key in second]
     changes = [change for key in both for change in _changes(first[key], second[key], rng)]
-    return Comparison(tuple(changes), (*_differences(before, after), *_unmatched(first, second)))
+    warnings = [*_differences(before, after)]
+    for which, runs, others in (("first", first, second), ("second", second, first)):
+        warnings += [f"only in the {which} run: {each.label}" for key, each in runs.items() if key not in others]
+    return Comparison(tuple(changes), tuple(warnings))
 
 
 def _changes(before: Measured, after: Measured, rng: np.random.Generator) -> Iterator[Change]:
@@ -130,10 +133,3 @@ def _circumstances(report: LatencyReport) -> dict[str, object]:
         "precision on a GPU": report.settings.precision,
         "clip": report.settings.clip,
     } | versions
-
-
-def _unmatched(first: dict[tuple[str, int], Measured], second: dict[tuple[str, int], Measured]) -> Iterator[str]:
-    for one, other, which in ((first, second, "first"), (second, first, "second")):
-        for key in one:
-            if key not in other:
-                yield f"only in the {which} run: {one[key].label}"

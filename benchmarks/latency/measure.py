@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from maskanim.benchmarks.latency.cold import start
 from maskanim.benchmarks.latency.conditions import conditions, other_load, sm_clock
@@ -23,6 +23,7 @@ from maskanim.benchmarks.latency.records import (
     Model,
     Settings,
     Stages,
+    label,
     rounded,
     timing,
 )
@@ -33,7 +34,6 @@ from maskanim.errors import MaskanimError
 from maskanim.progress import NoProgress, Progress
 from maskanim.runtime.backends import AUTO, RunOptions
 from maskanim.runtime.cuda.runner import StreamingRunner
-from maskanim.runtime.runner import Runner
 from maskanim.spec import NETWORK_NAMES, ModelSpec
 
 T = TypeVar("T")
@@ -64,27 +64,12 @@ class Plan(NamedTuple):
         return math.ceil(self.frames / (self.rounds * batch))
 
 
-class Key(NamedTuple):
-    """A subject."""
+@dataclass
+class Subject:
+    """An engine with a batch, and what was measured of it; times in milliseconds, clips in seconds."""
 
     engine: str
     batch: int
-
-    @property
-    def label(self) -> str:
-        """The engine, and the batch where it is not one."""
-        return self.engine if self.batch == 1 else f"{self.engine}, batch {self.batch}"
-
-
-@dataclass
-class Subject:
-    """An open subject and what was measured of it; times in milliseconds, clips in seconds."""
-
-    key: Key
-    runner: Runner
-    detail: str
-    source: Any
-    prepared: list[Any]
     starts: list[ColdStart] = field(default_factory=list)
     rounds: list[list[float]] = field(default_factory=list)
     streamed: list[float] = field(default_factory=list)
@@ -92,6 +77,22 @@ class Subject:
     sources: list[float] = field(default_factory=list)
     clips: list[float] = field(default_factory=list)
     clocks: list[int] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """As `Measured.label`."""
+        return label(self.engine, self.batch)
+
+    def open(self, model: Bundle | ModelSpec, options: RunOptions, material: Material, opened: ExitStack) -> None:
+        """Open it and warm it up; `opened` closes it."""
+        with ExitStack() as opening:
+            self.runner, self.detail = open_subject(model, self.engine, options._replace(batch=self.batch))
+            opening.callback(self.runner.close)
+            self.source = self.runner.encode_source(material.source)
+            self.prepared = [self.runner.prepare(frame) for frame in material.driving[: self.batch]]
+            for _ in range(WARM_UP):
+                self.call()
+            opened.enter_context(opening.pop_all())
 
     def call(self, times: int = 1) -> None:
         """Animate a batch of prepared frames, several times in a row."""
@@ -104,20 +105,19 @@ class Subject:
         self.rounds.append([_milliseconds(self.call) for _ in range(calls)])
         if isinstance(self.runner, StreamingRunner):  # which keeps several in flight
             self.streamed.append(_milliseconds(lambda: self.call(calls)) / calls)
-        if times := stage_times(self.runner, self.source, material.driving[: self.key.batch]):
+        if times := stage_times(self.runner, self.source, material.driving[: self.batch]):
             self.stages.append({stage: times[stage] for stage in STAGES if stage in times})
         self.sources.append(_milliseconds(lambda: self.runner.encode_source(material.source)))
         self.clocks += filter(None, [sm_clock()])
 
     def measured(self, material: Material) -> Measured:
         """All of it as a record."""
-        batch = self.key.batch
         return Measured(
-            engine=self.key.engine,
-            batch=batch,
+            engine=self.engine,
+            batch=self.batch,
             detail=self.detail,
             cold=ColdStart.of(self.starts) if self.starts else None,
-            model_only=timing(self.rounds, batch, self.streamed),
+            model_only=timing(self.rounds, self.batch, self.streamed),
             end_to_end=EndToEnd.of(self.clips, material.frames) if self.clips else None,
             stages=Stages.of(self.stages) if self.stages else None,
             source_ms=rounded(self.sources),
@@ -135,26 +135,35 @@ def measure(model: Bundle | ModelSpec, plan: Plan, progress: Progress | None = N
     Raises:
         MaskanimError: an engine that was asked for by name is unknown or does not work, or none works.
     """
-    keys, shown = _keys(plan, model), progress or NoProgress()
+    subjects, shown, left_out = _subjects(plan, model), progress or NoProgress(), dict[str, str]()
+
     with TemporaryDirectory(prefix="maskanim-latency-") as folder, ExitStack() as opened:
         material = draw_material(Path(folder), plan.frames, max(plan.batches))
         state, elsewhere = conditions(), other_load()
-        left_out: dict[str, str] = {}
-        starts: dict[Key, list[ColdStart]] = {key: [] for key in keys}
         if plan.repeats and isinstance(model, Bundle):
             material.write()
-            _cold_starts(model, plan, material, starts, left_out, shown)
-        subjects: list[Subject] = []
-        for key in keys:
-            if key.label not in left_out:
-                with _leaving_out(plan, key, left_out), ExitStack() as opening:
-                    subjects.append(_open(opening, model, plan, key, material, starts[key]))
-                    opened.enter_context(opening.pop_all())
+
+            def start_cold(number: int, subject: Subject) -> None:
+                if subject.label not in left_out:
+                    options, clip = plan.options._replace(batch=subject.batch), number == plan.repeats - 1
+                    with _leaving_out(plan, subject, left_out):
+                        subject.starts.append(start(model, subject.engine, options, material, clip=clip))
+
+            _take_turns(subjects, plan.repeats, start_cold, shown, "cold starts")
+        for subject in subjects:
+            if subject.label not in left_out:
+                with _leaving_out(plan, subject, left_out):
+                    subject.open(model, plan.options, material, opened)
+        subjects = [subject for subject in subjects if subject.label not in left_out]
         if not subjects:
             raise MaskanimError("maskanim-bench", "; ".join(left_out.values()), "an engine that works")
-        _rounds(subjects, plan, material, shown)
+        _take_turns(subjects, plan.rounds, lambda _, each: each.turn(plan.calls(each.batch), material), shown, "frames")
         if isinstance(model, Bundle):
-            _clips(model, subjects, plan, material, shown)
+
+            def animate_clip(_: int, subject: Subject) -> None:
+                subject.clips.append(render_clip(model, subject.runner, material.folder))
+
+            _take_turns(subjects, plan.repeats, animate_clip, shown, "clips from end to end")
         return LatencyReport(
             model=_model(model),
             conditions=state.model_copy(update={"other_load": elsewhere()}),
@@ -170,65 +179,32 @@ def in_turns(subjects: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
         yield from ((number, subject) for subject in random.Random(number).sample(list(subjects), len(subjects)))
 
 
-def _keys(plan: Plan, model: Bundle | ModelSpec) -> list[Key]:
+def _take_turns(
+    subjects: Sequence[Subject], rounds: int, turn: Callable[[int, Subject], None], progress: Progress, what: str
+) -> None:
+    """Call `turn` with the round's number and a subject, of all subjects in each round."""
+    for done, (number, subject) in enumerate(in_turns(subjects, rounds), 1):
+        turn(number, subject)
+        progress.update(done, rounds * len(subjects), what)
+
+
+def _subjects(plan: Plan, model: Bundle | ModelSpec) -> list[Subject]:
     for batch in plan.batches:
         for engine in plan.engines or (AUTO,):
             check_subject(engine, plan.options._replace(batch=batch))
     names = dict.fromkeys(plan.engines or usual_subjects(model))
-    return [Key(name, batch) for name in names for batch in dict.fromkeys(plan.batches)]
+    return [Subject(name, batch) for name in names for batch in dict.fromkeys(plan.batches)]
 
 
 @contextmanager
-def _leaving_out(plan: Plan, key: Key, left_out: dict[str, str]) -> Iterator[None]:
+def _leaving_out(plan: Plan, subject: Subject, left_out: dict[str, str]) -> Iterator[None]:
     """Keep why a subject does not work; one that was named has to, unless the plan is lenient."""
     try:
         yield
     except Exception as error:
         if not plan.lenient and (plan.engines or not isinstance(error, MaskanimError)):
             raise
-        left_out[key.label] = str(error) if isinstance(error, MaskanimError) else f"{type(error).__name__}: {error}"
-
-
-def _cold_starts(
-    bundle: Bundle,
-    plan: Plan,
-    material: Material,
-    starts: dict[Key, list[ColdStart]],
-    left_out: dict[str, str],
-    progress: Progress,
-) -> None:
-    for done, (number, key) in enumerate(in_turns([*starts], plan.repeats), 1):
-        if key.label not in left_out:
-            options = plan.options._replace(batch=key.batch)
-            with _leaving_out(plan, key, left_out):
-                clip = number == plan.repeats - 1
-                starts[key].append(start(bundle, key.engine, options, material, clip=clip))
-        progress.update(done, plan.repeats * len(starts), "cold starts")
-
-
-def _open(
-    opening: ExitStack, model: Bundle | ModelSpec, plan: Plan, key: Key, material: Material, starts: list[ColdStart]
-) -> Subject:
-    runner, detail = open_subject(model, key.engine, plan.options._replace(batch=key.batch))
-    opening.callback(runner.close)
-    source = runner.encode_source(material.source)
-    prepared = [runner.prepare(frame) for frame in material.driving[: key.batch]]
-    subject = Subject(key, runner, detail, source, prepared, starts)
-    for _ in range(WARM_UP):
-        subject.call()
-    return subject
-
-
-def _rounds(subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
-    for done, (_, subject) in enumerate(in_turns(subjects, plan.rounds), 1):
-        subject.turn(plan.calls(subject.key.batch), material)
-        progress.update(done, plan.rounds * len(subjects), "frames")
-
-
-def _clips(bundle: Bundle, subjects: Sequence[Subject], plan: Plan, material: Material, progress: Progress) -> None:
-    for done, (_, subject) in enumerate(in_turns(subjects, plan.repeats), 1):
-        subject.clips.append(render_clip(bundle, subject.runner, material.folder))
-        progress.update(done, plan.repeats * len(subjects), "clips from end to end")
+        left_out[subject.label] = str(error) if isinstance(error, MaskanimError) else f"{type(error).__name__}: {error}"
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
+from maskanim.benchmarks.outputs import write_text
 from maskanim.errors import MaskanimError
 from maskanim.spec import ModelSpec, NetworkName, Record
 
@@ -260,8 +261,8 @@ class Measured(Record):
 
     @property
     def label(self) -> str:
-        """The engine, and the batch where it is not one."""
-        return self.engine if self.batch == 1 else f"{self.engine}, batch {self.batch}"
+        """See `label`."""
+        return label(self.engine, self.batch)
 
 
 class LatencyReport(Record):
@@ -278,6 +279,11 @@ class LatencyReport(Record):
     settings: Settings
     measured: tuple[Measured, ...] = Field(min_length=1)
     left_out: dict[str, str] = {}
+
+
+def label(engine: str, batch: int) -> str:
+    """The engine, and the batch where it is not one."""
+    return engine if batch == 1 else f"{engine}, batch {batch}"
 
 
 def timing(rounds: Sequence[Sequence[float]], batch: int, streamed: Sequence[float] = ()) -> Timing:
@@ -314,10 +320,10 @@ def schema() -> dict[str, Any]:
 
 
 def write_report(path: Path, report: LatencyReport) -> None:
-    """As JSON, each list of numbers on one line."""
+    """As JSON, each list of numbers on one line; see `outputs.write_text`."""
     text = json.dumps(report.model_dump(mode="json"), indent=2)
     lists = re.sub(r"\[\s+([-+\d.,eE\s]+?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text)
-    path.write_text(lists + "\n", "utf-8")
+    write_text(path, lists + "\n")
 
 
 def read_report(path: Path) -> LatencyReport:
@@ -327,20 +333,12 @@ def read_report(path: Path) -> LatencyReport:
         MaskanimError: it cannot be read, or is not a report of this schema version.
     """
     wanted = f"a file that maskanim-bench latency --json wrote, schema version {SCHEMA_VERSION}"
-    again = "Measure again with this maskanim"
     try:
-        values = json.loads(path.read_bytes())
+        return LatencyReport.model_validate_json(path.read_bytes())
     except OSError as error:
         raise MaskanimError(str(path), error.strerror or "unreadable", wanted) from None
-    except ValueError:
-        raise MaskanimError(str(path), "not JSON", wanted) from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise MaskanimError(str(path), "something else, or a result from before files had a version", wanted, again)
-    if values.get("schema_version") != SCHEMA_VERSION:
-        raise MaskanimError(str(path), f"schema version {values.get('schema_version')}", wanted, again)
-    try:
-        return LatencyReport.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise MaskanimError(str(path), f"{where}: {first['msg']}", wanted, again) from None
+        given = f"{where} {first['input']}" if where.endswith("version") else where or "the file"
+        raise MaskanimError(str(path), f"{given}: {first['msg']}", wanted, "Measure again with this maskanim") from None

@@ -92,7 +92,7 @@ def reconstruct(animators: Mapping[str, Animates], identities: Iterable[int], fr
         images, unions = [driver.image for driver in drivers], [source.figure | driver.figure for driver in drivers]
         for name, animator in animators.items():
             pictures = animated(animator, source.image, images)
-            away = distances(finder, pictures, drivers)
+            away = distances(finder.find(pictures), drivers)
             keypoints = {"keypoints": (float(away.sum()), len(away))}
             sums[name].append(differences(pictures, images, source.image, unions) | keypoints)
     return {name: _figures("identities", frames, each) for name, each in sums.items()}
@@ -186,7 +186,7 @@ def transfer(
     known = REFERENCES if references else {}
     sums: dict[str, list[Sums]] = {name: [] for name in (*known, *animators)}
     for pair in pairs(identities, frames):
-        judge = _PairJudge(finder, pair)
+        judge = _judge(finder, pair)
         for name, make in known.items():
             sums[name].append(judge(make(pair)))
         for name, animator in animators.items():
@@ -194,30 +194,25 @@ def transfer(
     return {name: _figures("pairs", frames, each) for name, each in sums.items()}
 
 
-class _PairJudge:
-    """Holds the pictures of one pair against what is known of it."""
+def _judge(finder: Finder, pair: Pair) -> Callable[[Sequence[Frame]], Sums]:
+    """Holds pictures of a pair against what is known of it."""
+    source, driver = true_colours(pair.picture), average([true_colours(frame) for frame in pair.driving])
+    own, borrowed = pair.own_shape(), pair.borrowed_shape()
 
-    def __init__(self, finder: Finder, pair: Pair) -> None:
-        self.finder = finder
-        self.source = true_colours(pair.picture)
-        self.driver = average([true_colours(frame) for frame in pair.driving])
-        self.own, self.borrowed = pair.own_shape(), pair.borrowed_shape()
-        self.visible = np.stack([frame.visible for frame in pair.driving])
-        self.keypoints = np.stack([frame.keypoints for frame in pair.driving])
-
-    def __call__(self, pictures: Sequence[Frame]) -> Sums:
-        found = self.finder.find(pictures)
-        away = np.linalg.norm(found - self.keypoints, axis=-1)[self.visible]
-        each = [mean_colours(picture, locate(points)) for picture, points in zip(pictures, found, strict=True)]
-        to_source, to_driver = (difference(average(each), other) for other in (self.source, self.driver))
-        shape_kept = _apart(pictures, self.own) < _apart(pictures, self.borrowed)
+    def judge(pictures: Sequence[Frame]) -> Sums:
+        found = finder.find(pictures)
+        away = distances(found, pair.driving)
+        colours = average([mean_colours(*each) for each in zip(pictures, map(locate, found), strict=True)])
+        to_source, to_driver = difference(colours, source), difference(colours, driver)
         return {
             "keypoints": (float(away.sum()), len(away)),
             "identity_kept": (to_source < to_driver, 1),
             "to_source": (to_source, 1),
             "to_driver": (to_driver, 1),
-            "shape_kept": (shape_kept, 1),
+            "shape_kept": (_apart(pictures, own) < _apart(pictures, borrowed), 1),
         }
+
+    return judge
 
 
 def _apart(a: Sequence[Frame], b: Sequence[Frame]) -> int:

@@ -252,8 +252,8 @@ def nets(
     left = here.fetch(names or []) if fetch or names else {}
     rows = []
     for name, network in NETWORKS.items():
-        place = here.find(name)
-        found = (here.missing(name) or f"{place.files[0]}, sha256 as it should be") if place else "no"
+        files = here.find(name)
+        found = (here.missing(name) or f"{files[0]}, sha256 as it should be") if files else "no"
         rows.append((network.signature, network.tells, network.instead_of, network.licence, network.origin, found))
     headings = ("network", "tells", "instead of", "licence", "from", "here")
     Table(f"networks, looked for in {here.folder}", headings, rows, words=True).show()

@@ -87,15 +87,9 @@ def reconstruction(
         every: 12 takes the frames 12, 24, ... as drivers.
         most: clips, spread over the list; all without it.
     """
-
-    def opened_on(path: Path, stack: ExitStack) -> Streams:
-        driving, copy = (open_squares(path, stack, every) for _ in range(2))
-        source = _first_of(driving, path)
-        return Streams(driving, {method: _animated(model, source, islice(copy, 1, None))}, "driving", source)
-
     count = min(most or len(clips.clips), len(clips.clips))
     chosen = (clips.clips[i] for i in np.linspace(0, len(clips.clips) - 1, count).round().astype(int))
-    return [Case(clip.name, (method,), partial(opened_on, clip.path)) for clip in chosen]
+    return [_animation(model, method, clip.name, clip.path, clip.path, every, rebuilt=True) for clip in chosen]
 
 
 def animation(model: Animates, method: str, pairs: Sequence[tuple[ClipFile, ClipFile]], every: int = 1) -> list[Case]:
@@ -105,13 +99,23 @@ def animation(model: Animates, method: str, pairs: Sequence[tuple[ClipFile, Clip
         pairs: of source and driver, from `listed_pairs` or `drawn_pairs`.
         every: 12 takes the driving frames 0, 12, 24, ...
     """
+    return [
+        _animation(model, method, f"{source.name} by {driving.name}", source.path, driving.path, every, rebuilt=False)
+        for source, driving in pairs
+    ]
 
-    def opened_on(pair: tuple[ClipFile, ClipFile], stack: ExitStack) -> Streams:
-        source = first_square(pair[0].path)
-        driving, copy = (open_squares(pair[1].path, stack, every) for _ in range(2))
-        return Streams(driving, {method: _animated(model, source, copy)}, None, source)
 
-    return [Case(f"{pair[0].name} by {pair[1].name}", (method,), partial(opened_on, pair)) for pair in pairs]
+def _animation(
+    model: Animates, method: str, name: str, source: Path, driving: Path, every: int, *, rebuilt: bool
+) -> Case:
+    """The first frame of one file animated by another; `rebuilt` by the rest of its own, which is the target."""
+
+    def opened_on(stack: ExitStack) -> Streams:
+        picture = first_square(source)
+        frames, copy = (islice(open_squares(driving, stack, every), int(rebuilt), None) for _ in range(2))
+        return Streams(frames, {method: _animated(model, picture, copy)}, "driving" if rebuilt else None, picture)
+
+    return Case(name, (method,), opened_on)
 
 
 def listed_pairs(path: Path, clips: ClipList) -> tuple[list[tuple[ClipFile, ClipFile]], dict[str, str]]:

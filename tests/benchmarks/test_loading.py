@@ -27,10 +27,10 @@ def strips(tmp_path: Path) -> Path:
 def test_what_is_counted(strips: Path, workers: int) -> None:
     (strips / "bad.jpg").touch()
     rate = measure_loading(strips, 20, workers)
-    assert rate.images == 2 * 24 and rate.workers == workers and rate.damaged == 1
-    assert rate.images_per_second == pytest.approx(48 / rate.seconds)
-    assert rate.images_per_core_second == pytest.approx(64 / rate.cpu_seconds)
-    assert rate.cpu_seconds > 0.001  # the workers' time is in it
+    assert rate["images"] == 2 * 24 and rate["workers"] == workers and rate["damaged"] == 1
+    assert rate["images_per_second"] == pytest.approx(48 / rate["seconds"])
+    assert rate["images_per_core_second"] == pytest.approx(64 / rate["cpu_seconds"])
+    assert rate["cpu_seconds"] > 0.001  # the workers' time is in it
 
 
 def test_the_command(strips: Path, tmp_path: Path) -> None:

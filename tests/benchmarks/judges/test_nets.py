@@ -55,7 +55,7 @@ def test_every_file_has_its_hash_and_every_network_its_origin() -> None:
 
 
 def test_found_in_a_folder_or_below_it(tmp_path: Path, known: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Nets(tmp_path).find("small") is None and "small is not here" in Nets(tmp_path).missing("small")
+    assert Nets(tmp_path).find("small") == () and "small is not here" in Nets(tmp_path).missing("small")
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "small.tflite").write_bytes(CONTENT)
     assert Nets(tmp_path).missing("small") == ""

@@ -34,7 +34,7 @@ def finder() -> Finder:
 
 
 def test_it_keeps_its_promise_on_true_frames(finder: Finder) -> None:
-    away = distances(finder, [frame.image for frame in FRAMES], FRAMES)
+    away = distances(finder.find([frame.image for frame in FRAMES]), FRAMES)
     assert len(away) == sum(frame.visible.sum() for frame in FRAMES)
     assert away.mean() < 1.2 * finder.about["held_out_error"]  # the mean of 100 frames varies by some percent
     assert finder.about["held_out_error"] < 4  # a third of what a model is allowed
@@ -43,7 +43,7 @@ def test_it_keeps_its_promise_on_true_frames(finder: Finder) -> None:
 def test_blur_hardly_disturbs_it(finder: Finder) -> None:
     """Animated frames are softer than drawn ones; that alone must not count as distance."""
     blurred = [cv2.GaussianBlur(frame.image, (0, 0), 3) for frame in FRAMES]
-    assert distances(finder, blurred, FRAMES).mean() < 1.6 * finder.about["held_out_error"]
+    assert distances(finder.find(blurred), FRAMES).mean() < 1.6 * finder.about["held_out_error"]
 
 
 def test_it_cannot_guess_a_hand_that_is_missing(finder: Finder) -> None:
@@ -60,7 +60,7 @@ def test_it_cannot_guess_a_hand_that_is_missing(finder: Finder) -> None:
 
 def test_it_tells_puppets_apart_from_each_other(finder: Finder) -> None:
     wrong = [*FRAMES[1:], FRAMES[0]]
-    assert distances(finder, [frame.image for frame in FRAMES], wrong).mean() > 15
+    assert distances(finder.find([frame.image for frame in FRAMES]), wrong).mean() > 15
 
 
 def test_the_mean_place_by_hand() -> None:

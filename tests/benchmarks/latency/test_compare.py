@@ -112,7 +112,7 @@ def test_another_schema_version_is_one_line(tmp_path: Path, make_report: MakeRep
     write_report(tmp_path / "a.json", make_report())
     (tmp_path / "b.json").write_text('{"format": "maskanim-latency", "schema_version": 7}')
     refused = CliRunner().invoke(app, ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")])
-    assert refused.exit_code == 2 and refused.stderr.count("\n") == 1 and "schema version 7" in refused.stderr
+    assert refused.exit_code == 2 and refused.stderr.count("\n") == 1 and "schema_version 7" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["demo", "full"])

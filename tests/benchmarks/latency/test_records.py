@@ -51,9 +51,10 @@ def test_a_report_comes_back_from_its_file(tmp_path: Path, make_report: Callable
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ("[]", "something else"),
-        ('{"format": "maskanim-latency", "schema_version": 2}', "schema version 2; expected .* schema version 1"),
+        ("{", "Invalid JSON"),
+        ("[]", "the file: Input should be an object"),
+        ("{}", "model: Field required"),
+        ('{"format": "maskanim-latency", "schema_version": 2}', "schema_version 2: .*; expected .* schema version 1"),
         ('{"format": "maskanim-latency", "schema_version": 1}', "model: Field required"),
     ],
 )
