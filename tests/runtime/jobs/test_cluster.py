@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.runtime.cli import app
-from maskanim.runtime.jobs import Job
+from maskanim.runtime.jobs import Job, Summary
 from maskanim.runtime.jobs.cluster import _share, check_for_cluster
 
 COMMAND = [sys.executable, "-c", "from maskanim.runtime.cli import main; main()"]
@@ -153,7 +153,12 @@ def test_feeds_belong_to_one_machine() -> None:
 
 def test_ray_takes_an_address_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("maskanim.runtime.cli._render_on_ray", lambda *arguments: asked.append(arguments[-2:]))
+
+    def render_on_ray(*arguments: Any) -> Summary:
+        asked.append(arguments[-2:])
+        return Summary()
+
+    monkeypatch.setattr("maskanim.runtime.cli._on_ray", render_on_ray)
     start = ["--source", "a.png", "--driving", "b.mp4", "-o", str(tmp_path)]
     for more in (["--ray"], ["--ray", "--ray-cores", "2"], ["--ray", "auto"], ["--ray=10.0.0.1:6379"]):
         assert CliRunner().invoke(app, [*start, *more]).exit_code == 0
