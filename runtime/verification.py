@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 DECIBELS = TypeAdapter(dict[NetworkName, float])
 # In dB. The final frame counts. What r and l give may be moved by a pixel of a mask that falls on the other side of the
-# threshold, and by BF16 (58 and 55 dB of the demo); what is black, NaN or swapped lies far below.
+# threshold, and by BF16 (58 and 55 dB of an earlier demo); what is black, NaN or swapped lies far below.
 ROUGH = 30.0
 OUTPUTS: dict[NetworkName, str] = {"m": "mask", "r": "refined mask", "l": "coarse frame", "h": "final frame"}
 
