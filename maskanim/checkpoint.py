@@ -38,6 +38,7 @@ class Checkpoint:
         step: steps done, the warm-up's included.
         provenance: the command, the data, the true name of the perceptual network, library versions.
         averaged: state dict of the average of the networks over the steps, empty where none was asked for.
+        discriminator: the weights and Adam's state of the discriminator, empty without an adversarial loss.
     """
 
     settings: dict[str, Any]
@@ -48,6 +49,7 @@ class Checkpoint:
     format: str = field(default=FORMAT)
     version: int = field(default=VERSION)
     averaged: dict[str, Tensor] = field(default_factory=dict)
+    discriminator: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> dict[str, Tensor]:
@@ -67,10 +69,10 @@ class Checkpoint:
 def load_own(values: dict[str, Any]) -> Checkpoint | None:
     """The checkpoint in an unpickled dict, or None where it is not a whole one of ours of this version."""
     ours = values.get("format") == FORMAT and values.get("version") == VERSION
-    values = {"averaged": {}} | values  # from before there were averages
+    values = {"averaged": {}, "discriminator": {}} | values  # from before there were any
     if not ours or set(values) != {entry.name for entry in fields(Checkpoint)}:
         return None
-    names = ("settings", "networks", "optimizer", "provenance", "averaged")
+    names = ("settings", "networks", "optimizer", "provenance", "averaged", "discriminator")
     dicts = all(isinstance(values[key], dict) for key in names)
     return Checkpoint(**values) if dicts and isinstance(values["step"], int) else None
 

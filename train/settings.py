@@ -105,6 +105,29 @@ class MaskWatch(Record):
     patience: int | None = Field(default=2000, ge=0)
 
 
+class Adversarial(Record):
+    """An adversarial loss on c and f, so that faces become sharp; not in the paper. See `train.adversary`.
+
+    Attributes:
+        weight: of the loss; 0: none.
+        features: within it, the weight of the L1 between the discriminator's feature maps of made and of real frames.
+        from_epoch: the epoch from which the discriminator learns. It is for the end of training: earlier, colours alone
+            tell made frames.
+        alone_steps: for so many steps it learns before it counts.
+        learning_rate: the discriminator's.
+        penalty: on the square of its gradient at real frames (R1).
+        width: of its first layer; the widest has four times as much.
+    """
+
+    weight: NonNegativeFloat = 0.0
+    features: NonNegativeFloat = 2.0
+    from_epoch: NonNegativeInt = 0
+    alone_steps: NonNegativeInt = 200
+    learning_rate: PositiveFloat = 4e-4
+    penalty: NonNegativeFloat = 0.05
+    width: int = Field(default=32, ge=1)
+
+
 class TrainingStage(Record):
     """What counts from an epoch on, until the next stage, instead of the settings themselves; None: what they say.
 
@@ -203,6 +226,7 @@ class TrainSettings(Record):
         warmup: see Warmup.
         average: of each step, how much of the averaged weights stays, as 0.999: checkpoints carry the average of the
             weights beside the last ones, and export takes it. Not in the paper (0: no average).
+        adversarial: see Adversarial.
         data: see DataSettings.
         ablations: see Ablations.
         watch: see MaskWatch.
@@ -244,6 +268,7 @@ class TrainSettings(Record):
     average: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     warmup: Warmup = Warmup()
+    adversarial: Adversarial = Adversarial()
     data: DataSettings = DataSettings()
     ablations: Ablations = Ablations()
     watch: MaskWatch = MaskWatch()

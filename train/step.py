@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskanim.networks import Networks
 from maskanim.networks.ops import downscale
+from maskanim.train.adversary import Adversary, Judged
 from maskanim.train.augment import ColourAugmentation, reframe
 from maskanim.train.data.pairs import Pair
 from maskanim.train.draws import RankSlice
@@ -34,20 +35,33 @@ class Step(nn.Module):
         settings: how to train.
         losses: the terms.
         rank_slice: this process's part of every joint batch.
+        adversary: which c and f are also held against; None: none.
     """
 
-    def __init__(self, nets: Networks, settings: TrainSettings, losses: Losses, rank_slice: RankSlice) -> None:
+    def __init__(
+        self,
+        nets: Networks,
+        settings: TrainSettings,
+        losses: Losses,
+        rank_slice: RankSlice,
+        adversary: Adversary | None = None,
+    ) -> None:
         super().__init__()
         self.nets, self.settings, self.losses, self.rank_slice = nets, settings, losses, rank_slice
+        self.adversary = adversary
         self.augment = ColourAugmentation(settings, rank_slice)
         self.training_pass = TrainingPass(
             nets, self.augment, self._perturb, settings.ablations, settings.animation_pass
         )
 
-    def forward(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
-        """Each weighted term of the loss, and the masks of m without their border of zeros, detached."""
-        terms, masks = self._warm_up(batch, place) if place.epoch is None else self._train(batch, place, place.epoch)
-        return terms, masks.detach()[..., 3:-3, 3:-3]
+    def forward(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor, Judged | None]:
+        """Each weighted term of the loss, the masks of m without their border of zeros, and what is to be judged."""
+        judged = None
+        if place.epoch is None:
+            terms, masks = self._warm_up(batch, place)
+        else:
+            terms, masks, judged = self._train(batch, place, place.epoch)
+        return terms, masks.detach()[..., 3:-3, 3:-3], judged
 
     def _warm_up(self, batch: Pair, place: Place) -> tuple[dict[str, Tensor], Tensor]:
         """M on the drawn figure maps; then r, with each frame of a pair as the other's driver."""
@@ -66,7 +80,7 @@ class Step(nn.Module):
             terms["refined"] = mask_entropy(refined, driving_masks, weight)
         return terms, masks
 
-    def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor]:
+    def _train(self, batch: Pair, place: Place, epoch: int) -> tuple[dict[str, Tensor], Tensor, Judged | None]:
         """The paper's losses, and at first the figure maps that still guide m."""
         settings, now = self.settings, self.settings.during(epoch)
         source, driving = floats(batch.source), floats(batch.driving)
@@ -77,13 +91,28 @@ class Step(nn.Module):
         prediction: Prediction = self.training_pass(source, driving, now, driver)
         figures = batch.driving_figure  # real clips have none
         terms = self.losses(prediction, target, now, figures if settings.detail_weight and figures.shape[1] else None)
+        judged = self._judged(terms, prediction, target, place) if self.adversary else None
         masks = torch.cat((prediction.source_mask, prediction.driving_mask))
         fade = 1 - place.step_in_training / max(1, settings.warmup.fade_steps)
         if settings.warmup.weight and fade > 0 and now.low_res and not now.restored:
             figures = torch.cat((batch.source_figure, batch.driving_figure))
             guided = mask_entropy(masks, figures, settings.detail_weight)
             terms["figure"] = settings.warmup.weight * fade * guided
-        return terms, masks
+        return terms, masks, judged
+
+    def _judged(self, terms: dict[str, Tensor], prediction: Prediction, target: Tensor, place: Place) -> Judged | None:
+        """What the discriminator learns from; once it knows enough, `terms` get what it says of each frame."""
+        settings = self.settings.adversarial
+        steps = place.step_in_training - settings.from_epoch * self.settings.steps_per_epoch
+        made = {"coarse": prediction.coarse, "frame": prediction.frame}
+        learning = {name: image for name, image in made.items() if name in terms and image is not None}
+        if steps < 0 or not learning or self.adversary is None:
+            return None
+        mask = prediction.driving_mask.detach()
+        if steps >= settings.alone_steps:
+            for name, image in learning.items():
+                terms[f"{name}_adversarial"] = self.adversary.loss(image, target, mask)
+        return Judged(target, torch.cat([*learning.values()]).detach(), mask)
 
     def _perturb(self, mask: Tensor, groups: int = 1) -> Tensor:
         settings = self.settings

@@ -17,6 +17,7 @@ from maskanim.errors import EXIT_CODE, MaskanimError
 from maskanim.networks import GAIN, Networks
 from maskanim.networks.reparametrize import reparametrize
 from maskanim.spec import NETWORK_NAMES
+from maskanim.train.adversary import Adversary
 from maskanim.train.data import SYNTHETIC, open_data
 from maskanim.train.data.pairs import Pair, Pairs, batches
 from maskanim.train.draws import RankSlice
@@ -73,7 +74,9 @@ class Trainer:
             compile_bodies(self.nets)
         self.optimizer = torch.optim.Adam(_parameter_groups(self.nets, settings), betas=settings.betas)
         losses = Losses(settings, _perceptual(settings, fabric.device, perceptual_weights))
-        self._step, self._stepper = fabric.setup(Step(self.nets, settings, losses, self.rank_slice), self.optimizer)
+        self._adversary = Adversary(settings.adversarial, fabric) if settings.adversarial.weight else None
+        step = Step(self.nets, settings, losses, self.rank_slice, self._adversary)
+        self._step, self._stepper = fabric.setup(step, self.optimizer)
 
     @property
     def total_steps(self) -> int:
@@ -96,7 +99,16 @@ class Trainer:
         settings = self.settings.model_dump(mode="json")
         average = {} if self._average is None else self._average.module.state_dict()
         averaged = {name: value.cpu() for name, value in average.items()}
-        return Checkpoint(settings, networks, self.optimizer.state_dict(), self.step, provenance, averaged=averaged)
+        discriminator = self._adversary.state() if self._adversary else {}
+        return Checkpoint(
+            settings,
+            networks,
+            self.optimizer.state_dict(),
+            self.step,
+            provenance,
+            averaged=averaged,
+            discriminator=discriminator,
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on where the checkpoint stands."""
@@ -106,6 +118,8 @@ class Trainer:
         if self._average is not None:
             self._average.module.load_state_dict(checkpoint.averaged)
             self._average.n_averaged.fill_(self.step)
+        if self._adversary:
+            self._adversary.restore(checkpoint.discriminator)
 
     def data(self, steps: int, workers: int) -> Iterator[Pair]:
         """This process's part of the batches of the next steps."""
@@ -131,14 +145,18 @@ class Trainer:
         self._set_rates(place)
         self._set_modes(place)
         batch = Pair(*(tensor.to(self.fabric.device, non_blocking=True) for tensor in batch))
-        terms, masks = self._step(batch, place)
+        terms, masks, judged = self._step(batch, place)
         self._stepper.zero_grad(set_to_none=True)
         self.fabric.backward(torch.stack(list(terms.values())).sum())
         gradient = torch.nn.utils.get_total_norm([p.grad for p in self.nets.parameters() if p.grad is not None])
+        if self._adversary and judged:
+            terms["discriminator"] = self._adversary.learn(judged, place.step)
         figures = self._averaged(terms | _mask_statistics(masks) | {"gradient": gradient})
         if not all(map(math.isfinite, figures.values())):
             self.refuse(self._not_finite(figures, list(terms)))
         self._stepper.step()
+        if self._adversary and judged:
+            self._adversary.optimizer.step()
         if self._average is not None:
             self._average.update_parameters(self.nets)
         self.step += 1

@@ -36,6 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
         "identities": 8,
         "colour_target": True,
         "noise": 0.05,
+        "adversarial": {"weight": 1.0, "alone_steps": 1, "width": 4},
         "warmup": {"steps": 2, "batch": 4, "fade_steps": 2, "weight": 1.0, "gain_steps": 3, "refine_from_step": 1},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(values))

@@ -19,7 +19,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert (s.lambda_mask, s.lambda_reconstruct, s.lambda_pixel, s.perceptual) == (100, 10, 0, "vgg19")
     assert (s.resolutions, s.strips, s.zoom) == ((256, 128, 64), 6, (0.75, 1.25))
     assert (s.colour_scale, s.colour_hue, s.refine_from_epoch, s.high_res_from_epoch) == (0.1, 0.1, 1, 0)
-    assert s.warmup.steps == s.warmup.weight == s.warmup.gain_steps == 0
+    assert s.warmup.steps == s.warmup.weight == s.warmup.gain_steps == s.adversarial.weight == 0
     assert s.model.perturbation.kind == "median"
     assert not s.data.identity_sampling and s.data.mirror == 0 and s.data.repeats is None
 
@@ -78,7 +78,7 @@ def test_the_papers_presets_spell_its_settings_out(name: str) -> None:
         "stages",
     }
     own |= {"steps_per_epoch", "blur", "colour_target", "noise", "sync_batch_norm", "ablations", "watch", "cheaper"}
-    own |= {"animation_pass", "lambda_mask_entropy", "detail_weight", "average", "int8"}
+    own |= {"animation_pass", "lambda_mask_entropy", "detail_weight", "average", "int8", "adversarial"}
     assert set(yaml.safe_load(text)) == set(TrainSettings.model_fields) - own
     assert "section 3.1" in text and "section 4" in text
 
