@@ -121,11 +121,15 @@ class Adversary:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """For a checkpoint; nothing before the first step."""
+        if not self.optimizer.state_dict()["state"]:
+            return {}
         weights = {name: value.cpu() for name, value in self.net.state_dict().items()}
         return {"weights": weights, "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` stands."""
+        """Go on where `state` stands, if it has begun there."""
+        if not state:
+            return
         self.net.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -312,6 +312,8 @@ class TrainSettings(Record):
         epochs = -(-max(0, step - self.warmup.steps) // self.steps_per_epoch)
         staged = {"learning_rate", "lambda_reconstruct", "lambda_pixel", "refine_from_epoch", "high_res_from_epoch"}
         free = {"epochs", "stages", "decay_epochs", "decay", "watch", "cheaper"}
+        if not any(each.adversarial.weight and epochs > each.adversarial.from_epoch for each in (self, other)):
+            free.add("adversarial")  # the discriminator has not begun
         names = [name for name in TrainSettings.model_fields if name not in free | staged]
         changed = [name for name in names if getattr(self, name) != getattr(other, name)]
         done = [(self.during(epoch), other.during(epoch)) for epoch in range(epochs)]

@@ -65,7 +65,7 @@ def test_frames_learn_and_the_discriminator_rests(fabric: Fabric) -> None:
 def test_the_penalty_is_on_the_gradient_at_real_frames() -> None:
     torch.manual_seed(0)
     net, frames = Discriminator(4), judged()
-    plain, penalised = (float(DiscriminatorLoss(net, 0.5)(frames, penalised=each)) for each in (False, True))
+    plain, penalised = (DiscriminatorLoss(net, 0.5)(frames, penalised=each).item() for each in (False, True))
     jacobian = torch.autograd.functional.jacobian(lambda x: net(x, frames.mask)[-1].mean((1, 2, 3)), frames.real)
     own = torch.stack([jacobian[i, i] for i in range(len(frames.real))])
     assert penalised - plain == pytest.approx(
@@ -115,3 +115,13 @@ def test_a_run_goes_on_with_its_discriminator(
     for name, value in whole.networks.items():
         assert torch.equal(value, parts.networks[name]), name
     assert any(not torch.equal(value, plain.networks[name]) for name, value in whole.networks.items())
+
+
+def test_until_it_begins_a_run_may_change_its_mind(settings: TrainSettings) -> None:
+    """The second epoch is its first: it begins with the fifth step, after two of warm-up and an epoch of two."""
+    later = SETTINGS.model_copy(update={"from_epoch": 1})
+    with_it = settings.model_copy(update={"adversarial": later})
+    wider = settings.model_copy(update={"adversarial": later.model_copy(update={"width": 8})})
+    assert with_it.changed_from(settings, 4) == wider.changed_from(with_it, 4) == []
+    for before, after in ((settings, with_it), (with_it, settings), (with_it, wider)):
+        assert after.changed_from(before, 5) == ["adversarial"]
