@@ -49,7 +49,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, masks: Tensor) -> list[Tensor]:
         """(N, 3, 256, 256), (N, 1, 64, 64) in [0, 1] to (N, w, 128, 128) and so on, the verdicts (N, 1, 32, 32)."""
-        x = torch.cat((images, upscale(masks)), 1) - 0.5
+        x = torch.cat((images, upscale(masks)), 1).float() - 0.5  # autocast has changed colours in BF16
         maps = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)

@@ -73,6 +73,14 @@ def test_the_penalty_is_on_the_gradient_at_real_frames() -> None:
     )
 
 
+def test_frames_may_come_in_bf16() -> None:
+    """As autocast leaves them, also where the penalty goes without it."""
+    torch.manual_seed(0)
+    loss, frames = DiscriminatorLoss(Discriminator(4), 0.5), judged()
+    rounded = Judged(*(each.bfloat16() for each in frames))
+    assert loss(rounded, penalised=True).item() == pytest.approx(loss(frames, penalised=True).item(), rel=0.05)
+
+
 def terms(out: Path) -> list[set[str]]:
     found: dict[int, set[str]] = {}
     with (out / "log.csv").open() as file:
