@@ -111,8 +111,7 @@ class Adversarial(Record):
     Attributes:
         weight: of the loss; 0: none.
         features: within it, the weight of the L1 between the discriminator's feature maps of made and of real frames.
-        from_epoch: the epoch from which the discriminator learns. It is for the end of training: earlier, colours alone
-            tell made frames.
+        from_epoch: the epoch from which the discriminator learns. It is for the end of training, as the demo's was.
         alone_steps: for so many steps it learns before it counts.
         learning_rate: the discriminator's.
         penalty: on the square of its gradient at real frames (R1).
