@@ -23,6 +23,7 @@ MARK = ".partial-"
 # Of the process that writes a partial file: 4 digits for its machine, then its number; both in hexadecimal.
 OWNER = re.compile(r"([0-9a-f]{4})([0-9a-f]{1,8})-[0-9a-f]{8}$")
 SECONDS_OF_OTHERS = 86400.0  # after which what another machine left is not being written any more
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a system says that has no room left
 _handed_out: set[str] = set()
 
 
@@ -46,10 +47,22 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove_abandoned(path)
     partial = partial_path(path)
     try:
-        yield partial
+        with _named(path):
+            yield partial
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What a full disk refuses names no file: it is `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = os.fspath(path)
         raise
 
 
@@ -97,7 +110,8 @@ def sibling_folder(path: Path) -> Iterator[Path]:
     partial = partial_path(path)
     partial.mkdir()
     try:
-        yield partial
+        with _named(path):
+            yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
@@ -21,7 +20,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from maskanim.atomic import check_no_input, check_writable, replacing
+from maskanim.atomic import FULL, check_no_input, check_writable, replacing
 from maskanim.closing import Closing
 from maskanim.errors import MaskanimError, reason
 from maskanim.video.audio import AudioTrack, breaks_pyav, copied, transcoded
@@ -142,7 +141,7 @@ class FrameWriter(ABC):
         except (av.FFmpegError, OSError, ValueError) as error:  # ValueError: PyAV without such an encoder or format
             received = f"writing it failed ({reason(error)})"
             next_step = "Check the space on its disk, and that the audio of the driving clip plays"
-            if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            if getattr(error, "errno", None) in FULL:
                 next_step = f"Make room on its disk{self._kept()}"
             raise MaskanimError(str(self.path), received, "a complete clip", next_step) from error
 

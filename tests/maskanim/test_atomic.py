@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maskanim.atomic import NAME_BYTES, check_writable, partial_path, replacing, sole_writer, write_text
+from maskanim.atomic import NAME_BYTES, check_writable, partial_path, replacing, sibling_folder, sole_writer, write_text
 from maskanim.errors import MaskanimError
 
 DYING = """
@@ -29,6 +30,15 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         partial.write_text("new")
         raise ValueError("half-way")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_of_the_file(tmp_path: Path) -> None:
+    """What the system says then names none, and would be taken for standard output's."""
+    for writing in (replacing, sibling_folder):
+        with pytest.raises(OSError, match=f"No space left.*{tmp_path / 'a'}"), writing(tmp_path / "a"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(OSError, match=r"Broken pipe$"), writing(tmp_path / "a"):
+            raise OSError(errno.EPIPE, "Broken pipe")
 
 
 @pytest.mark.parametrize("stem", ["s" * 251, "é" * 125, "x"])
