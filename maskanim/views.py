@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import ceil, sqrt
@@ -19,6 +20,7 @@ from maskanim.spec import IMAGE_SIZE
 
 DEPTH = 65535  # of a mask's picture, 16 bits: a step is 1.5e-5, which no threshold of a mask cares for
 FOLDERS = ("driving", "perturbed", "refined")
+MASK = re.compile(r"\d{6,}\.png")
 
 LONGEST_SIDE = 256  # of a picture on the sheet
 LABEL = 22  # pixels of the line with the time
@@ -129,9 +131,16 @@ def check_mask_folder(path: str | Path) -> Path:
     subject, folder = str(path), Path(path)
     if folder.is_file():
         raise MaskanimError(subject, "a file", "a folder for the masks, or a new name")
-    if folder.is_dir() and any(entry.name not in FOLDERS for entry in folder.iterdir()):
+    if folder.is_dir() and not _holds_masks_alone(folder):
         raise MaskanimError(subject, "a folder with other things in it", "a new or empty one", "Choose another name")
     return check_writable(path, folder=True)
+
+
+def _holds_masks_alone(folder: Path) -> bool:
+    """Whether it is empty or as `mask_folder` leaves it; a folder of somebody's may well hold one called driving."""
+    inside = list(folder.iterdir())
+    ours = {entry.name for entry in inside if entry.is_dir()} == set(FOLDERS) and len(inside) == len(FOLDERS)
+    return not inside or (ours and all(MASK.fullmatch(path.name) for entry in inside for path in entry.iterdir()))
 
 
 def contact_sheet(frames: Iterable[tuple[Frame, float]], count: int = 12) -> Frame:

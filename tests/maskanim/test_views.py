@@ -79,11 +79,19 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, masks: Masks, error: ty
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    """Also if it has the names of ours, as a folder of drivers may."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for name in ("faces", "mixed"):
+        for folder in FOLDERS if name == "mixed" else FOLDERS[:1]:
+            (tmp_path / name / folder).mkdir(parents=True)
+    (tmp_path / "faces/driving/000000.png").touch()
+    (tmp_path / "mixed/driving/clip.mp4").touch()
     (tmp_path / "file").write_text("")
     for name, told in (
         ("mine", "a folder with other things in it; expected a new or empty one"),
+        ("faces", "a folder with other things in it"),
+        ("mixed", "a folder with other things in it"),
         ("file", "a file; expected a folder for the masks"),
         ("none/masks", "expected an existing folder"),
     ):
