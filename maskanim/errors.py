@@ -52,6 +52,7 @@ class MissingPackageError(MaskanimError):
             f"the extra {extra}",
             f"Install it with: pip install 'maskanim[{extra}]'",
         )
+        self.args = (subject, package, extra)  # by which it is made anew where another process receives it
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 from importlib import import_module
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def test_a_missing_package_names_its_extra() -> None:
     told = r"the package nowhere_to_be is not installed.*'maskanim\[cpu\]'"
     with pytest.raises(MissingPackageError, match=told), needs_extra("engine x", "cpu"):
         import nowhere_to_be  # noqa: F401
+
+
+def test_errors_come_through_from_another_process() -> None:
+    for error in (MaskanimError("x", "y", "z", "Next"), MissingPackageError("x", "moderngl", "people")):
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_a_missing_module_of_our_own_is_a_bug_and_not_an_extra() -> None:

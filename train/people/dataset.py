@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,8 +72,8 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]
     if not wanted:
         return 0
-    work = partial(_write_clip, out, order)
-    with _single_threads(), closing(in_processes(work, wanted, jobs, _open_studio, (assets, order.framing))) as drawn:
+    work = partial(_write_clip, assets, out, order)
+    with _single_threads(), closing(in_processes(work, wanted, jobs)) as drawn:
         for done, _ in enumerate(drawn, 1):
             progress.update(done, len(wanted))
     return len(wanted)
@@ -107,25 +107,23 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
     write_text(path, json.dumps(about, indent=1) + "\n")
 
 
-_studio: Studio | None = None
-
-
-def _open_studio(assets: Path, framing: Framing) -> None:
-    global _studio
+@cache
+def _studio(assets: Path, framing: Framing) -> Studio:
+    """This process's."""
     cv2.setNumThreads(0)
-    _studio = Studio(read_pack(assets), framing)
+    return Studio(read_pack(assets), framing)
 
 
 def _path(out: Path, split: Split, number: int) -> Path:
     return out / split / f"{number:05d}"
 
 
-def _write_clip(out: Path, order: Order, clip: tuple[Split, int]) -> None:
-    assert _studio is not None
+def _write_clip(assets: Path, out: Path, order: Order, clip: tuple[Split, int]) -> None:
     split, number = clip
-    frames = draw_clip(_studio, order, split, number)
+    studio = _studio(assets, order.framing)
+    frames = draw_clip(studio, order, split, number)
     # The same motion on somebody else, in another place: the clip is the true answer to "A moved as B".
-    driver = draw_clip(_studio, order, split, FIRST_DRIVER + number, motion=number)
+    driver = draw_clip(studio, order, split, FIRST_DRIVER + number, motion=number)
     path = _path(out, split, number)
     truth = truth_of(frames) | {"driver": np.frombuffer(_strip(driver), np.uint8)}
     # The picture comes last: with it the clip counts as drawn.

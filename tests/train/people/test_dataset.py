@@ -82,6 +82,13 @@ def test_other_people_and_other_files_are_refused(assets: Path, out: Path, tmp_p
     assert contents(tmp_path) == {"notes.txt": b"mine"}
 
 
+def test_without_opengl_it_says_what_to_install(assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "moderngl.py").write_text("def create_context(**_):\n    raise ValueError('no EGL')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MaskanimError, match=r"no OpenGL through EGL \(no EGL\).*apt-get install libegl1"):
+        write_people(assets, tmp_path / "out", ORDER, 2, NoProgress())
+
+
 def test_training_reads_them_with_figure_maps_and_drivers(out: Path) -> None:
     across = WITH_FIGURES.model_copy(update={"data": DataSettings(across=1, mirror=0)})
     pairs = open_data(out, across)
