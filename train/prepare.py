@@ -142,6 +142,10 @@ def _jobs(raw: Path, out: Path, preparation: Preparation) -> list[Job]:
             name = _stem(clip) if stems[_stem(clip)] == 1 else clip.name.replace("/", "#")
             suffix = ".mp4" if preparation.format == "mp4" else ""
             jobs.append(Job(clip, split, out / split / f"{name}{suffix}", preparation))
+    counts = Counter(job.target for job in jobs)
+    if alike := [job.name_below(raw) for job in jobs if counts[job.target] > 1][:2]:
+        received = f"{' and '.join(alike)}, of which both would get one name"
+        raise MaskanimError(str(raw), received, "names that differ in more than / and #", "Rename one")
     return jobs
 
 
@@ -206,7 +210,7 @@ def prepare_clip(job: Job) -> str:
     Raises:
         MaskanimError: the new clip cannot be written.
     """
-    unfinished = job.target.parent.parent / UNFINISHED / f"{job.split}#{job.target.name}"
+    unfinished = job.target.parent.parent.resolve() / UNFINISHED / f"{job.split}#{job.target.name}"
     try:
         # A raw clip that is damaged is refused, for a data set has others.
         with open_clip(job.clip.path, fps=job.preparation.fps, whole=True) as clip:
@@ -214,7 +218,7 @@ def prepare_clip(job: Job) -> str:
             write(unfinished, _all_cut(clip, job.preparation))
         unfinished.replace(job.target)
     except MaskanimError as error:
-        if error.subject.startswith(str(unfinished.resolve())):
+        if error.subject.startswith(str(unfinished)):
             raise
         shutil.rmtree(unfinished, ignore_errors=True)
         return job.clip.reason(error)

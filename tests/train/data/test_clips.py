@@ -15,9 +15,9 @@ import maskanim.train.data.clips as clips_module
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame, preprocess
 from maskanim.train.data import open_data
-from maskanim.train.data.clips import ClipPairs, square
+from maskanim.train.data.clips import ClipPairs, _figure_maps, square
 from maskanim.train.data.drawn import SyntheticPairs
-from maskanim.train.data.layouts import list_clips
+from maskanim.train.data.layouts import ClipFile, list_clips
 from maskanim.train.data.pairs import Pair, Pairs, batches
 from maskanim.train.settings import DataSettings, TrainSettings
 
@@ -249,3 +249,18 @@ def test_real_data(real_data: Path) -> None:
     for pairs in (actions, held_out, faces):
         batch = next(batches(pairs, 0, 1, 4, 0))
         assert batch.source.float().std() > 10 and not pairs.damaged
+
+
+def test_truth_that_is_damaged_anywhere_is_told(tmp_path: Path) -> None:
+    """Whatever NumPy, zipfile and zlib make of it."""
+    clip = ClipFile(tmp_path / "a.jpg", "a.jpg", "strip")
+    figures = np.random.default_rng(0).integers(0, 16, (2, 64, 64)).astype(np.uint8)
+    np.savez_compressed(clip.truth, figure_map=figures)
+    whole, told = clip.truth.read_bytes(), 0
+    for at in range(0, len(whole), 37):
+        clip.truth.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        try:
+            assert _figure_maps(clip, [0, 1]).shape == (2, 64, 64)
+        except MaskanimError:
+            told += 1
+    assert told > len(whole) / 37 / 2

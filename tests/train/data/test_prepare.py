@@ -95,6 +95,14 @@ def test_clips_that_differ_in_their_endings_alone(tmp_path: Path, write_video: W
     assert names(tmp_path / "out/train") == ["a.mp4.mp4", "a.png.mp4"]
 
 
+def test_clips_that_would_get_one_name(tmp_path: Path, write_video: Write) -> None:
+    for name in ("id/a", "id#a"):
+        write_video(tmp_path / f"raw/{name}.mp4", range(3))
+    with pytest.raises(MaskanimError, match=r"id#a.mp4 and id/a.mp4, of which both would get one name"):
+        make(tmp_path / "raw", tmp_path / "out", test=0)
+    assert not (tmp_path / "out").exists()
+
+
 def coloured(folder: Path) -> Path:
     """A clip of three frames, 200x100: red left of x=120, blue right of it."""
     image = np.zeros((100, 200, 3), np.uint8)
@@ -231,8 +239,10 @@ def test_what_cannot_be_written_stops_the_work(raw: Path, tmp_path: Path, monkey
     monkeypatch.setattr(prepare_module, "_record", lambda raw, out, jobs: out.mkdir())
     with pytest.raises(MaskanimError, match="No space left"):
         make(raw, tmp_path / "out")
-    with pytest.raises(MaskanimError, match="No space left"):
-        make(raw, tmp_path / "other", format="frames")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MaskanimError, match=r"other/\.unfinished/.*No space left"):
+        make(raw, Path("other"), format="frames")
 
 
 def test_other_options_are_not_mixed_in(raw: Path, tmp_path: Path, write_video: Write) -> None:
