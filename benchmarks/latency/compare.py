@@ -127,9 +127,11 @@ def _circumstances(report: LatencyReport) -> dict[str, object]:
         "size of the networks": report.model.size,
         "processor": conditions.processor,
         "cores": conditions.cores,
+        "ONEDNN_MAX_CPU_ISA": conditions.limit or "none",
         "GPU": f"{gpu.name}, driver {gpu.driver}" if gpu else "none",
         "system": conditions.system,
         "Python": conditions.python,
         "precision on a GPU": report.settings.precision,
+        "least PSNR": report.settings.least_psnr,
         "clip": report.settings.clip,
     } | versions

@@ -114,7 +114,7 @@ class Start(Record):
     Attributes:
         interpreter: from the process's start to its first line.
         imports: maskanim's runtime and the engine's library.
-        load: the bundle is verified, its networks are loaded, compiled or built, and m has run once.
+        load: the bundle is verified, its networks are loaded, compiled or built, and prove themselves on a frame.
         first_frame: a source is encoded and one frame animated.
         built: whether what can be kept for the next time, such as TensorRT's plans, had to be built.
     """

@@ -298,6 +298,10 @@ class Columns:
             if width != height * len(self.names):
                 expected = f"{len(self.names)} columns of {height} pixels: {height * len(self.names)} pixels wide"
                 raise MaskanimError(str(path), f"frames of {width}x{height} pixels", expected)
+            if 2 * self.border >= height:
+                raise MaskanimError(
+                    f"--border {self.border}", f"{path}: cells of {height} pixels", "less than half a cell"
+                )
             yield [self._without_border(cell) for cell in np.split(image, len(self.names), axis=1)]
 
     def case(self, path: Path, every: int = 1) -> Case:

@@ -90,6 +90,19 @@ def test_other_conditions_and_unmatched_engines_are_told(make_report: MakeReport
     assert compare(make_report(1), make_report(2)).warnings == ()
 
 
+def test_another_limit_is_told(make_report: MakeReport) -> None:
+    plain = make_report()
+    limited = plain.model_copy(
+        update={
+            "conditions": plain.conditions.model_copy(update={"limit": "AVX2"}),
+            "settings": plain.settings.model_copy(update={"least_psnr": 40.0}),
+        }
+    )
+    assert compare(plain, limited).warnings == ("another ONEDNN_MAX_CPU_ISA: none, then AVX2",) + (
+        "another least PSNR: 45.0, then 40.0",
+    )
+
+
 def _run(tmp_path: Path, reports: tuple[LatencyReport, LatencyReport], *arguments: str) -> Result:
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, report in zip(paths, reports, strict=True):

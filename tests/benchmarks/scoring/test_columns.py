@@ -47,6 +47,12 @@ def test_a_drawn_border_is_no_part_of_the_picture(spot: Callable[..., Frame], tm
             np.testing.assert_array_equal(cell, spot(100, 50))
 
 
+def test_a_border_that_leaves_nothing(spot: Callable[..., Frame], tmp_path: Path, save: Save) -> None:
+    path = save(tmp_path / "a.mp4", [strip(spot(1, 1), spot(1, 1))])
+    with ExitStack() as stack, pytest.raises(MaskanimError, match=r"--border 128: .* cells of 256 pixels"):
+        next(Columns("driving,ours", border=128).cells(path, stack))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
