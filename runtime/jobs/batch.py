@@ -17,6 +17,7 @@ from maskanim.runtime.jobs.interrupts import Interrupts
 from maskanim.runtime.jobs.render import Rendered, fingerprint, os_errors, render
 from maskanim.runtime.jobs.settings import Job, RenderSettings
 from maskanim.runtime.loop import SILENT
+from maskanim.video import is_feed
 
 LOG = logging.getLogger(__name__)
 RECORD = ".maskanim.json"
@@ -107,14 +108,16 @@ def render_unless_there(
 ) -> Rendered | None:
     """Render a job, unless its folder's record says that the same files gave with the same settings what is there.
 
-    `summarize` writes the record: of many processes that render into one folder, one alone may.
+    What a camera or a pipe gives is never the same. `summarize` writes the record: of many processes that render into
+    one folder, one alone may.
 
     Raises:
         MaskanimError: as `render`.
     """
     with os_errors(job):
         mark = fingerprint(animator, job, settings)
-        if _marks(job.output.parent / RECORD).get(job.output.name) == [mark, *_sizes(job)]:
+        done = _marks(job.output.parent / RECORD).get(job.output.name)
+        if done == [mark, *_sizes(job)] and not is_feed(job.driving):
             return None
         return render(animator, job, settings, None, progress, interrupts)._replace(mark=mark)
 

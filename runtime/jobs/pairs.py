@@ -99,14 +99,20 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     Two pairs that would have one name, such as ``a.png`` and ``a.jpg`` with one driver, get numbers, in their order.
 
     Raises:
-        MaskanimError: the output, or an extra, is a file; a list names one output twice; a pipe is to drive several;
+        MaskanimError: the output, or an extra, is a file; a list names one output twice, or two that differ in their
+            endings only and so would share their extras; a pipe is to drive several;
             or what is written would replace what is read.
     """
     folder = places.output or Path()
     for place in (folder, places.extras.motion, places.extras.masks, places.extras.preview):
         if place is not None and (place.is_file() or (place.suffix.lower() in FILE_SUFFIXES and not place.is_dir())):
             raise MaskanimError(str(place), "the name of a file", "a folder, for several pairs")
-    named = [pair.output for pair in pairs if pair.output]
+
+    def own(name: str) -> str:
+        """What no other result shares: extras go by the name without its ending."""
+        return Path(name).stem if any(vars(places.extras).values()) else name
+
+    named = [own(pair.output) for pair in pairs if pair.output]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice:
         raise MaskanimError("--pairs", f"the output {twice} twice", "a name of its own for each pair")
@@ -117,10 +123,10 @@ def several(pairs: Sequence[Pair], places: Places) -> list[Job]:
     taken, jobs = set(named), []
     for pair in pairs:
         name, number = pair.output or f"{_name(pair)}{places.suffix}", 1
-        while not pair.output and name in taken:
+        while not pair.output and own(name) in taken:
             number += 1
             name = f"{_name(pair)}-{number}{places.suffix}"
-        taken.add(name)
+        taken.add(own(name))
         jobs.append(Job(pair.source, pair.driving, folder / name, _extras(places.extras, Path(name).stem)))
     read = {os.path.realpath(name) for pair in pairs for name in (pair.source, pair.driving)}
     for path in (each for job in jobs for each in (job.output, job.extras.motion, job.extras.preview) if each):

@@ -96,6 +96,18 @@ def test_what_is_gone_or_cut_is_rendered_again(
             assert run_again().there == [job], name
 
 
+def test_what_comes_through_a_pipe_is_never_there_already(
+    tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clip may come after the other under one name."""
+    job = Job(picture, "-", tmp_path / "a.mp4")
+    with Animator.open(tiny_bundle, "ort") as animator:
+        for _ in range(2):
+            with tiny_clip.open() as pipe:
+                monkeypatch.setattr(sys, "stdin", pipe)
+                assert render_all([job], partial(render_unless_there, animator, PLAIN), Interrupts(True)).rendered
+
+
 def test_an_interrupt_finishes_the_file_and_leaves_the_rest(
     tiny_bundle: Bundle, picture: Path, tiny_clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -139,6 +139,17 @@ def test_one_output_for_two(here: Path) -> None:
         several([Pair(Path("a.png"), "b.mp4", "x.mp4")] * 2, Places(Path("out")))
 
 
+def test_results_that_would_share_their_extras(here: Path) -> None:
+    """They go by the name without its ending."""
+    pairs = [Pair(Path("a.png"), "b.mp4", "a-b.mov"), Pair(Path("a.png"), "b.mp4")]
+    assert [job.output.name for job in several(pairs, Places())] == ["a-b.mov", "a-b.mp4"]
+    jobs = several(pairs, Places(extras=Extras(masks=Path("masks"))))
+    assert [job.extras.masks for job in jobs] == [Path("masks/a-b"), Path("masks/a-b-2")]
+    with pytest.raises(MaskanimError, match="the output x twice"):
+        named = [Pair(Path("a.png"), "b.mp4", name) for name in ("x.mp4", "x.mov")]
+        several(named, Places(extras=Extras(preview=Path("sheets"))))
+
+
 def test_a_folder_may_have_a_dot_in_its_name(here: Path) -> None:
     jobs = several([Pair(Path("a.png"), "b.mp4")] * 2, Places(Path("results.v2")))
     assert jobs[1].output == Path("results.v2/a-b-2.mp4")
