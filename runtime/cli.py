@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from maskanim.atomic import check_no_input
 from maskanim.errors import MaskanimError, one_line_errors, run_command
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
@@ -181,15 +180,23 @@ def run(
     options = RunOptions(batch, precision, cuda_binding, not no_graph, least_psnr)
     opening = Opening(model or ("demo" if demo else None), engine, options)
     if live:
-        unlike = {"--ray": ray, "--pairs": pairs, "--batch": batch != 1, "--output": output, "--grid": grid}
+        unlike: dict[str, object] = {
+            "--ray": ray,
+            "--pairs": pairs,
+            "--batch": batch != 1,
+            "--output": output,
+            "--grid": grid,
+        }
         unlike |= {"--resume": resume, "--save-motion": save_motion, "--save-masks": save_masks, "--preview": preview}
+        unlike |= {"--audio-track": audio_track, "--ray-cores": ray_cores}
         _live(listed, settings, [flag for flag, given in unlike.items() if given], opening, to or ["page"], host)
         return
     if to or host:
         raise MaskanimError("--to" if to else "--host", "without --live", "both")
+    suffix = ".mov" if keep_alpha else ".mp4"
     if demo and output is None and ray is None and len(listed) == 1:
-        output = Path("maskanim-demo.mp4")
-    places = Places(output, ".mov" if keep_alpha else ".mp4", Extras(save_motion, save_masks, preview))
+        output = Path(f"maskanim-demo{suffix}")
+    places = Places(output, suffix, Extras(save_motion, save_masks, preview))
     if ray_cores and ray is None:
         raise MaskanimError("--ray-cores", "without --ray", "both")
     if ray is None and pairs is None and len(listed) == 1:
@@ -287,11 +294,10 @@ def _live(
     if excluded or len(listed) != 1:
         found = f"together with {excluded[0]}" if excluded else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
-    for name in to:
-        check_no_input(name, (listed[0].source, listed[0].driving))
     host = host or LOOPBACK
-    with open_live(Job(listed[0].source, listed[0].driving, Path()), settings) as inputs, _open(opening) as animator:
-        outputs = open_outputs(to, host, inputs.clip, animator, settings.provenance)
+    job = Job(listed[0].source, listed[0].driving, Path())
+    with open_live(job, settings, to) as inputs, _open(opening) as animator:
+        outputs = open_outputs(to, host, inputs.clip, animator, settings)
         for output in outputs:
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
         if not is_loopback(host) and any(name.startswith("page") for name in to):

@@ -118,8 +118,7 @@ def render(
         clip = opened.clip
         if interrupts:
             interrupts.recording = clip if clip.once else None
-        composite = settings.view != "frame" or settings.paste_back or clip.audio is not None
-        claim = Claim.of(animator.model, composite=composite)
+        claim = Claim.of(animator.model, composite=settings.composite or clip.audio is not None)
         wanted = claim_by_default(claim, job.output, settings.provenance, LOG.info)
         feed = opened.frame_inputs(animator, settings)
         # Where a video waits for its signature; always the same place, so that its segments are found again.

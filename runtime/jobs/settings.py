@@ -63,6 +63,11 @@ class RenderSettings:
         if self.loop < 1:
             raise MaskanimError("--loop", str(self.loop), "1 or more")
 
+    @property
+    def composite(self) -> bool:
+        """Whether frames hold pictures that the model did not draw."""
+        return self.view != "frame" or self.paste_back
+
 
 @dataclass(frozen=True)
 class Extras:
@@ -108,13 +113,16 @@ def check_job(job: Job, settings: RenderSettings) -> None:
         MaskanimError: with the two options that exclude each other.
     """
     replays = f"a driver that is a motion file ({job.driving}), which shows nothing"
+    implied = settings.crop == settings.driving_crop == "auto"  # as maskanim-run has it where --crop alone was given
     recorded, records = job.extras.motion or job.extras.masks, "--save-motion or --save-masks"
     excluded = (
         ("--grid", replays, job.replays and settings.view == "grid"),
         ("--side-by-side", replays, job.replays and settings.view == "side-by-side"),
         ("--save-masks", replays, job.replays and job.extras.masks),
         ("--save-motion", replays, job.replays and job.extras.motion),
-        ("--crop-driving", replays, job.replays and settings.driving_crop != "center"),
+        ("--crop-driving", replays, job.replays and settings.driving_crop != "center" and not implied),
+        ("--audio-track", replays, job.replays and settings.audio),
+        ("--video-track", replays, job.replays and settings.video),
         ("--resume", records, settings.resume and recorded),
         ("--keep-alpha", records, settings.keep_alpha and recorded),
     )

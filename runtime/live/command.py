@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from maskanim.atomic import sole_writer
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
 from maskanim.provenance import Claim, claim_by_default
@@ -18,17 +19,21 @@ from maskanim.runtime.live.metrics import metrics_of
 from maskanim.runtime.live.outputs import FileOutput, Output, VirtualCamera
 from maskanim.runtime.live.page import PORT, Page
 from maskanim.runtime.loop import SILENT
-from maskanim.video import Clip
+from maskanim.video import Clip, check_output
 from maskanim.video.encoding import FORMATS
 
 LOG = logging.getLogger(__name__)
 
 
-def open_live(job: Job, settings: RenderSettings) -> Inputs:
-    """Read the source and open the driver.
+def open_live(job: Job, settings: RenderSettings, to: Sequence[str]) -> Inputs:
+    """Read the source and open the driver; what of the outputs is wrong shows here, too, before a model is loaded.
+
+    Args:
+        to: the outputs' names, see `open_outputs`.
 
     Raises:
-        MaskanimError: an input cannot be read, or something is asked for that live frames cannot have.
+        MaskanimError: an input cannot be read, something is asked for that live frames cannot have, there is no such
+            output, or a recording cannot be written.
     """
     unlike = {
         "--keep-alpha": settings.keep_alpha,
@@ -39,18 +44,32 @@ def open_live(job: Job, settings: RenderSettings) -> Inputs:
     for flag, given in unlike.items():
         if given:
             raise MaskanimError("--live", f"together with {flag}", "one of the two")
+    with ExitStack() as held:
+        for name in to:
+            if _kind(name) == "file":
+                held.enter_context(sole_writer(check_output(name, [job.source, job.driving])))
     return Inputs.open(job, settings)
 
 
+def _kind(name: str) -> str:
+    """``page``, ``camera`` or ``file``; raises a MaskanimError for any other name of an output."""
+    kind, _, port = name.partition(":")
+    if name == "camera" or (kind == "page" and (port.isdecimal() or not port)):
+        return kind
+    if Path(name).suffix.lower() in FORMATS:
+        return "file"
+    raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
+
+
 def open_outputs(
-    names: Sequence[str], host: str, clip: Clip, animator: Animator, provenance: bool | None
+    names: Sequence[str], host: str, clip: Clip, animator: Animator, settings: RenderSettings
 ) -> list[Output]:
     """The outputs by their names, all of them or none.
 
     Args:
         names: each ``page``, ``page:8080``, ``camera`` for a virtual camera, or an mp4, mov or webm to record to.
         clip: the driver, whose rate the outputs have.
-        provenance: whether recordings are signed as generated; see `provenance.claim_by_default`.
+        settings: whether recordings are signed, and as what.
 
     Raises:
         MaskanimError: there is no such output here.
@@ -59,16 +78,15 @@ def open_outputs(
     outputs: list[Output] = []
     with ExitStack() as owned:
         for name in names:
-            kind, _, port = name.partition(":")
-            if kind == "page" and (port.isdecimal() or not port):
-                outputs.append(Page(host, int(port or PORT), metrics))
-            elif name == "camera":
+            kind = _kind(name)
+            if kind == "page":
+                outputs.append(Page(host, int(name.partition(":")[2] or PORT), metrics))
+            elif kind == "camera":
                 outputs.append(VirtualCamera(interval))
-            elif (path := Path(name)).suffix.lower() in FORMATS:
-                claim = claim_by_default(Claim.of(animator.model), path, provenance, LOG.info)
-                outputs.append(FileOutput(path, interval, claim))
             else:
-                raise MaskanimError(f"--to {name}", "no such output", "page, page:PORT, camera, or a video file")
+                claim = Claim.of(animator.model, composite=settings.composite)
+                wanted = claim_by_default(claim, Path(name), settings.provenance, LOG.info)
+                outputs.append(FileOutput(name, interval, wanted))
             owned.push(outputs[-1])
         owned.pop_all()
     return outputs

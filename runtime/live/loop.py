@@ -151,7 +151,9 @@ def go_live(
     ages: deque[tuple[float, float]] = deque(maxlen=MOST_KEPT)  # when a frame was shown, and how old it was
     with ExitStack() as opened:
         for output in outputs:
-            opened.enter_context(output)
+            opened.push(output)  # all are closed, also where one does not open
+        for output in outputs:
+            output.__enter__()
         frames = opened.enter_context(freshest(clip))
 
         def report() -> LiveReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ class Output(ABC):
         """Take a picture, at once: who looks at it slowly must not slow the loop.
 
         Args:
-            frame: (256, 256, 3) uint8 RGB, not changed by anyone afterwards.
+            frame: (H, W, 3) uint8 RGB, of one size throughout, not changed by anyone afterwards.
             captured: when the driving frame was captured, in seconds; every one is later than the one before.
         """
 
@@ -68,16 +69,26 @@ class VirtualCamera(Output):
     def __init__(self, interval: float) -> None:
         with needs_extra("virtual camera", "live"):
             import pyvirtualcam
+        self._open = partial(pyvirtualcam.Camera, fps=max(1.0, 1 / interval))
+        self._take((IMAGE_SIZE, IMAGE_SIZE))
+        self.place = f"virtual camera {self._camera.device}"
+
+    def _take(self, size: tuple[int, int]) -> None:
+        """Open it for pictures of this width and height."""
         try:
-            self._camera: Any = pyvirtualcam.Camera(IMAGE_SIZE, IMAGE_SIZE, fps=max(1.0, 1 / interval))
+            self._camera: Any = self._open(*size)
         except (RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:160].rstrip(".")
             next_step = "On Linux load the module v4l2loopback, on macOS or Windows install OBS; or use a page"
             raise MaskanimError("virtual camera", f"none on this machine ({reason})", "one", next_step) from error
-        self.place = f"virtual camera {self._camera.device}"
+        self._size = size
 
     def show(self, frame: Frame, captured: float) -> None:
-        self._camera.send(frame)
+        height, width = (side // 2 * 2 for side in frame.shape[:2])  # what cameras deliver has even sides
+        if (width, height) != self._size:  # side by side, or put back into the picture
+            self._camera.close()
+            self._take((width, height))
+        self._camera.send(frame[:height, :width])
 
     def close(self, error: BaseException | None) -> None:
         self._camera.close()

@@ -94,6 +94,7 @@ def test_the_demo(
     result = CliRunner().invoke(app, ["--demo"])
     assert result.exit_code == 0 and "(the embedded demo)" in result.stdout
     assert timestamps(here / "maskanim-demo.mp4") == list(tiny_times)
+    assert CliRunner().invoke(app, ["--demo", "--keep-alpha"]).exit_code == 0 and (here / "maskanim-demo.mov").is_file()
     assert CliRunner().invoke(app, ["--demo", "--source", "no.png"]).exit_code == 2
 
 
@@ -242,6 +243,8 @@ def test_flags_that_do_not_go_together(flags: list[str], told: str, invoke: Invo
         (["--live", "--resume"], "together with --resume"),
         (["--live", "--preview", "sheet.png"], "together with --preview"),
         (["--live", "--grid"], "together with --grid"),
+        (["--live", "--audio-track", "1"], "together with --audio-track"),
+        (["--live", "--ray-cores", "1"], "together with --ray-cores"),
         (["--live", "--keep-alpha"], "together with --keep-alpha"),
         (["--live", "--to", "out.avi"], "no such output"),
         (["--to", "page"], "without --live"),

@@ -225,6 +225,9 @@ TOGETHER = [
     ({"view": "side-by-side"}, {"driving": "m.mmot"}),
     ({}, {"driving": "m.mmot", "extras": Extras(masks=Path("masks"))}),
     ({}, {"driving": "m.mmot", "extras": Extras(motion=Path("n.mmot"))}),
+    ({"audio": 1}, {"driving": "m.mmot"}),
+    ({"video": 1}, {"driving": "m.mmot"}),
+    ({"driving_crop": "auto"}, {"driving": "m.mmot"}),
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from threading import Timer
+from threading import enumerate as enumerate_threads
 from types import ModuleType
 from typing import Any
 
@@ -18,9 +19,9 @@ from maskanim.errors import MaskanimError, MissingPackageError
 from maskanim.ops import Frame
 from maskanim.provenance import read_provenance
 from maskanim.runtime import Animator
-from maskanim.runtime.jobs import Inputs, RenderSettings
+from maskanim.runtime.jobs import Inputs, Job, RenderSettings
 from maskanim.runtime.live import FileOutput, LiveReport, Page, VirtualCamera
-from maskanim.runtime.live.command import animate_live, open_outputs
+from maskanim.runtime.live.command import animate_live, open_live, open_outputs
 from maskanim.video import Clip, Picture, SourceFrame
 
 
@@ -30,13 +31,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MASKANIM_HOME", str(tmp_path_factory.mktemp("home")))
 
 
-def run(
-    animator: Animator, clip: Clip, to: list[str], host: str = "127.0.0.1", provenance: bool | None = False
-) -> LiveReport:
+def run(animator: Animator, clip: Clip, to: list[str], host: str = "127.0.0.1", **settings: Any) -> LiveReport:
     """Animate a black picture live."""
     inputs = Inputs(Picture(np.zeros((64, 64, 3), np.uint8)), clip)
-    outputs = open_outputs(to, host, clip, animator, provenance)
-    return animate_live(animator, inputs, RenderSettings(), outputs)
+    asked = RenderSettings(**{"provenance": False} | settings)
+    return animate_live(animator, inputs, asked, open_outputs(to, host, clip, animator, asked))
 
 
 def test_page_and_recording_at_once(
@@ -56,8 +55,22 @@ def test_two_do_not_record_to_one_file(
 ) -> None:
     path = tmp_path / "live.mp4"
     with pytest.raises(MaskanimError, match=r"/live\.mp4: another render is writing it"):
-        run(slow_animator(0), numbered_clip(5), [str(path), str(path)], provenance=provenance)
+        run(slow_animator(0), numbered_clip(5), [str(path), str(path), "page:0"], provenance=provenance)
     assert not list(tmp_path.iterdir())
+    assert "maskanim-page" not in {thread.name for thread in enumerate_threads()}
+
+
+def test_what_is_wrong_with_a_recording_shows_before_a_model_is_loaded(picture: Path, tiny_clip: Path) -> None:
+    job, path = Job(picture, str(tiny_clip), Path()), str(picture.parent / "live.mp4")
+    for to, told in (
+        ([path, path], "another render is writing it"),
+        ([str(tiny_clip)], "the same file as an input"),
+        (["live.avi"], "no such output"),
+    ):
+        with pytest.raises(MaskanimError, match=told):
+            open_live(job, RenderSettings(), to)
+    open_live(job, RenderSettings(), [path, "page", "camera"]).close()
+    assert not list(picture.parent.glob(".*lock"))
 
 
 def test_a_recording_says_that_it_is_generated_unless_told_not_to(
@@ -66,7 +79,9 @@ def test_a_recording_says_that_it_is_generated_unless_told_not_to(
     pytest.importorskip("c2pa", reason="signing needs the extra provenance")
     for name, wanted in (("signed.mp4", None), ("unsigned.mp4", False)):
         run(slow_animator(0), numbered_clip(5), [str(tmp_path / name)], provenance=wanted)
-    assert read_provenance(tmp_path / "signed.mp4")
+    assert read_provenance(tmp_path / "signed.mp4").source_type == "trainedAlgorithmicMedia"
+    run(slow_animator(0), numbered_clip(5), [str(tmp_path / "beside.mp4")], provenance=True, view="side-by-side")
+    assert read_provenance(tmp_path / "beside.mp4").source_type == "compositeWithTrainedAlgorithmicMedia"
     with pytest.raises(MaskanimError, match="no C2PA manifest"):
         read_provenance(tmp_path / "unsigned.mp4")
 
@@ -111,7 +126,7 @@ def test_unknown_outputs(
 
 def test_kinds(slow_animator: Callable[[float], Animator], numbered_clip: Callable[..., Clip], tmp_path: Path) -> None:
     names = ["page:0", str(tmp_path / "live.mp4")]
-    page, file = open_outputs(names, "127.0.0.1", numbered_clip(1), slow_animator(0), None)
+    page, file = open_outputs(names, "127.0.0.1", numbered_clip(1), slow_animator(0), RenderSettings())
     with page:
         assert isinstance(page, Page) and isinstance(file, FileOutput)
 
@@ -138,21 +153,27 @@ def test_no_virtual_camera_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_virtual_camera_gets_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[Frame] = []
+    told: list[tuple[int, ...]] = []
 
     class Camera:
         device = "/dev/video9"
 
         def __init__(self, width: int, height: int, fps: float) -> None:
-            assert (width, height, round(fps)) == (256, 256, 25)
+            assert round(fps) == 25
+            self.shape = (height, width, 3)
+            told.append(self.shape)
 
         def send(self, frame: Frame) -> None:
-            sent.append(frame)
+            assert frame.shape == self.shape, "as pyvirtualcam wants it"
+            told.append((int(frame[0, 0, 0]),))
 
         def close(self) -> None:
-            sent.append(np.zeros(0, np.uint8))
+            told.append(())
 
     stand_in(monkeypatch, Camera)
     with VirtualCamera(0.04) as camera:
-        camera.show(np.ones((256, 256, 3), np.uint8), 0)
-    assert camera.place == "virtual camera /dev/video9" and [len(frame) for frame in sent] == [256, 0]
+        camera.show(np.full((256, 256, 3), 1, np.uint8), 0)
+        for number in (2, 3):  # side by side, or put back into a picture
+            camera.show(np.full((257, 513, 3), number, np.uint8), number)
+    assert camera.place == "virtual camera /dev/video9"
+    assert told == [(256, 256, 3), (1,), (), (256, 512, 3), (2,), (3,), ()]

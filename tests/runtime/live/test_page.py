@@ -65,6 +65,7 @@ def test_the_page_asks_nothing_of_anyone_else(page: Page) -> None:
     response = ask(page, "/")
     html = response.read().decode()
     assert response.status == 200 and "/stream" in html and "http" not in html
+    assert "aspect-ratio: auto" in html, "side by side, pictures are wide"
     assert "default-src 'self'" in response.headers["Content-Security-Policy"]
 
 
