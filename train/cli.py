@@ -94,6 +94,11 @@ def train(
     replaced = {name: value for name, value in named.items() if value is not None}
     changed = parse_changes(changes or []) | replaced
     settings = load_settings(config, changed)
+    if perceptual_weights and settings.perceptual != "vgg19":
+        received, next_step = f"with the perceptual network {settings.perceptual}", "Add --set perceptual=vgg19"
+        raise MaskanimError("--perceptual-weights", received, "vgg19, whose they are", next_step)
+    if assets and data != "people":
+        raise MaskanimError("--assets", f"with --data {data}", "--data people")
     last = _checkpoint_to_resume(out, resume)
     if init and "warmup" not in changed:
         settings = settings.model_copy(update={"warmup": Warmup()})

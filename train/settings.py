@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError, model_validator
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.spec import ModelSpec, Record
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Warmup(Record):
@@ -239,7 +241,7 @@ class TrainSettings(Record):
     steps_per_epoch: int = Field(default=1000, ge=1)
     batch: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=2e-4, gt=0)
-    betas: tuple[float, float] = (0.5, 0.9)
+    betas: tuple[Beta, Beta] = (0.5, 0.9)
     lambda_mask: float = Field(default=100.0, ge=0)
     lambda_mask_entropy: float = Field(default=0.0, ge=0)
     lambda_reconstruct: float = Field(default=10.0, ge=0)
@@ -247,14 +249,14 @@ class TrainSettings(Record):
     detail_weight: float = Field(default=0.0, ge=0)
     perceptual: Literal["vgg19", "efficientnet-lite0", "none"] = "vgg19"
     layer_weights: tuple[PositiveFloat, ...] = (1.0, 1.0, 1.0)
-    resolutions: tuple[int, ...] = (256, 128, 64)
+    resolutions: tuple[Literal[256, 128, 64, 32], ...] = Field(default=(256, 128, 64), min_length=1)
     blur: Literal["box", "gaussian"] = "box"
     colour_scale: float = Field(default=0.1, ge=0, lt=1)
     colour_hue: float = Field(default=0.1, ge=0, le=0.5)
     colour_target: bool = False
     animation_pass: bool = False
-    strips: int = Field(default=6, ge=1)
-    zoom: tuple[float, float] = (0.75, 1.25)
+    strips: int = Field(default=6, ge=1, le=32)
+    zoom: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.25)
     noise: float = Field(default=0.0, ge=0, le=1)
     refine_from_epoch: int = Field(default=1, ge=0)
     high_res_from_epoch: int = Field(default=0, ge=0)
@@ -265,7 +267,7 @@ class TrainSettings(Record):
     int8: bool = False
     identities: int = Field(default=4000, ge=1)
     average: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     warmup: Warmup = Warmup()
     adversarial: Adversarial = Adversarial()
     data: DataSettings = DataSettings()
@@ -351,7 +353,7 @@ def load_settings(name_or_file: str, changes: dict[str, Any]) -> TrainSettings:
         import yaml
     try:
         values = yaml.safe_load(_config_text(name_or_file))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         raise MaskanimError(subject, "not readable as YAML: " + " ".join(str(error).split()), "settings") from None
     if not isinstance(values, dict):
         raise MaskanimError(subject, f"a YAML {type(values).__name__}", "a mapping of settings")
@@ -376,7 +378,7 @@ def parse_changes(assignments: list[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             equals = ""
         if not name or not equals:
             raise MaskanimError(f"--set {assignment}", "not a setting and its value", "e.g. batch=2 or warmup.steps=0")

@@ -116,6 +116,8 @@ def earlier(tmp_path: Path) -> Path:
         ({"--set": "batch"}, "--set batch: not a setting and its value"),
         ({"--set": "batches=3"}, "batches: 3; expected Extra inputs are not permitted"),
         ({"--precision": "fp16"}, "'fp16'; expected Input should be 'fp32' or 'bf16'"),
+        ({"--perceptual-weights": "vgg.pth"}, "--perceptual-weights: with the perceptual network none; expected vgg19"),
+        ({"--assets": "data"}, "--assets: with --data synthetic; expected --data people"),
         ({"--out": "earlier"}, "Add --resume"),
         ({"--out": "earlier", "--resume": None}, "last.pt: a damaged, cut off or foreign file"),
         ({"--out": "new", "--resume": None}, "no last.pt"),

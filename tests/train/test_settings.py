@@ -132,7 +132,7 @@ def test_changes_from_the_command_line(values: list[str]) -> None:
     assert settings.betas == (0.5, 0.9)
 
 
-@pytest.mark.parametrize("text", ["batch", "=2", "batch=[", ""])
+@pytest.mark.parametrize("text", ["batch", "=2", "batch=[", "seed=2026-13-45", ""])
 def test_mistakes_on_the_command_line(text: str) -> None:
     with pytest.raises(MaskanimError, match="not a setting and its value"):
         parse_changes([text])
@@ -148,6 +148,13 @@ def test_the_watch_does_not_warn_of_the_papers_masks() -> None:
     ("text", "told"),
     [
         ("a: [", "not readable as YAML"),
+        ("seed: 2026-13-45", "not readable as YAML"),
+        ("seed: 4294967296", "seed: 4294967296; expected Input should be less than 4294967296"),
+        ("betas: [0.5, 1]", "betas.1: 1; expected Input should be less than 1"),
+        ("zoom: [0, 1]", "zoom.0: 0; expected Input should be greater than 0"),
+        ("strips: 33", "strips: 33"),
+        ("resolutions: [256, 100]", "resolutions.1: 100; expected Input should be 256, 128, 64 or 32"),
+        ("resolutions: []", "resolutions: []"),
         ("[1, 2]", "a YAML list; expected a mapping"),
         ("colour: 1", "colour: 1; expected Extra inputs are not permitted"),
         ("batch: 0", "batch: 0; expected Input should be greater than or equal to 2"),
@@ -167,6 +174,12 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(MaskanimError) as error:
         load_settings(str(path), {})
     assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"PK\x80\xff")
+    with pytest.raises(MaskanimError, match="not readable as YAML"):
+        load_settings(str(tmp_path / "last.pt"), {})
 
 
 def test_an_unknown_preset_lists_the_known() -> None:
