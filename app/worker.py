@@ -135,6 +135,9 @@ def models(folder: Path | None = None) -> dict[str, str | Path]:
 
     Returns:
         The one exported last, if any, those in the folder, and the demo.
+
+    Raises:
+        MaskanimError: the folder that was given has none.
     """
     found: dict[str, str | Path] = {}
     with suppress(MaskanimError):  # gone or damaged: the others can still be chosen
@@ -142,4 +145,6 @@ def models(folder: Path | None = None) -> dict[str, str | Path]:
         if current.path != DEMO / "bundle":
             found[f"{current.manifest.name} (exported last)"] = current.path
     listed = sorted((folder or home() / "models").glob(f"*/{MANIFEST}"))
+    if folder and not listed:
+        raise MaskanimError(f"--models {folder}", "no bundle in it", "a folder with bundles in it")
     return found | {bundle.parent.name: bundle.parent for bundle in listed} | {"demo": "demo"}

@@ -100,6 +100,9 @@ def test_models_to_choose_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / "models" / name / "manifest.json").write_text("{}")
     (tmp_path / "models" / "empty").mkdir()
     assert list(models()) == ["alpha", "beta", "demo"]
+    assert list(models(tmp_path / "models")) == ["alpha", "beta", "demo"]
+    with pytest.raises(MaskanimError, match="empty: no bundle in it"):
+        models(tmp_path / "models" / "empty")
     (tmp_path / "current").write_text(str(tmp_path / "gone"))
     assert list(models()) == ["alpha", "beta", "demo"]
 
