@@ -127,7 +127,7 @@ def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject
         }
     found = {re.sub(r"(^|\.)module\.", r"\1", name): tensor for name, tensor in wrapped.items()}
     notes = ["DataParallel's prefix module. was taken off."] if found.keys() != wrapped.keys() else []
-    released = any(name.startswith(RELEASED_KEYS) for name in (*values, *found))
+    released = any(str(name).startswith(RELEASED_KEYS) for name in (*values, *found))
     if not released and not any(name.startswith(OWN_PARTS) for name in found):
         keys = ", ".join(str(key) for key in list(values)[:5]) or "nothing"
         wanted = "a checkpoint of maskanim-train or of the authors' released code"

@@ -10,14 +10,24 @@ from typing import Annotated, cast
 import typer
 
 from maskanim import models
-from maskanim.bundle import Bundle, HalfParity, Int8, copy_bundle
+from maskanim.bundle import Bundle, HalfParity, Int8
 from maskanim.errors import MaskanimError, needs_extra, one_line_errors, run_command
 from maskanim.export.engines import build_requested, parse_engine
 from maskanim.export.triton import Serving, check_repository, write_repository
+from maskanim.int8 import require_limit
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.spec import NetworkName
 from maskanim.trt.store import StoredEngines
+
+# Options by what they belong to.
+OWNED = {
+    ("int8",): {"calibrate", "int8_psnr"},
+    ("triton",): {"triton_engine", "triton_sequences", "triton_idle", "triton_least_psnr"},
+    ("ckpt", "int8"): {"out", "frames"},
+    ("ckpt",): {"name", "weights", "threshold", "released_animate", "no_register", "engine", "precision", "batch"}
+    | {"targets", "opt_level", "version_compatible", "hardware_compatible", "strip_weights", "timing_cache"},
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,6 +35,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @one_line_errors
 def export(
+    context: typer.Context,
     ckpt: Annotated[
         Path | None, typer.Option(help="last.pt of maskanim-train, or the released code's *-checkpoint.pth.tar.")
     ] = None,
@@ -116,23 +127,21 @@ def export(
     )
     if triton:
         check_repository(triton, serving)
-    if calibrate and not int8:
-        raise MaskanimError("--calibrate", "without --int8", "both")
     if ckpt is None:
         if triton is None and not int8:
             wanted = "Or --int8 or --triton DIR, for a model you have"
             raise MaskanimError("maskanim-export", "no --ckpt", "a checkpoint", wanted)
+        _refuse_idle(context)
         bundle = models.choose(model).bundle
-        if int8 and out is not None:
-            bundle = copy_bundle(bundle, out)
-        elif int8 and bundle.path.resolve() == (models.DEMO / "bundle").resolve():
+        if int8 and out is None and bundle.path.resolve() == (models.DEMO / "bundle").resolve():
             wanted = "--out DIR, for a copy of it"
             raise MaskanimError("--int8", "the embedded demo, which is part of the package", wanted)
         if int8:
-            bundle = _quantize(bundle, calibrate, frames, int8_psnr)
+            bundle = _quantize(bundle, calibrate, frames, int8_psnr, out)
         if triton:
             typer.echo(f"triton: {write_repository(bundle, triton, serving)}")
         return
+    _refuse_idle(context)
     if model:
         raise MaskanimError("--model", "together with --ckpt", "one of the two")
     if precision == "int8" and not int8:
@@ -148,6 +157,7 @@ def export(
         strip_weights=strip_weights,
         timing_cache=timing_cache,
     )
+    require_limit(int8_psnr)
     if not no_register:
         models.check_register()
     _need_onnxruntime()
@@ -183,18 +193,35 @@ def export(
     typer.echo(f"Next: maskanim-run{named} --source PICTURE --driving CLIP")
 
 
+def _refuse_idle(context: typer.Context) -> None:
+    """Refuse options that would do nothing without another one."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    for owners, options in OWNED.items():
+        idle = [name for name in context.params if name in given.intersection(options)]
+        if idle and not given.intersection(owners):
+            wanted = " or ".join(f"--{owner}" for owner in owners)
+            raise MaskanimError(f"--{idle[0].replace('_', '-')}", f"without {wanted}", "both")
+
+
 def _need_onnxruntime() -> None:
     with needs_extra("maskanim-export", "cpu"):  # not in the extra export: on a GPU, onnxruntime-gpu takes its place
         import onnxruntime  # noqa: F401
 
 
-def _quantize(bundle: Bundle, calibrate: list[Path] | None, frames: list[Path] | None, least_psnr: float) -> Bundle:
+def _quantize(
+    bundle: Bundle,
+    calibrate: list[Path] | None,
+    frames: list[Path] | None,
+    least_psnr: float,
+    out: Path | None = None,
+) -> Bundle:
     _need_onnxruntime()
     with needs_extra("maskanim-export --int8", "export"):
         from maskanim.export.int8 import quantize_bundle
     with ProgressBar("percent") as bar:
         show_logs(bar.console)
-        bundle = quantize_bundle(bundle, calibrate or (), frames or (), least_psnr, bar)
+        bundle = quantize_bundle(bundle, calibrate or (), frames or (), least_psnr, bar, out)
     assert bundle.manifest.int8
     _tell_int8(bundle.manifest.int8)
     return bundle

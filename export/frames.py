@@ -43,10 +43,10 @@ def _frames(path: Path, count: int) -> list[Frame]:
     if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir():
         return [read_picture(path)]
     with open_clip(path) as clip:
-        step = max(1, (clip.frame_count or 1) // count)
-        return [frame.image for frame in islice(clip, 0, count * step, step)]
+        chosen = spread(range(clip.frame_count or count), count)
+        return [frame.image for i, frame in enumerate(islice(clip, chosen[-1] + 1)) if i in chosen]
 
 
 def spread(items: Sequence[T], count: int) -> Sequence[T]:
     """So many of the items, or all where there are fewer, evenly spread over them."""
-    return items[:: max(1, len(items) // count)][:count]
+    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else items

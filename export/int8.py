@@ -16,11 +16,10 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, create_calibrator
 from torch import Tensor
 
-from maskanim.bundle import FORMAT_VERSION, Bundle, Difference, Int8, copy_bundle
-from maskanim.errors import MaskanimError
+from maskanim.bundle import FORMAT_VERSION, Bundle, Difference, Int8, check_bundle_place, copy_bundle
 from maskanim.export.frames import read_pairs, spread
 from maskanim.export.parity import FramePair, NetworkFunctions, Reference, compare, onnx_function, run_reference
-from maskanim.int8 import rounded_tensors, to_int8
+from maskanim.int8 import require_limit, rounded_tensors, to_int8
 from maskanim.ops import Array
 from maskanim.progress import NO_PROGRESS, Progress
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
@@ -42,6 +41,7 @@ def quantize_bundle(
     frames: Sequence[Path] = (),
     least_psnr: float = LEAST_PSNR,
     progress: Progress = NO_PROGRESS,
+    out: Path | None = None,
 ) -> Bundle:
     """Find out how a bundle runs in INT8, and write that into its manifest; its other files stay as they are.
 
@@ -51,12 +51,15 @@ def quantize_bundle(
         frames: those to measure on, as of `export_bundle`.
         least_psnr: what the final frame has to keep, in dB.
         progress: counts sets of networks.
+        out: where a copy goes that has it, while the bundle stays as it is. None: into the bundle itself.
 
     Raises:
-        MaskanimError: frames that cannot be read, a weight that is not finite, or a limit that is none.
+        MaskanimError: frames that cannot be read, a weight that is not finite, a limit that is none, or a place that
+            cannot be written.
     """
-    if not 0 < least_psnr <= 100:
-        raise MaskanimError("--int8-psnr", f"{least_psnr:g}", "a number of dB above 0, at most 100")
+    out = out or bundle.path
+    require_limit(least_psnr)
+    check_bundle_place(out)
     pairs = read_pairs(frames, CALIBRATION_FRAMES)
     measured = spread(pairs, MEASURED_PAIRS)
     others = [pair for pair in pairs if not any(pair is each for each in measured)]
@@ -86,7 +89,7 @@ def quantize_bundle(
         engine_psnr=_mixed(references, floats, engines).own_frame_psnr if chosen else None,
     )
     manifest = bundle.manifest.model_copy(update={"int8": int8, "format_version": FORMAT_VERSION})
-    return copy_bundle(Bundle(bundle.path, manifest), bundle.path)
+    return copy_bundle(Bundle(bundle.path, manifest), out)
 
 
 def _kind(frames: Sequence[Path]) -> str:

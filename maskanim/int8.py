@@ -28,6 +28,12 @@ CARRIERS = ("AveragePool", "Concat")
 SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest weights
 
 
+def require_limit(least_psnr: float) -> None:
+    """Raise a MaskanimError where a limit of the final frame, in dB, is none."""
+    if not 0 < least_psnr <= 100:
+        raise MaskanimError("--int8-psnr", f"{least_psnr:g}", "a number of dB above 0, at most 100")
+
+
 def rounded_tensors(content: bytes) -> list[str]:
     """The tensors of a network's ONNX file that `to_int8` rounds, whose ranges it needs; raises as `to_int8`."""
     from onnx import ModelProto

@@ -16,12 +16,13 @@ from maskanim.errors import MaskanimError
 from maskanim.export import build
 from maskanim.export import frames as export_frames
 from maskanim.export.build import default_out, export_bundle
-from maskanim.export.frames import read_pairs
+from maskanim.export.frames import read_pairs, spread
 from maskanim.export.parity import onnx_function
 from maskanim.golden import unpack
 from maskanim.networks import Networks
 from maskanim.runtime.backends import open_runner
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, NetworkSpec
+from maskanim.video import write_picture
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -152,6 +153,15 @@ def test_pairs_go_round(frames: Path, tmp_path: Path) -> None:
         assert np.array_equal(pair.source, pairs[i - 1].driving)
     for pair, same in zip(pairs, read_pairs([frames]), strict=True):
         assert np.array_equal(pair.driving, same.driving)
+
+
+def test_frames_are_spread_over_the_whole(tmp_path: Path) -> None:
+    """Also where there are not twice as many as are taken."""
+    for i in range(15):
+        write_picture(tmp_path / f"{i}.png", np.full((64, 64, 3), i, np.uint8))
+    levels = [round(255 * float(pair.driving.mean())) for pair in read_pairs([tmp_path], 8)]
+    assert levels == [0, 1, 3, 5, 7, 9, 11, 13]
+    assert list(spread("abcdefg", 3)) == list("ace") and list(spread("ab", 3)) == list("ab")
 
 
 def test_frames_are_needed_where_there_is_no_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,7 @@ def test_pytorch_files_of_something_else(tmp_path: Path, nets: Networks, write_c
     path = tmp_path / "foreign.pt"
     foreign: dict[str, Any] = {
         "a dict of something else (fc.weight)": {"fc.weight": torch.zeros(3)},
+        "a dict of something else (0)": {0: torch.zeros(3)},
         "a PyTorch file of a Tensor": torch.zeros(3),
         "no convolution mask_generator.ref.weight": {"generator": {}, "mask_generator": 3},
         "checkpoint version 2": {"format": "maskanim-checkpoint", "version": 2},

@@ -199,7 +199,9 @@ def test_calibration_frames_count(bundle: Bundle, frames: Path, tmp_path: Path) 
     import cv2
 
     cv2.imwrite(str(tmp_path / "black.png"), np.zeros((256, 256, 3), np.uint8))
-    black = quantize_bundle(bundle, [tmp_path / "black.png"], [frames], 1).manifest.int8
+    copy = quantize_bundle(bundle, [tmp_path / "black.png"], [frames], 1, out=tmp_path / "black")
+    black = copy.manifest.int8
+    assert copy.path == tmp_path / "black" and Bundle.open(bundle.path).manifest == bundle.manifest
     assert black and black.calibrated == "1 pairs of given frames"
     usual = quantize_bundle(bundle, (), [frames], 1).manifest.int8
     assert usual and usual.network_psnr["h"] > black.network_psnr["h"]
