@@ -18,7 +18,7 @@ from typing import Any
 from maskanim.errors import MaskanimError
 from maskanim.models import choose
 from maskanim.progress import Progress
-from maskanim.runtime.backends import AUTO, BACKENDS
+from maskanim.runtime.backends import AUTO, BACKENDS, check_backend
 from maskanim.runtime.jobs.batch import Outcome, render_unless_there
 from maskanim.runtime.jobs.connection import LOCAL, connected
 from maskanim.runtime.jobs.interrupts import Interrupts
@@ -109,13 +109,14 @@ class RayWorkers:
         running: lines on what runs, once the first worker is open.
 
     Raises:
-        MaskanimError: the extra `cluster` is missing, there is no such model, cluster or GPU, or no worker opens the
-            model.
+        MaskanimError: the extra `cluster` is missing, there is no such engine, option, model, cluster or GPU, or no
+            worker opens the model.
     """
 
     def __init__(
         self, address: str, cores: int | None, opening: Opening, settings: RenderSettings, progress: Progress
     ) -> None:
+        check_backend(opening.engine, opening.options)
         model = choose(str(opening.model) if opening.model else None).bundle.path.absolute()
         self._address = os.environ.get("RAY_ADDRESS", LOCAL) if address == LOCAL else address
         home = os.environ.get("HOME") if self._address == LOCAL else None

@@ -172,3 +172,5 @@ def test_without_the_package(pairs: Path, tiny_bundle: Bundle, monkeypatch: pyte
     values = ["--pairs", str(pairs / "pairs.csv"), "-o", str(pairs / "out"), "--model", str(tiny_bundle.path), "--ray"]
     refused = CliRunner().invoke(app, values)
     assert refused.exit_code == 2 and "maskanim[cluster]" in refused.stderr, refused.output
+    refused = CliRunner().invoke(app, [*values, "--engine", "tpu"])
+    assert refused.exit_code == 2 and "engine tpu: no such engine" in refused.stderr, refused.output
