@@ -106,6 +106,7 @@ class CudaRunner(Closing):
         The source may be closed afterwards. No graph is captured again.
         """
         self._check_open()
+        self._has_source = False  # until all of it is there
         for slot in self._slots:
             self._stream.wait(slot.done)
         source.copy_to(self._live, self._stream)
@@ -332,6 +333,7 @@ class StreamingRunner(Runner):
     def use(self, source: DeviceSource) -> None:
         """Copy another source into place; the one that is there already costs nothing."""
         if source is not self._in_use:
+            self._in_use = None
             self.cuda.use(source)
             self._in_use = source
 

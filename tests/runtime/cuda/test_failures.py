@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import pytest
 from helpers import host_device
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame
-from maskanim.runtime.cuda.arrays import DeviceArray
+from maskanim.runtime.cuda.arrays import DeviceArray, to_host
 from maskanim.runtime.cuda.networks import DeviceNetwork, DeviceSession
-from maskanim.runtime.cuda.runner import CudaRunner
+from maskanim.runtime.cuda.runner import CudaRunner, StreamingRunner
 from maskanim.spec import NETWORKS, NetworkName, NetworkSpec, Perturbation
 
 
@@ -113,6 +113,35 @@ def test_no_buffer_is_written_after_an_error_before_its_work_is_done(host_kernel
             checked += 1
         device.close()
     assert checked > 8
+
+
+def test_after_a_source_that_came_in_by_half_the_one_before_comes_in_anew(
+    host_kernels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        host_device.HostDevice(host_kernels) as device,
+        CudaRunner(device, blank_networks(), Perturbation(), graph=False) as cuda,
+    ):
+        runner = StreamingRunner(cuda, ExitStack())
+        black, white = (runner.encode_source(np.full_like(SMALL, grey)) for grey in (0, 255))
+        list(runner.run(black, [SMALL]))
+        copy, copies = device.copy, 0
+
+        def second_fails(*arguments: Any) -> None:
+            nonlocal copies
+            copies += 1
+            if copies == 2:
+                raise MaskanimError("GPU 0", "CUDA_ERROR_LAUNCH_FAILED", "no error")
+            copy(*arguments)
+
+        monkeypatch.setattr(device, "copy", second_fails)
+        with pytest.raises(MaskanimError, match="LAUNCH_FAILED"):
+            list(runner.run(white, [SMALL]))
+        with pytest.raises(MaskanimError, match="no source"):
+            cuda.submit([SMALL])
+        list(runner.run(black, [SMALL]))
+        with device.stream() as stream:
+            assert to_host(device, stream, {"image": cuda._live.image})["image"].max() == 0
 
 
 @pytest.mark.parametrize("error", ["CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "CUDA_ERROR_OUT_OF_MEMORY"])
