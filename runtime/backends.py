@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.trt.libraries import LIBRARIES
@@ -182,7 +182,7 @@ def _open(
     runner: Runner
     try:
         with needs_extra(subject, backend.extra):
-            runner, detail = getattr(import_module(backend.module), backend.function)(bundle, options)
+            runner, detail = _opener(backend)(bundle, options)
     except ImportError as error:
         received = f"{backend.package} cannot be imported ({error})"
         raise MaskanimError(subject, received, "a working installation") from error
@@ -194,3 +194,11 @@ def _open(
         runner.close()
         raise
     return runner, BackendInUse(name, detail, dict(passed_over))
+
+
+def _opener(backend: Backend) -> Any:
+    """The function that opens it; an ImportError also where what it needs is there and does not start."""
+    try:
+        return getattr(import_module(backend.module), backend.function)
+    except (OSError, RuntimeError) as error:
+        raise ImportError(str(error)) from error

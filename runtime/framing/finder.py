@@ -88,7 +88,7 @@ class Finder:
             told = "a bundle without golden pairs, which tell how its objects are framed"
             raise MaskanimError("crop auto", told, "a newer one", "Export the model again, or use crop 'center'")
         height, width = picture.shape[:2]
-        scale = min(1.0, max(WORKING_SIDE / min(height, width), MIN_FRAME_SIDE / min(height, width)))
+        scale = min(1.0, WORKING_SIDE / min(height, width))
         if scale < 1:
             size = round(width * scale), round(height * scale)
             picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

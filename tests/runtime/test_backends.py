@@ -137,10 +137,13 @@ def test_options_are_checked_first(tiny_bundle: Bundle, options: RunOptions, tol
         open_runner(tiny_bundle, "ort", options)
 
 
-def test_a_package_that_is_broken_is_not_called_missing(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ImportError, OSError, RuntimeError])
+def test_a_package_that_is_broken_is_not_called_missing(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     class Broken(ModuleType):
         def __getattr__(self, name: str) -> object:
-            raise ImportError("libsomething.so: cannot open shared object file")
+            raise kind("libsomething.so: cannot open shared object file")
 
     monkeypatch.setitem(sys.modules, "broken_engine", Broken("broken_engine"))
     monkeypatch.setitem(BACKENDS, "broken", Backend("broken", (), "cpu", "broken_engine"))
