@@ -49,7 +49,10 @@ class LoadedModel:
             image: gives it, (H, W, 3) uint8 RGB.
         """
         if self._key is None or key != self._key:
-            self._source, self._key = self.animator.encode_source(image()), key
+            encoded, before = self.animator.encode_source(image()), self._source
+            self._source, self._key = encoded, key
+            if hasattr(before, "close"):  # on a GPU it has memory there
+                before.close()
         return self._source
 
 

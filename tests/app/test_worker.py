@@ -19,6 +19,16 @@ from maskanim.errors import MaskanimError
 from maskanim.models import DEMO, demo_bundle, register
 
 
+class Encoded:
+    """Stands for a source on a GPU."""
+
+    def __init__(self, image: object) -> None:
+        self.image, self.closed = image, False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class Opened:
     """Stands for an open model; remembers what was done to it and where."""
 
@@ -34,7 +44,7 @@ class Opened:
 
     def encode_source(self, image: object) -> object:
         self.sources.append(image)
-        return ("encoded", image)
+        return Encoded(image)
 
     def close(self) -> None:
         self.threads.add(threading.current_thread().name)
@@ -70,11 +80,13 @@ def test_a_model_that_cannot_be_opened_leaves_the_stage_alive(worker: ModelWorke
     assert 'maskanim_engine_info{detail="a stand-in",engine="ort",model="a"} 1.0' in told
 
 
-def test_a_source_is_encoded_once_per_picture(worker: ModelWorker) -> None:
+def test_a_source_is_encoded_once_per_picture_and_the_one_before_freed(worker: ModelWorker) -> None:
+    found: list[Encoded] = []
     for key in ("cat", "cat", "dog"):
         result = worker.submit("a", "ort", lambda loaded, key=key: loaded.source(key, lambda: key))  # type: ignore[misc]
-        assert result.result(10) == ("encoded", key)
-    assert OPENED[0].sources == ["cat", "dog"]
+        found.append(result.result(10))
+    assert OPENED[0].sources == ["cat", "dog"] and found[0] is found[1]
+    assert [(source.image, source.closed) for source in found[1:]] == [("cat", True), ("dog", False)]
 
 
 def test_closing_stops_what_runs_and_drops_what_waits(worker: ModelWorker) -> None:
