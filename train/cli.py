@@ -176,7 +176,8 @@ def people(
 
     with ProgressBar("clip") as bar:
         drawn = write_people(assets, out, Order((identities, test), frames, step, seed, framing), jobs, bar)
-    typer.echo(f"{out}: {drawn} clips of {frames} frames drawn. Next: maskanim-train --config people --data {out}")
+    folder = f"./{out}" if str(out) in ("people", "synthetic") else out  # those names mean what is drawn on the way
+    typer.echo(f"{out}: {drawn} clips of {frames} frames drawn. Next: maskanim-train --config people --data {folder}")
 
 
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:

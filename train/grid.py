@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from maskanim.ops import Array, Frame, preprocess
 from maskanim.train.data import PEOPLE, SYNTHETIC
 from maskanim.train.data.clips import square
 from maskanim.train.data.frames import open_frames
-from maskanim.train.data.layouts import SPLITS, ClipFile, list_clips
+from maskanim.train.data.layouts import ClipFile, list_clips
 from maskanim.train.puppets import Puppet
 from maskanim.views import draw_grid
 
@@ -42,8 +43,10 @@ def examples(data: str | Path, count: int = EXAMPLES) -> tuple[Tensor, Tensor] |
         puppets = [Puppet(i, "test") for i in range(count)]
         pairs = [(puppet.frame(0).image, puppet.frame(LATER).image) for puppet in puppets]
     else:
-        split = SPLITS[(Path(data) / "test").is_dir()]
-        pairs = list(islice(_ends(list_clips(Path(data), split).clips, count), count))
+        clips = list_clips(Path(data), "train").clips
+        with suppress(MaskanimError):  # there is no test/, or no clip in it
+            clips = list_clips(Path(data), "test").clips
+        pairs = list(islice(_ends(clips, count), count))
     if not pairs:
         return None
     half = -(-len(pairs) // 2)

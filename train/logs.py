@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from maskanim.atomic import write_text
+from maskanim.atomic import disk_errors, write_text
 from maskanim.ops import Frame
 from maskanim.video import write_picture
 
@@ -23,10 +23,10 @@ class RunLog:
     """
 
     def __init__(self, out: Path, step: int) -> None:
-        self._grids = out / "grids"
+        self._log, self._grids = out / "log.csv", out / "grids"
         self._grids.mkdir(parents=True, exist_ok=True)
-        _cut(out / "log.csv", step)
-        self._file = (out / "log.csv").open("a", newline="")
+        _cut(self._log, step)
+        self._file = self._log.open("a", newline="")
         self._csv = csv.writer(self._file)
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
@@ -34,24 +34,28 @@ class RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        with disk_errors(self._log):
+            self._file.close()
+            self._board.close()
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """The figures after so many steps."""
-        self._csv.writerows([step, name, f"{value:.9g}"] for name, value in figures.items())
-        for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
+        with disk_errors(self._log):
+            self._csv.writerows([step, name, f"{value:.9g}"] for name, value in figures.items())
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, step)
 
     def draw(self, step: int, grid: Frame) -> None:
         """A sample grid, as a picture and in TensorBoard."""
         write_picture(self._grids / f"step-{step:07d}.png", grid)
-        self._board.add_image("samples", grid, step, dataformats="HWC")
+        with disk_errors(self._log):
+            self._board.add_image("samples", grid, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Bring all of it to the disk: before a checkpoint, so that a resumed run finds the logs whole up to there."""
-        self._file.flush()
-        self._board.flush()
+        with disk_errors(self._log):
+            self._file.flush()
+            self._board.flush()
 
 
 def _cut(log: Path, step: int) -> None:

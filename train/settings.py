@@ -284,6 +284,8 @@ class TrainSettings(Record):
             raise ValueError("the epochs of stages must rise")
         for epoch in (0, *epochs):
             now = self.during(epoch)
+            if not (now.low_res or now.refine or now.high_res):
+                raise ValueError(f"nothing learns in epoch {epoch}: what its stage trains has not started yet")
             if not now.lambda_pixel and (self.perceptual == "none" or not now.lambda_reconstruct):
                 raise ValueError(f"nothing to learn from in epoch {epoch}: set lambda_pixel or a perceptual network")
         return self

@@ -95,7 +95,7 @@ def open_clip(
         MaskanimError: there is no such file, it is none of these, nothing of it can be read, it is smaller than 64x64,
             or a time is wrong.
     """
-    source = _frame_source(path, Fraction(stills_rate), track, whole)
+    source = _frame_source(path, parse_rate(stills_rate, "stills_rate"), track, whole)
     try:
         if track is not None and not isinstance(source, VideoFile):
             raise MaskanimError(str(source.path), "pictures", "a video, to choose a track of it")

@@ -63,6 +63,14 @@ def test_examples_are_held_out_clips_where_there_are_some(data: Path) -> None:
     assert [levels(part) for part in found] == [[0, 80], [10, 10]]
 
 
+def test_an_empty_test_folder_holds_nothing_out(data: Path) -> None:
+    for path in (data / "test").iterdir():
+        path.unlink()
+    found = examples(data, 4)
+    assert found is not None
+    assert [levels(part) for part in found] == [[0, 20, 60, 80], [10, 30, 30, 70]]
+
+
 def test_examples_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("text")
     assert examples(tmp_path) is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from maskanim.errors import MaskanimError
 from maskanim.train.logs import RunLog
 
 pytest.importorskip("tensorboard")
@@ -35,6 +37,17 @@ def test_figures_and_grids(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
     assert [(image.step, image.width, image.height) for image in events.Images("samples")] == [(2, 2048, 256)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    told = r"log.csv: writing it failed \(No space left on device\)"
+    with pytest.raises(MaskanimError, match=told), RunLog(tmp_path, 0) as log:
+        log._file.close()
+        log._file = Path("/dev/full").open("w")  # noqa: SIM115 - the log closes it
+        log._csv = csv.writer(log._file)
+        log.write(1, {"coarse": 1.0})
+        log.flush()
 
 
 @pytest.mark.parametrize("left", ["3,coarse,7\n4,coarse,7\n", "3,coarse,7\n4,coa", "3"])

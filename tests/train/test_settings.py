@@ -163,6 +163,7 @@ def test_the_watch_does_not_warn_of_the_papers_masks() -> None:
         ("stages: [{from_epoch: 3}, {from_epoch: 2}]", "the epochs of stages must rise"),
         ("stages: [{from_epoch: 3, batch: 2}]", "stages.0.batch"),
         ("stages: [{from_epoch: 3, masks: restored}]", "masks: restored needs norm: running"),
+        ("stages: [{from_epoch: 0, trains: refine}]", "nothing learns in epoch 0"),
         ("stages: [{from_epoch: 3, lambda_reconstruct: 0}]", "nothing to learn from in epoch 3: set lambda_pixel"),
         ("layer_weights: [1, 1, 1, 1, 1, 1]", "vgg19 has 1 to 5 layer_weights"),
         ("{perceptual: efficientnet-lite0, layer_weights: [1]}", "efficientnet-lite0 has 3 layer_weights"),

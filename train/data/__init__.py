@@ -33,7 +33,8 @@ def open_data(data: str | Path, settings: TrainSettings, split: Split = "train",
         return SyntheticPairs(settings.identities, seed)
     if data == PEOPLE:
         if assets is None:
-            raise MaskanimError("--data people", "no --assets", "MakeHuman's data folder with --assets DIR")
+            next_step = f"A folder of that name is --data ./{PEOPLE}"
+            raise MaskanimError("--data people", "no --assets", "MakeHuman's data folder with --assets DIR", next_step)
         return PeoplePairs(assets, settings.identities, settings.data, seed)
     if not Path(data).exists():
         raise MaskanimError(

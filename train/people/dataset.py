@@ -101,6 +101,7 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
         differs = [key for key in sorted(about | found) if key != "identities" and found.get(key) != about.get(key)]
         if differs:
             raise MaskanimError(f"--out {out}", f"people of another {', '.join(differs)}", "a new folder")
+        about["identities"] = list(map(max, about["identities"], found["identities"]))  # what is there stays
     elif out.exists() and any(out.iterdir()):
         raise MaskanimError(f"--out {out}", "a folder with other files", "a new folder, or one of the same people")
     out.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,12 @@ def test_folder_is_read_in_natural_order(tmp_path: Path) -> None:
         assert [(image[0, 0, 0], pts) for image, pts in clip] == [(1, 0), (2, 1), (9, 2), (10, 3)]
 
 
+def test_stills_have_a_rate_above_zero(tmp_path: Path, draw: Draw) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), draw(0))
+    with pytest.raises(MaskanimError, match="stills_rate: '0'; expected frames per second"):
+        open_clip(tmp_path / "a.png", 0)
+
+
 def test_stills_drive_a_clip(tmp_path: Path, draw: Draw, copy_clip: WriteClip, shown: Shown) -> None:
     cv2.imwrite(str(tmp_path / "strip.png"), np.hstack([draw(i, 64, 64) for i in range(5)]))
     copy_clip(tmp_path / "strip.png", tmp_path / "out.mp4")

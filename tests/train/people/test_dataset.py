@@ -59,7 +59,7 @@ def test_the_truth_is_that_of_the_frames_and_the_driver_another_person(out: Path
 
 def test_called_again_it_draws_what_is_missing_and_the_same_bytes(assets: Path, out: Path) -> None:
     before = contents(out)
-    assert write_people(assets, out, ORDER, 1, NoProgress()) == 0
+    assert write_people(assets, out, Order((1, 1), 2), 1, NoProgress()) == 0
     (out / "train/00002.jpg").unlink()
     assert write_people(assets, out, ORDER, 1, NoProgress()) == 1
     assert contents(out) == before
