@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -95,8 +95,9 @@ class _Scoring:
     """One video while it is scored."""
 
     def __init__(self, case: Case, streams: Streams, perception: Perception, keep_strip: bool) -> None:
-        self.case, self.streams, self.perception = case, streams, perception
+        self.case, self.streams = case, streams
         self.observers = {**perception.observers, **streams.observers}
+        self.perception = perception = replace(perception, observers=self.observers)
         self.driving = _Reel(streams.driving)
         self.target = _Reel(streams.target) if isinstance(streams.target, Iterator) else None
         self.generated = {name: _Reel(frames) for name, frames in streams.generated.items()}

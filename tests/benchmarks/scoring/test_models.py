@@ -10,6 +10,7 @@ import pytest
 
 from maskanim.benchmarks.judges import Nets
 from maskanim.benchmarks.judges.perception import Perception, perceive
+from maskanim.benchmarks.metrics import BY_NAME
 from maskanim.benchmarks.scoring import videos as models
 from maskanim.benchmarks.scoring.engine import score_all
 from maskanim.benchmarks.scoring.results import Scored
@@ -113,6 +114,14 @@ def test_a_perfect_reconstruction_of_puppets(puppet: Perception) -> None:
     assert (values["L1"], values["SSIM"], values["MKR"], values["CLS"]) == (0, 1, 0, 1)
     assert values["AKD"] < 1.5 and values["IOU"] > 0.94
     assert scored.has_thirds()
+
+
+def test_a_finished_video_of_a_puppet(puppet: Perception, tmp_path: Path, save: Save) -> None:
+    """Its key-points are found; its background, and with it the figure, nobody knows."""
+    path = save(tmp_path / "a.mp4", [each.image for each in Puppet(0, "test").clip(2)])
+    scored = Scored(puppet, ("a",), *score_all(models.finished({"a": path}, path)[0], puppet))
+    assert [metric.name for metric in scored.shown()] == ["AKD", "MKR"]
+    assert scored.why_not(BY_NAME["CLS"]) == "the bare background of a finished video is not known"
 
 
 def test_a_puppet_that_stands_still_or_is_gone(puppet: Perception) -> None:
