@@ -145,7 +145,7 @@ def go_live(
         How it went; `lost` tells an end that nobody wanted.
 
     Raises:
-        MaskanimError: an output failed.
+        MaskanimError: an output failed, or the clip before its first frame.
     """
     shown, reported = 0, 0.0
     ages: deque[tuple[float, float]] = deque(maxlen=MOST_KEPT)  # when a frame was shown, and how old it was
@@ -171,6 +171,8 @@ def go_live(
                     for output in outputs:
                         output.status(standing)
                     progress.update(shown, None, str(standing))
+        if frames.lost and not shown:  # else an output would tell that it has nothing, and not why
+            raise frames.lost
         return report()
 
 

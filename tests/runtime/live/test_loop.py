@@ -131,6 +131,16 @@ def test_a_silent_camera_counts_as_lost(slow_animator: MakeAnimator, monkeypatch
     assert report.shown == 1 and report.lost and "no frame for 0.3 s" in str(report.lost) and seen.closed == [None]
 
 
+def test_a_camera_that_gives_nothing_is_told_before_the_recording_that_has_nothing(
+    slow_animator: MakeAnimator, numbered_clip: MakeClip, tmp_path: Path
+) -> None:
+    recording = FileOutput(tmp_path / "live.mp4", CAMERA)
+    with pytest.raises(MaskanimError, match="it was unplugged"):
+        clip = numbered_clip(0, MaskanimError("camera:0", "it was unplugged", "a camera"))
+        go_live(slow_animator(0).runner, None, clip, [recording])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failing_output_ends_the_run_and_leaves_no_recording(
     slow_animator: MakeAnimator, numbered_clip: MakeClip, tmp_path: Path
 ) -> None:
