@@ -35,9 +35,8 @@ def _row(option: Any) -> str:
     if option.param_type_name == "argument":
         names = f"`{option.name.upper()}`"
     default = option.default
-    told = (
-        "required" if option.required else "" if default in (None, False, True) or callable(default) else f"`{default}`"
-    )
+    silent = default is None or isinstance(default, bool) or callable(default)
+    told = "required" if option.required else "" if silent else f"`{default}`"
     return f"| {names} | {_text(option.help or '')} | {told} |"
 
 

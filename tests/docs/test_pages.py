@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -104,6 +105,14 @@ def test_every_option_of_every_command_is_listed(site: Path) -> None:
     text = (site / "commands.html").read_text("utf-8")
     for told in ("--paste-back", "--perceptual-weights", "--strip-weights", "--max-waiting", "--fail-above", "--quick"):
         assert told in text
+
+
+def test_a_default_of_zero_or_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    rows = import_module("pages.command_list").commands().splitlines()
+    assert "| `--frame` | Which frame of a source that is a video, from 0. | `0` |" in rows
+    assert "| `--loop` | How often the driver is shown. | `1` |" in rows
+    assert "| `--paste-back` | Put the result back into the picture. |  |" in rows
 
 
 def test_the_figure_is_drawn_of_what_the_model_computes(tmp_path: Path) -> None:
