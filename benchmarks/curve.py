@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from math import nan
@@ -10,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from maskanim.benchmarks.outputs import write_figure, write_text
 from maskanim.errors import MaskanimError, needs_extra
 
 LOSSES = ("coarse", "frame", "mask", "figure", "refined")
@@ -55,10 +57,11 @@ def read_curve(log: Path, every: int) -> list[Point]:
 
 def write_curve(path: Path, points: Iterable[Point]) -> None:
     """Write them as CSV, a row for each point, six digits."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(Point._fields)
-        rows.writerows((point.step, point.name, f"{point.value:.6g}") for point in points)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(Point._fields)
+    rows.writerows((point.step, point.name, f"{point.value:.6g}") for point in points)
+    write_text(path, text.getvalue())
 
 
 def draw_curve(path: Path, points: Sequence[Point], title: str) -> None:
@@ -85,4 +88,4 @@ def draw_curve(path: Path, points: Sequence[Point], title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     figure.suptitle(title, x=0.01, ha="left", color=INK)
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, 120)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,10 @@ def check_outputs(*paths: Path | None, plot: Path | None = None, page: Path | No
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        MaskanimError: a file's folder does not exist, the file is a folder, or a picture of no known kind.
+        MaskanimError: a picture of no known kind, or as `atomic.check_writable`.
     """
     for path in filter(None, (*paths, plot, page)):
-        if not path.parent.is_dir():
-            raise MaskanimError(str(path), f"the folder {path.parent} does not exist", "an existing folder")
-        if path.is_dir():
-            raise MaskanimError(str(path), "a folder", "a file's name")
-        if not os.access(path.parent, os.W_OK):
-            raise MaskanimError(str(path), f"the folder {path.parent} cannot be written", "one that can")
+        atomic.check_writable(path)
     if plot or page:
         with needs_extra("--plot" if plot else "--html", "bench"):
             from matplotlib.backend_bases import FigureCanvasBase
@@ -44,10 +38,14 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         MaskanimError: it cannot be written there.
     """
-    try:
+    with atomic.disk_errors(path):
         atomic.write_text(path, text)
-    except OSError as error:
-        raise MaskanimError(str(path), f"cannot be written ({error.strerror})", "a place for a file") from error
+
+
+def write_figure(path: Path, figure: Any, dpi: int) -> None:
+    """Write matplotlib's figure in the same way, as the file's ending says."""
+    with atomic.disk_errors(path), atomic.replacing(path) as partial:
+        figure.savefig(partial, dpi=dpi)
 
 
 def write_json(path: Path | None, values: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from maskanim.benchmarks.latency.records import LatencyReport, Measured
 from maskanim.benchmarks.latency.stages import STAGES
 from maskanim.benchmarks.latency.tables import conditions_lines
+from maskanim.benchmarks.outputs import write_figure
 from maskanim.errors import needs_extra
 
 LOG_FROM = 5.0  # from this ratio of the slowest to the fastest, a linear axis hides the fast ones
@@ -41,7 +42,7 @@ def draw_plot(path: Path, report: LatencyReport) -> None:
     model = report.model
     figure.suptitle(f"maskanim, model {model.name} ({model.size}): time per frame", x=0.01, ha="left", color=INK)
     figure.supxlabel("\n".join(conditions_lines(report)), x=0.01, ha="left", fontsize=7, color=FAINT)
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure, 150)
 
 
 def _caption(measured: Measured) -> str:

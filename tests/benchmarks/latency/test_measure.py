@@ -209,8 +209,8 @@ def test_end_to_end_is_what_a_user_runs(tiny_bundle: Bundle, tmp_path: Path) -> 
         (["--batch", "two"], "--batch two: not a list of batch sizes"),
         (["--least-psnr", "nan"], "least PSNR: nan; expected a number of dB"),
         (["--precision", "int4"], "precision int4: no such precision"),
-        (["--json", "nowhere/a.json"], "nowhere/a.json: the folder nowhere does not exist"),
-        (["--plot", "nowhere/a.png"], "nowhere/a.png: the folder nowhere does not exist"),
+        (["--json", "nowhere/a.json"], "nowhere is not a folder; expected an existing folder"),
+        (["--plot", "nowhere/a.png"], "nowhere is not a folder; expected an existing folder"),
         (["--plot", "a.txt"], "--plot a.txt: a name ending in '.txt'"),
     ],
 )

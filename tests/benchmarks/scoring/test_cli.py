@@ -117,7 +117,7 @@ def test_nets_are_listed() -> None:
         (("reconstruct", "--data", "nowhere"), "no such folder"),
         (("animate",), "neither --data nor --pairs"),
         (("animate", "--data", "synthetic", "--pairs", "x.csv"), "drawn puppets"),
-        (("grid", "x.mp4", "--json", "nowhere/a.json"), "does not exist"),
+        (("grid", "x.mp4", "--json", "nowhere/a.json"), "nowhere is not a folder"),
         (("nets", "--nets", "nowhere"), "no such folder"),
         (("nets", "--only", "other"), "not in the registry"),
     ],

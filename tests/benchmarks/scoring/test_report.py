@@ -12,7 +12,7 @@ import pytest
 
 from maskanim.benchmarks.judges.perception import Perception
 from maskanim.benchmarks.metrics import BY_NAME, PerFrame
-from maskanim.benchmarks.outputs import check_outputs, write_text
+from maskanim.benchmarks.outputs import check_outputs, write_figure, write_text
 from maskanim.benchmarks.scoring.page import as_html, chosen
 from maskanim.benchmarks.scoring.report import (
     as_csv,
@@ -139,13 +139,24 @@ def test_what_went_wrong_is_counted_and_told(scored: Scored) -> None:
 def test_files_are_whole_or_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_text(path, "first")
-    with pytest.raises(MaskanimError, match="cannot be written"):
+    with pytest.raises(MaskanimError, match="writing it failed"):
         write_text(tmp_path / "nowhere" / "a.json", "second")
+
+    class Unfinished:
+        def savefig(self, place: Path, dpi: int) -> None:
+            place.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(MaskanimError, match="No space left on device"):
+        write_figure(path, Unfinished(), 80)
     assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
 
 
 def test_outputs_that_could_not_be_written_are_refused_first(tmp_path: Path) -> None:
-    with pytest.raises(MaskanimError, match="does not exist"):
+    with pytest.raises(MaskanimError, match="nowhere is not a folder"):
         check_outputs(tmp_path / "nowhere" / "a.json")
     with pytest.raises(MaskanimError, match="a folder"):
         check_outputs(None, tmp_path)
+    if Path("/proc").is_dir():  # where not even root can write
+        with pytest.raises(MaskanimError, match="no file can be created in /proc"):
+            check_outputs(Path("/proc/a.json"))
