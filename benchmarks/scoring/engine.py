@@ -227,7 +227,7 @@ def score_all(
         try:
             found = score_video(case, perception, keep_strips, report)
         except MaskanimError as error:
-            failures[case.name] = str(error)
+            failures[case.name] = str(error).removeprefix(f"{case.name}: ")
             continue
         videos += found
         lacking = {*case.methods} - {each.method for each in found}

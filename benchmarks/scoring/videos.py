@@ -227,6 +227,8 @@ def clips_by_name(path: Path) -> dict[str, Path]:
     Raises:
         MaskanimError: it is not there, has no clip, or two clips that differ in their endings only.
     """
+    if not path.exists():
+        raise MaskanimError(str(path), "there is no such file or folder", "a video, or a folder of videos")
     if path.is_file():
         return {path.stem: path}
     with needs_extra("reading folders of clips", "train"):

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from maskanim.errors import MaskanimError
+from maskanim.provenance import check_label
 from maskanim.runtime.framing import Crop
+from maskanim.spec import IMAGE_SIZE
 
 View = Literal["frame", "grid", "side-by-side"]
 MOTION_SUFFIX = ".mmot"
 WHITE = "white"
+MOST_PIXELS = 2**16  # of a picture's side, which is not known yet
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class RenderSettings:
             raise _together("--paste-back", "--grid")
         if self.loop < 1:
             raise MaskanimError("--loop", str(self.loop), "1 or more")
+        if self.label:
+            check_label(self.label, MOST_PIXELS if self.paste_back else IMAGE_SIZE)
 
     @property
     def composite(self) -> bool:

@@ -156,6 +156,13 @@ def test_a_label_is_written_into_the_corner(do: Do, job: Job) -> None:
     assert difference(labelled[:128, :128], plain[:128, :128]) < H264_TOLERANCE
 
 
+@pytest.mark.parametrize(("label", "told"), [("синтез", "no text that can be drawn"), (99 * "a", "of 256 pixels")])
+def test_a_label_that_cannot_be_drawn_is_refused_before_any_work(label: str, told: str) -> None:
+    with pytest.raises(MaskanimError, match=told):
+        RenderSettings(label=label)
+    assert RenderSettings(label=99 * "a", paste_back=True), "into a picture of any size"
+
+
 def test_alpha_moves_with_the_object(do: Do, job: Job, tmp_path: Path) -> None:
     """The tiny networks are random: what they give over black and over white is what the result has to look like."""
     clear = tmp_path / "clear.png"
