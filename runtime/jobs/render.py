@@ -20,7 +20,7 @@ from maskanim.atomic import check_no_input, check_writable, hidden_path, sole_wr
 from maskanim.bundle import MANIFEST
 from maskanim.errors import MaskanimError, system_error
 from maskanim.progress import Progress
-from maskanim.provenance import Claim, claim_by_default, signed
+from maskanim.provenance import Claim, check_signing, claim_by_default, signed
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs.driving import Inputs
 from maskanim.runtime.jobs.interrupts import Interrupts
@@ -78,6 +78,8 @@ def open_inputs(job: Job, settings: RenderSettings = PLAIN) -> Inputs:
     extras, given = job.extras, [job.source, *filter(Path.is_file, [Path(job.driving)])]
     with os_errors(job):
         check_output(job.output, given, alpha=settings.keep_alpha)
+        if settings.provenance:
+            check_signing(job.output)
         if extras.motion:
             check_motion_output(extras.motion)
         if extras.masks:

@@ -10,7 +10,7 @@ from pathlib import Path
 from maskanim.atomic import sole_writer
 from maskanim.errors import MaskanimError
 from maskanim.progress import Progress
-from maskanim.provenance import Claim, claim_by_default
+from maskanim.provenance import Claim, check_signing, claim_by_default
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.jobs import Inputs, Job, RenderSettings
 from maskanim.runtime.jobs.picture import Canvas, source_square
@@ -48,6 +48,8 @@ def open_live(job: Job, settings: RenderSettings, to: Sequence[str]) -> Inputs:
         for name in to:
             if _kind(name) == "file":
                 held.enter_context(sole_writer(check_output(name, [job.source, job.driving])))
+                if settings.provenance:
+                    check_signing(Path(name))
     return Inputs.open(job, settings)
 
 

@@ -245,6 +245,12 @@ def test_what_does_not_go_together(settings: dict[str, object], changes: dict[st
     assert not list(job.output.parent.iterdir())
 
 
+def test_what_cannot_be_signed_is_refused_before_a_model_is_loaded(job: Job) -> None:
+    pytest.importorskip("c2pa", reason="signing needs the extra provenance")
+    with pytest.raises(MaskanimError, match=r"a \.webm has no place for a C2PA manifest"):
+        open_inputs(replace(job, output=job.output.with_suffix(".webm")), RenderSettings(provenance=True))
+
+
 def test_a_failure_leaves_what_was_there(do: Do, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from maskanim.runtime.sessions import host
 

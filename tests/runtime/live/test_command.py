@@ -69,6 +69,8 @@ def test_what_is_wrong_with_a_recording_shows_before_a_model_is_loaded(picture: 
     ):
         with pytest.raises(MaskanimError, match=told):
             open_live(job, RenderSettings(), to)
+    with pytest.raises(MaskanimError, match=r"no place for a C2PA manifest|is not installed"):
+        open_live(job, RenderSettings(provenance=True), [path.replace("mp4", "webm")])
     open_live(job, RenderSettings(), [path, "page", "camera"]).close()
     assert not list(picture.parent.glob(".*lock"))
 
