@@ -110,7 +110,7 @@ def earlier(tmp_path: Path) -> Path:
         ({"--data": "vox"}, "--data vox: there is no such folder; expected 'synthetic', 'people' or a folder of clips"),
         (
             {"--data": "{earlier}"},
-            "figure maps; expected warmup.steps and warmup.weight of 0",
+            "ground truth; expected warmup.steps and warmup.weight of 0",
         ),
         ({"--device": "cuda:9"}, "--device cuda:9: no such device here"),
         ({"--set": "batch"}, "--set batch: not a setting and its value"),

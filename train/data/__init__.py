@@ -41,8 +41,10 @@ def open_data(data: str | Path, settings: TrainSettings, split: Split = "train",
             f"--data {data}", "there is no such folder", f"'{SYNTHETIC}', '{PEOPLE}' or a folder of clips"
         )
     pairs = ClipPairs(list_clips(Path(data), split), settings.data, seed)
-    if (settings.warmup.steps or settings.warmup.weight) and not pairs.has_figures:
-        expected = "warmup.steps and warmup.weight of 0 for real clips, which have no figure maps"
+    drawn = {"warmup.steps": settings.warmup.steps, "warmup.weight": settings.warmup.weight}
+    needed = [name for name, value in {**drawn, "data.across": settings.data.across}.items() if value]
+    if needed and not pairs.has_figures:
+        expected = f"{' and '.join(needed)} of 0 for real clips, which have no figure maps and no second driver"
         next_step = f"They are for --data {SYNTHETIC}, and for what maskanim-train people writes"
-        raise MaskanimError(f"--data {data}", "settings that learn from figure maps", expected, next_step)
+        raise MaskanimError(f"--data {data}", "settings that learn from ground truth", expected, next_step)
     return pairs

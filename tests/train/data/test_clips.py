@@ -214,10 +214,12 @@ def test_what_open_data_takes(folder: Path, tmp_path: Path) -> None:
         open_data(tmp_path / "gone", settings)
 
 
-@pytest.mark.parametrize("warmup", [{"steps": 3}, {"weight": 1.0, "fade_steps": 5}])
-def test_a_warm_up_needs_drawn_data(folder: Path, warmup: dict[str, float]) -> None:
-    settings = TrainSettings.model_validate({"warmup": warmup})
-    with pytest.raises(MaskanimError, match="learn from figure maps") as error:
+@pytest.mark.parametrize(
+    "needs", [{"warmup": {"steps": 3}}, {"warmup": {"weight": 1.0, "fade_steps": 5}}, {"data": {"across": 0.5}}]
+)
+def test_what_needs_drawn_data(folder: Path, needs: dict[str, dict[str, float]]) -> None:
+    settings = TrainSettings.model_validate(needs)
+    with pytest.raises(MaskanimError, match="learn from ground truth") as error:
         open_data(folder, settings)
     assert "\n" not in str(error.value)
     assert open_data(folder, TrainSettings.model_validate({"warmup": {"gain_steps": 5}}))
