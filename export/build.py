@@ -109,7 +109,7 @@ def export_bundle(
     golden_file = _golden_pairs(stored)
     versions = {"maskanim": __version__, "torch": str(torch.__version__), "onnx": onnx.__version__}
     manifest = Manifest(
-        name=name or ckpt.resolve().parent.name,
+        name=(name or ckpt.resolve().parent.name).encode("utf-8", "replace").decode(),
         model=trained.nets.spec,
         weights=weights,
         opset=OPSET,

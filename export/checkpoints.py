@@ -92,8 +92,9 @@ def load_trained(path: Path, threshold: int | None = None, *, released_animate: 
         fixed = {} if threshold is None else {"kind": "fixed", "threshold": threshold / 255}
         perturbation = Perturbation.model_validate({**fixed, "released_animate": released_animate})
         nets, origin, more = _load_weights(values, perturbation, subject)
-    # As JSON keeps it.
-    plain = json.loads(json.dumps(origin, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
+    # As JSON keeps it, in UTF-8, which a path in the command need not be.
+    told = json.dumps(origin, ensure_ascii=False, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
+    plain = json.loads(told.encode("utf-8", "replace"))
     return Trained(nets, {"trained": plain, "checkpoint_sha256": sha256}, (*notes, *more))
 
 

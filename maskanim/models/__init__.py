@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import platformdirs
 
-from maskanim.atomic import check_writable, write_text
+from maskanim.atomic import check_writable, replacing, write_text
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 
@@ -98,7 +98,8 @@ def check_register() -> None:
 def register(bundle: Bundle) -> None:
     """Make a bundle the current model."""
     home().mkdir(parents=True, exist_ok=True)
-    write_text(home() / "current", str(bundle.path.resolve()))
+    with replacing(home() / "current") as partial:
+        partial.write_bytes(os.fsencode(bundle.path.resolve()))  # a folder's name need not be UTF-8
 
 
 def demo_bundle() -> Bundle:
@@ -121,5 +122,7 @@ def choose(model: str | None) -> Choice:
         return Choice(Bundle.open(Path(model)), "named")
     current = home() / "current"
     if current.is_file():
-        return Choice(Bundle.open(Path(current.read_text("utf-8"))), "exported last; choose another with --model")
+        return Choice(
+            Bundle.open(Path(os.fsdecode(current.read_bytes()))), "exported last; choose another with --model"
+        )
     return Choice(demo_bundle(), "the embedded demo, as no model was exported yet")

@@ -99,6 +99,20 @@ def tampered(monkeypatch: pytest.MonkeyPatch, onnx_models: dict[NetworkName, Mod
     return "l"
 
 
+def test_names_that_are_not_utf8_are_written_as_far_as_they_are(
+    tmp_path: Path,
+    nets: Networks,
+    write_checkpoint: WriteCheckpoint,
+    frames: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    onnx_models: dict[NetworkName, ModelProto],
+) -> None:
+    monkeypatch.setattr(build, "to_onnx", lambda _, signature: onnx_models[signature.name])
+    ckpt = write_checkpoint(tmp_path / "last.pt", nets, provenance={"command": "maskanim-train --out mod\udce8le"})
+    manifest = export_bundle(ckpt, name="mod\udce8le", frames=[frames]).manifest
+    assert manifest.name == "mod?le" and manifest.provenance["trained"]["command"] == "maskanim-train --out mod?le"
+
+
 def test_tampered_weights_fail_and_leave_nothing(
     tmp_path: Path, nets: Networks, write_checkpoint: WriteCheckpoint, frames: Path, tampered: NetworkName
 ) -> None:

@@ -134,10 +134,16 @@ def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("place", ["models", "mod\udce8les"])
 def test_the_registered_model_is_the_one_chosen(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.setenv(models.HOME_VARIABLE, str(tmp_path / "home"))
+    try:
+        (tmp_path / place).mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("names are UTF-8 here")
+    bundle = copy_bundle(bundle, tmp_path / place / "bundle")
     models.register(bundle)
     chosen = models.choose(None)
     assert chosen.bundle == bundle and "exported last" in chosen.why
