@@ -174,7 +174,7 @@ class Timing(Record):
         frames_per_second: frames over the sum of the times.
         streamed_rounds: milliseconds per call of each turn, where the runner was given its calls' frames all at
             once; only of runners that keep several in flight.
-        streamed_frames_per_second: the same as a rate.
+        streamed_frames_per_second: of their median, by which two runs are compared.
     """
 
     rounds: Rounds = Field(min_length=1)
@@ -300,7 +300,7 @@ def timing(rounds: Sequence[Sequence[float]], batch: int, streamed: Sequence[flo
     return Timing(
         rounds=tuple(map(rounded, rounds)), p50=p50, p90=p90, p95=p95, p99=p99, mean=mean, frames_per_second=rate,
         streamed_rounds=rounded(streamed),
-        streamed_frames_per_second=round(1000 * batch / float(np.mean(streamed)), DECIMALS) if len(streamed) else None,
+        streamed_frames_per_second=round(1000 * batch / median(streamed), DECIMALS) if len(streamed) else None,
     )  # fmt: skip
 
 
