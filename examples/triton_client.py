@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--model", default="maskanim", help="its name on the server")
     parser.add_argument("--together", type=int, default=4, help="frames in one request")
     given = parser.parse_args()
+    if given.together < 1:
+        parser.error("--together: expected 1 or more")
     url = given.url or f"localhost:{PORTS[given.protocol]}"
     try:
         with Connection(given.protocol, url, given.model) as connection:

@@ -47,7 +47,8 @@ def open_live(job: Job, settings: RenderSettings, to: Sequence[str]) -> Inputs:
     with ExitStack() as held:
         for name in to:
             if _kind(name) == "file":
-                held.enter_context(sole_writer(check_output(name, [job.source, job.driving])))
+                check_output(name, [job.source, job.driving])
+                held.enter_context(sole_writer(Path(name)))
                 if settings.provenance:
                     check_signing(Path(name))
     return Inputs.open(job, settings)
