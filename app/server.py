@@ -133,10 +133,10 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, UnicodeError) as error:  # the last two: of a name that is none
         received = f"cannot listen there ({reason(error)})"
-        next_step = "Choose another port with --port"
-        raise MaskanimError(f"{in_url(host)}:{port}", received, "a free port", next_step) from error
+        expected, next_step = "an address of this machine and a free port", "Choose others with --host and --port"
+        raise MaskanimError(f"{in_url(host)}:{port}", received, expected, next_step) from error
 
 
 def serve(application: ASGIApp, listening: socket.socket) -> None:

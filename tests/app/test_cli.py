@@ -49,6 +49,7 @@ def test_a_port_in_use() -> None:
         ("--max-megabytes=nan", "--max-megabytes: nan; expected a number"),
         ("--max-megapixels=inf", "--max-megapixels: inf; expected a number"),
         ("--port=99999", "free port"),
+        ("--host=b\u00fc..x", "an address of this machine"),
         ("--least-psnr=0", "least PSNR: 0; expected a number of dB"),
         ("--least-psnr=nan", "least PSNR: nan; expected a number of dB"),
     ],
