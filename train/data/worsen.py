@@ -32,7 +32,7 @@ def worsen_alike(frames: Sequence[Frame], share: float, rng: np.random.Generator
             frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), sigma), np.uint8)
         if noise > 0.6:
             grain = rng.normal(0, NOISE * (noise - 0.6) / 0.4, frame.shape[:2])[..., None]
-            frame = np.clip(frame + grain, 0, 255).astype(np.uint8)
-        _, data = cv2.imencode(".jpg", frame, settings)
-        result.append(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8))
+            frame = np.clip(np.rint(frame + grain), 0, 255).astype(np.uint8)
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), settings)
+        result.append(np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8))
     return result
