@@ -88,8 +88,9 @@ def open_clip(
         The clip; its frames are what a player shows: turned and mirrored as the file says, with square pixels, HDR and
         BT.2020 as BT.709, interlaced ones deinterlaced, all of the first one's size; what is done of that is logged.
         Timestamps are the file's own; a frame without one, or with one that does not come after the frame before,
-        directly follows that frame. A camera's begin at zero. Of a video that is damaged or cut short, every frame
-        that can be decoded is shown, and `Clip.warning` says afterwards what is missing.
+        directly follows that frame. A camera's begin at zero, and so do those that would begin before it. Of a video
+        that is damaged or cut short, every frame that can be decoded is shown, and `Clip.warning` says afterwards what
+        is missing.
 
     Raises:
         MaskanimError: there is no such file, it is none of these, nothing of it can be read, it is smaller than 64x64,
@@ -138,6 +139,8 @@ def arrange_clip(
     Raises:
         MaskanimError: one of them is wrong, or does not suit the source.
     """
+    if start is None and source.first < 0:  # as in a broadcast whose clock was about to wrap: an mp4 begins at zero
+        start = 0
     given = {"start": start, "end": end, "duration": duration}
     times = {name: None if time is None else parse_time(time, name) for name, time in given.items()}
     view, cut, looped = source, None, None

@@ -300,6 +300,25 @@ def test_a_mute_recording_that_starts_late(tmp_path: Path, ending: str, codec: s
         assert len(list(clip)) == 1
 
 
+@pytest.mark.parametrize("ending", ["ts", "webm"])
+def test_a_clip_that_begins_before_zero_loses_no_frame(
+    tmp_path: Path, copy_clip: WriteClip, starts: Starts, ending: str
+) -> None:
+    path = tmp_path / f"early.{ending}"
+    with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as output:
+        stream = output.add_stream("libx264" if ending == "ts" else "libvpx-vp9", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt, stream.codec_context.max_b_frames = "yuv420p", 0
+        for i in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * i, np.uint8), "rgb24")
+            frame.pts = i
+            for packet in [*stream.encode(frame), *(stream.encode(None) if i == 11 else ())]:
+                packet.pts, packet.dts = packet.pts - 5, packet.dts - 5
+                output.mux(packet)
+    assert starts(path)[0] < 0
+    assert starts(copy_clip(path, tmp_path / "copy.mp4")) == [Fraction(i, 25) for i in range(12)]
+
+
 def test_dv_has_the_rate_of_its_frames(tmp_path: Path) -> None:
     """And not that of the clock that FFmpeg tells their times by."""
     with open_clip(video("a.dv", "dvvideo", size=(576, 720))(tmp_path)) as clip:
