@@ -288,19 +288,22 @@ def _live(
     from maskanim.runtime.jobs import Interrupts, Job
     from maskanim.runtime.jobs.interrupts import RECORDING
     from maskanim.runtime.live import FileOutput
-    from maskanim.runtime.live.command import animate_live, open_live, open_outputs
+    from maskanim.runtime.live.command import animate_live, kind_of, open_live, open_outputs
     from maskanim.runtime.live.hosts import LOOPBACK, is_loopback
 
     if excluded or len(listed) != 1:
         found = f"together with {excluded[0]}" if excluded else f"{len(listed)} pairs"
         raise MaskanimError("--live", found, "one source and one driver; with --to FILE it is recorded")
+    paged = any(kind_of(name) == "page" for name in to)
+    if host and not paged:
+        raise MaskanimError("--host", "without a page, which alone listens", "--to page")
     host = host or LOOPBACK
     job = Job(listed[0].source, listed[0].driving, Path())
     with open_live(job, settings, to) as inputs, _open(opening) as animator:
         outputs = open_outputs(to, host, inputs.clip, animator, settings)
         for output in outputs:
             typer.echo(f"live: {output.place} (end it with Ctrl-C)")
-        if not is_loopback(host) and any(name.startswith("page") for name in to):
+        if not is_loopback(host) and paged:
             typer.echo(f"warning: everyone who reaches {host} can watch")
         told = RECORDING if any(isinstance(output, FileOutput) for output in outputs) else "it ends"
         with Interrupts(recording=inputs.clip, told=told).heard(), ProgressBar("frame") as bar:

@@ -46,7 +46,7 @@ def open_live(job: Job, settings: RenderSettings, to: Sequence[str]) -> Inputs:
             raise MaskanimError("--live", f"together with {flag}", "one of the two")
     with ExitStack() as held:
         for name in to:
-            if _kind(name) == "file":
+            if kind_of(name) == "file":
                 check_output(name, [job.source, job.driving])
                 held.enter_context(sole_writer(Path(name)))
                 if settings.provenance:
@@ -54,7 +54,7 @@ def open_live(job: Job, settings: RenderSettings, to: Sequence[str]) -> Inputs:
     return Inputs.open(job, settings)
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
     """``page``, ``camera`` or ``file``; raises a MaskanimError for any other name of an output."""
     kind, _, port = name.partition(":")
     if name == "camera" or (kind == "page" and (port.isdecimal() or not port)):
@@ -81,7 +81,7 @@ def open_outputs(
     outputs: list[Output] = []
     with ExitStack() as owned:
         for name in names:
-            kind = _kind(name)
+            kind = kind_of(name)
             if kind == "page":
                 outputs.append(Page(host, int(name.partition(":")[2] or PORT), metrics))
             elif kind == "camera":

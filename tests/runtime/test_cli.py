@@ -247,6 +247,7 @@ def test_flags_that_do_not_go_together(flags: list[str], told: str, invoke: Invo
         (["--live", "--ray-cores", "1"], "together with --ray-cores"),
         (["--live", "--keep-alpha"], "together with --keep-alpha"),
         (["--live", "--to", "out.avi"], "no such output"),
+        (["--live", "--to", "page.mp4", "--host", "0.0.0.0"], "--host: without a page"),
         (["--to", "page"], "without --live"),
         (["--host", "0.0.0.0"], "without --live"),
     ],
