@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -87,7 +88,7 @@ def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS)
     watch = CollapseWatch(trainer.settings.watch)
     stopped, interrupts = None, Interrupts()
     logs = RunLog(options.out, trainer.step) if trainer.fabric.is_global_zero else nullcontext()
-    with logs as log, interrupts.heard():
+    with logs as log, interrupts.heard(), _told_of_workers():
         _log_damage(trainer)
         with closing(trainer.data(end - trainer.step, options.workers)) as stream:  # type: ignore[type-var]
             began = time.perf_counter()
@@ -109,6 +110,20 @@ def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS)
                 if stopped:
                     break
     return stopped
+
+
+@contextmanager
+def _told_of_workers() -> Iterator[None]:
+    """Where a process that prepares data is killed, torch raises in whatever this one is at: its state is not whole."""
+    try:
+        yield
+    except (RuntimeError, MaskanimError, ConnectionResetError, ConnectionRefusedError, EOFError) as error:
+        # An error of ours where it was at a checkpoint; of a connection where it was taking over a batch.
+        told = str(error.__cause__ or error)
+        if isinstance(error, RuntimeError | MaskanimError) and not told.startswith("DataLoader worker"):
+            raise
+        next_step = "Go on from the last checkpoint with --resume, and perhaps fewer --workers"
+        raise MaskanimError("processes that prepare data", "one was killed", "memory for all", next_step) from None
 
 
 def _keep(trainer: Trainer, options: RunOptions, log: RunLog, last: bool, stopped: bool) -> None:

@@ -74,6 +74,18 @@ def test_killed_and_resumed(config: Path, whole: dict[tuple[int, str], float], t
     assert not list((tmp_path / "run").glob(".*"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to find the worker in")
+def test_a_killed_worker_is_one_line(config: Path, tmp_path: Path) -> None:
+    arguments = command(config, tmp_path / "run", "--workers", "1")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(tmp_path / "run" / "step-0000004.pt")
+        worker = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        os.kill(int(worker), signal.SIGKILL)
+        told = process.communicate(timeout=TIMEOUT)[1]
+    assert process.returncode == 2 and "Traceback" not in told
+    assert "error: processes that prepare data: one was killed; expected memory for all" in told
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_ended_while_workers_load(
     number: signal.Signals, config: Path, whole: dict[tuple[int, str], float], tmp_path: Path
