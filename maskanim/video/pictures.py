@@ -190,10 +190,13 @@ def write_picture(path: FilePath, image: Frame) -> None:
         image: (H, W, 3) uint8 RGB.
 
     Raises:
-        MaskanimError: the ending is not that of a picture, or the file cannot be written.
+        MaskanimError: the ending is not that of a picture, the array is none, or the file cannot be written.
     """
     path = Path(path)
     check_picture_name(path)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        received = f"{image.dtype} of shape {image.shape}"
+        raise MaskanimError(str(path), received, "a picture, uint8 RGB of shape (height, width, 3)")
     # OpenCV writes a PNG in a third of Pillow's time.
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     with disk_errors(path), replacing(path) as partial:

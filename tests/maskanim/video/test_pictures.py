@@ -79,6 +79,16 @@ def test_picture_errors(tmp_path: Path, draw: Draw, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "array", [np.ones((64, 64, 3), np.float32), np.ones((64, 64), np.uint8), np.ones((64, 64, 4), np.uint8)]
+)
+def test_an_array_that_is_no_picture_is_not_written(tmp_path: Path, array: Any) -> None:
+    """Floats in [0, 1] would be black, and alpha would be lost."""
+    with pytest.raises(MaskanimError, match="expected a picture, uint8 RGB of shape"):
+        write_picture(tmp_path / "a.png", array)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_comes_back_as_it_was_written(tmp_path: Path, draw: Draw) -> None:
     write_picture(tmp_path / "bild-ä.png", draw())
     np.testing.assert_array_equal(read_picture(tmp_path / "bild-ä.png"), draw())
