@@ -99,15 +99,19 @@ def tampered(monkeypatch: pytest.MonkeyPatch, onnx_models: dict[NetworkName, Mod
     return "l"
 
 
+@pytest.fixture
+def exported_once(monkeypatch: pytest.MonkeyPatch, onnx_models: dict[NetworkName, ModelProto]) -> None:
+    """Without the time of an export, where what ONNX says does not matter."""
+    monkeypatch.setattr(build, "to_onnx", lambda _, signature: onnx_models[signature.name])
+
+
 def test_names_that_are_not_utf8_are_written_as_far_as_they_are(
     tmp_path: Path,
     nets: Networks,
     write_checkpoint: WriteCheckpoint,
     frames: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    onnx_models: dict[NetworkName, ModelProto],
+    exported_once: None,
 ) -> None:
-    monkeypatch.setattr(build, "to_onnx", lambda _, signature: onnx_models[signature.name])
     ckpt = write_checkpoint(tmp_path / "last.pt", nets, provenance={"command": "maskanim-train --out mod\udce8le"})
     manifest = export_bundle(ckpt, name="mod\udce8le", frames=[frames]).manifest
     assert manifest.name == "mod?le" and manifest.provenance["trained"]["command"] == "maskanim-train --out mod?le"
@@ -143,10 +147,8 @@ def test_rounding_that_can_be_seen_is_refused(
     write_checkpoint: WriteCheckpoint,
     frames: Path,
     monkeypatch: pytest.MonkeyPatch,
-    onnx_models: dict[NetworkName, ModelProto],
+    exported_once: None,
 ) -> None:
-    # Without the time of an export: what ONNX says does not matter here.
-    monkeypatch.setattr(build, "to_onnx", lambda _, signature: onnx_models[signature.name])
     monkeypatch.setattr(build, "require_parity", lambda _: None)
     monkeypatch.setattr(build, "ROUNDED_FRAME_PSNR", 149.0)
     with pytest.raises(MaskanimError, match="float16 weights: they change the final frame"):
