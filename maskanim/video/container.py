@@ -19,6 +19,8 @@ TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays a
 # These name other files, on this machine or another, which nobody has given.
 PLAYLISTS = frozenset({"concat", "dash", "hls", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"})
 OPTIONS = {"format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
+# Tags that are not UTF-8 make no video unreadable. PyAV 19 keeps such bytes by itself, and has no such option.
+TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
 
 
@@ -31,7 +33,7 @@ def open_container(path: Path) -> av.container.InputContainer:
     try:
         # FFmpeg would take the name "10:30.mp4" for a protocol, and "face%02d.png" for a series of files.
         name, options = str(path.absolute()), OPTIONS | {"pattern_type": "none"}
-        return av.open(name, container_options=options, metadata_errors="replace")
+        return av.open(name, container_options=options, **TAGS)
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, av.error.InvalidDataError) and brand(path):
             raise unreadable(path, "an incomplete mp4 or mov, whose index (moov) is missing") from error

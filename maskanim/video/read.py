@@ -22,7 +22,15 @@ from maskanim.errors import MaskanimError, check_local, reason
 from maskanim.ops import Frame
 from maskanim.video.audio import AudioTrack, FileAudio, PipedAudio
 from maskanim.video.clip import Clip, FrameSource, Looped, Resampled, SourceFrame, Trimmed, parse_rate, parse_time
-from maskanim.video.container import DRIVING_KINDS, OPTIONS, audio_stream, holds_picture, open_container, unreadable
+from maskanim.video.container import (
+    DRIVING_KINDS,
+    OPTIONS,
+    TAGS,
+    audio_stream,
+    holds_picture,
+    open_container,
+    unreadable,
+)
 from maskanim.video.pictures import (
     PICTURE_SUFFIXES,
     STILL_BRANDS,
@@ -208,7 +216,7 @@ def _open_camera(name: str) -> av.container.InputContainer:
 
 def _open_pipe(pipe: BinaryIO) -> av.container.InputContainer:
     try:
-        container = av.open(pipe, mode="r", container_options=OPTIONS, metadata_errors="replace")
+        container = av.open(pipe, mode="r", container_options=OPTIONS, **TAGS)
     except (av.FFmpegError, OSError, ValueError) as error:
         received = f"nothing that FFmpeg can read from a pipe ({reason(error)})"
         next_step = "An mp4 whose index is at its end has to be given as a file"

@@ -93,12 +93,12 @@ class VideoFile(FrameSource):
             raise
 
     def _describe(self, stream: VideoStream) -> None:
-        if stream.time_base is None:
+        if not stream.time_base:
             raise unreadable(self.path, "a video without a time base")
-        self.time_base, self._pixel_aspect = stream.time_base, stream.sample_aspect_ratio
+        self.time_base, self._pixel_aspect = Fraction(stream.time_base), stream.sample_aspect_ratio
         self._size = stream.width, stream.height
         rates = (stream.average_rate, stream.guessed_rate)
-        self.rate = next((rate for rate in rates if rate and rate < MOST_RATE), Fraction(STILLS_RATE))
+        self.rate = Fraction(next((rate for rate in rates if rate and rate < MOST_RATE), STILLS_RATE))
         start = self._start(stream)
         self.first = 0 if self._live else start or 0
         self._step = max(1, round(1 / (self.rate * self.time_base)))
