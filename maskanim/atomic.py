@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 from maskanim.errors import NAME_BYTES, MaskanimError, system_error
 
@@ -25,6 +26,9 @@ OWNER = re.compile(r"([0-9a-f]{4})([0-9a-f]{1,8})-[0-9a-f]{8}$")
 SECONDS_OF_OTHERS = 86400.0  # after which what another machine left is not being written any more
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a system says that has no room left
 _handed_out: set[str] = set()
+_locked: WeakSet[IO[str]] = WeakSet()
+if hasattr(os, "register_at_fork"):  # a copy would go on to hold the locks of a process that was killed
+    os.register_at_fork(after_in_child=lambda: [file.close() for file in _locked])
 
 
 def partial_path(path: Path) -> Path:
@@ -180,8 +184,11 @@ def check_writable(path: str | os.PathLike[str], *, folder: bool = False) -> Pat
 
 
 @contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
+def sole_writer(path: Path, work: str = "render") -> Iterator[None]:
     """While it lasts, no other process, or other part of this one, writes a file, if it asks for the same.
+
+    Args:
+        work: what writes it, as a person calls that.
 
     Raises:
         MaskanimError: another one writes it.
@@ -191,8 +198,8 @@ def sole_writer(path: Path) -> Iterator[None]:
         file = place.open("a")
         if not lock(file):
             file.close()
-            received, next_step = "another render is writing it", "Wait for it, or choose another name"
-            raise MaskanimError(os.fspath(path), received, "one render at a time of a file", next_step)
+            received, next_step = f"another {work} is writing it", "Wait for it, or choose another name"
+            raise MaskanimError(os.fspath(path), received, f"one {work} at a time of a file", next_step)
         with suppress(OSError):
             if os.path.samestat(place.stat(), os.fstat(file.fileno())):
                 break
@@ -218,6 +225,7 @@ def lock(file: IO[str]) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has no locks
+    _locked.add(file)
     return True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import typer
 from lightning_fabric import Fabric
 
 from maskanim import __version__
+from maskanim.atomic import sole_writer
 from maskanim.logs import show_logs
 from maskanim.progress import ProgressBar
 from maskanim.train.data import open_data
@@ -66,22 +69,36 @@ def train(start: Start, out: Path, **options: Any) -> signal.Signals | None:
         The signal that stopped it, if one did.
 
     Raises:
-        MaskanimError: no such device or data, a checkpoint of another run, or what `run` raises.
+        MaskanimError: no such device or data, another training writes there, a checkpoint of another run, or what
+            `run` raises.
     """
     pairs = open_data(start.data, start.settings, assets=start.assets)
     settings = start.settings.for_units(pairs.units)
     fabric = open_fabric(start.device, settings.precision)
     try:
-        trainer, provenance = _begin(start, settings, fabric, pairs)
-        shown = examples(start.data) if fabric.is_global_zero else None
-        with ProgressBar("step", trainer.step) as bar:
-            show_logs(bar.console)
-            stopped = run(trainer, RunOptions(out, provenance, shown, **options), bar)
-        if fabric.is_global_zero:
-            _conclude(trainer, out / LAST, stopped)
-        return stopped
+        with _sole_run(out) if fabric.is_global_zero else nullcontext():
+            trainer, provenance = _begin(start, settings, fabric, pairs)
+            shown = examples(start.data) if fabric.is_global_zero else None
+            with ProgressBar("step", trainer.step) as bar:
+                show_logs(bar.console)
+                stopped = run(trainer, RunOptions(out, provenance, shown, **options), bar)
+            if fabric.is_global_zero:
+                _conclude(trainer, out / LAST, stopped)
+            return stopped
     finally:
         close_fabric()
+
+
+@contextmanager
+def _sole_run(out: Path) -> Iterator[None]:
+    """No other training writes into a folder, nor reads what is about to change there; one that stays empty goes."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with sole_writer(out / LAST, "training"):
+            yield
+    finally:
+        with suppress(OSError):
+            out.rmdir()
 
 
 def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) -> tuple[Trainer, dict[str, Any]]:

@@ -10,6 +10,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from maskanim.atomic import sole_writer
 from maskanim.checkpoint import load_own
 from maskanim.export.restoring import restore_networks
 from maskanim.models import DEMO, demo_bundle
@@ -32,6 +33,19 @@ def test_train_then_resume(small_config: Path, tmp_path: Path) -> None:
     checkpoint = load_own(torch.load(tmp_path / "run" / "last.pt", weights_only=True))
     assert checkpoint is not None and checkpoint.step == 3
     assert checkpoint.provenance["perceptual"] == "none" and checkpoint.provenance["seed"] == 0
+
+
+def test_a_second_run_into_one_folder_is_refused(small_config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("--config", small_config, "--data", "synthetic", "--out", out, "--workers", 0, "--max-steps", 1)
+    assert call(*arguments)[0] == 0
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    with sole_writer(out / "last.pt"):
+        code, told = call(*arguments, "--resume")
+        assert (code, len(told.splitlines())) == (2, 1)
+        assert told.startswith(f"error: {out / 'last.pt'}: another training is writing it; expected one training at a")
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert call(*arguments, "--resume")[0] == 0
 
 
 def test_options_replace_settings(small_config: Path, tmp_path: Path) -> None:
