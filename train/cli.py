@@ -182,6 +182,10 @@ def people(
 
 def _checkpoint_to_resume(out: Path, resume: bool) -> Path | None:
     last = out / "last.pt"
+    try:
+        str(out).encode()
+    except UnicodeEncodeError:
+        raise MaskanimError(f"--out {out}", "a name that is not UTF-8", "one that is, as TensorBoard needs") from None
     if out.exists() and not out.is_dir():
         raise MaskanimError(f"--out {out}", "a file", "a folder or a new path")
     if resume and not last.is_file():

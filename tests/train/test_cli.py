@@ -135,6 +135,7 @@ def earlier(tmp_path: Path) -> Path:
         ({"--out": "earlier"}, "Add --resume"),
         ({"--out": "earlier", "--resume": None}, "last.pt: a damaged, cut off or foreign file"),
         ({"--out": "new", "--resume": None}, "no last.pt"),
+        ({"--out": "new\udcff"}, ": a name that is not UTF-8; expected one that is, as TensorBoard needs"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
