@@ -219,13 +219,15 @@ def grid(
     if threshold is not None and not set(MASKS) <= set(given.names):
         raise MaskanimError(f"--threshold {threshold}", "columns without masks", f"the columns {' and '.join(MASKS)}")
     judge, shares = options.perceive(), {}
-    for file in files if threshold is not None else ():
+    stems = [file.stem for file in files]
+    names = {str(file) if stems.count(file.stem) > 1 else file.stem: file for file in files}
+    for name, file in names.items() if threshold is not None else ():
         with suppress(MaskanimError):  # what is wrong with a file is said where it is scored
-            shares[file.stem] = mask_agreement(given, file, (threshold or 0) / 255, options.every)
+            shares[name] = mask_agreement(given, file, (threshold or 0) / 255, options.every)
     notes = () if threshold is None else (_agreement(threshold, shares),)
     about = {"protocol": "columns", "columns": ",".join(given.names), "every": options.every}
     about["files"] = ", ".join(file.name for file in files)
-    cases = [given.case(file, options.every) for file in files]
+    cases = [given.case(file, options.every)._replace(name=name) for name, file in names.items()]
     options.score(cases, given.methods, judge, about, notes=notes)
 
 

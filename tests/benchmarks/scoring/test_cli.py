@@ -68,6 +68,18 @@ def test_grid(tmp_path: Path, save: Save) -> None:
     assert result.exit_code == 0 and "0.33" in result.output  # two uniform draws of 0..255 are a third apart
 
 
+def test_strips_of_one_name_in_two_folders(tmp_path: Path, save: Save) -> None:
+    """The one's perturbed mask is all that P_test keeps of a white mask; the other's is empty."""
+    black, white = np.zeros((256, 256, 3), np.uint8), np.full((256, 256, 3), 255, np.uint8)
+    strips = {name: np.hstack([white, mask, white, white, white]) for name, mask in (("a", white), ("b", black))}
+    a, b = (save(tmp_path / name / "x.mp4", [strip]) for name, strip in strips.items())
+    columns = ("--columns", "driving_mask,perturbed_mask,target,ours,driving", "--border", 0)
+    files = (a, b, tmp_path / "c" / "x.mp4", tmp_path / "y.mp4")
+    result = run("grid", *files, *columns, "--subject", "object", "--threshold", 60)
+    assert f"0.5000 of the pixels are kept or zero as in the perturbed masks ({a} 1.0000, {b} 0.0000)" in result.output
+    assert f"{files[2]}: " in result.output and "\ny: " in result.output
+
+
 def test_reconstruct_and_animate_drawn_puppets(tmp_path: Path, tiny_bundle: Bundle) -> None:
     shared = ("--data", "synthetic", "--model", tiny_bundle.path, "--clips", 1, "--frames", 3)
     for protocol in ("reconstruct", "animate"):
