@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,9 +104,12 @@ def animate_pair(runner: Runner, source: Frame, driving: Frame) -> Animated:
 def _require(found: Mapping[NetworkName, float], backend: str, least_psnr: float = REDUCED_FRAME_PSNR) -> None:
     """Refuse what lies below a limit, and name the first network that is not right: those behind it only follow."""
     wanted = limits(least_psnr)
-    if all(found[name] >= limit for name, limit in wanted.items()):  # so that NaN fails
+    short = [name for name, limit in wanted.items() if not found[name] >= limit]  # so that NaN fails
+    if not short:
         return
-    name = next(name for name in NETWORK_NAMES if not found[name] >= wanted["h"])
+    name = short[0]
+    if name == "h":  # l, and before it r, may have used up their room and brought the frame down
+        name = next(last for last, before in pairwise(reversed(NETWORK_NAMES)) if found[before] >= wanted["h"])
     told = "holds a NaN" if found[name] != found[name] else f"agrees with PyTorch's to {found[name]:.1f} dB"
     raise MaskanimError(
         f"engine {backend}, network {name}",

@@ -152,7 +152,11 @@ def test_a_damaged_golden_file_is_noticed(bundle: Bundle, tmp_path: Path) -> Non
         ({"m": 59, "r": 29, "l": 59, "h": 59}, "r"),
         ({"m": 59, "r": 59, "l": 40, "h": 44}, "l"),  # from there on
         ({"m": 59, "r": 59, "l": 59, "h": 44}, "h"),
+        ({"m": 59, "r": 38, "l": 59, "h": 44}, "h"),  # the flip is not to blame: l follows it, and is right
+        ({"m": 59, "r": 38, "l": 40, "h": 44}, "r"),
+        ({"m": 59, "r": 38, "l": 29, "h": 50}, "l"),
         ({"m": 59, "r": 59, "l": 59, "h": float("nan")}, "h"),
+        ({"m": 59, "r": 38, "l": float("nan"), "h": float("nan")}, "l"),
     ],
 )
 def test_where_the_limits_are(found: dict[NetworkName, float], refused: str | None) -> None:
