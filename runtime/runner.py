@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from maskanim import pipeline
 from maskanim.errors import MaskanimError
@@ -49,6 +50,12 @@ class Replay(Generic[T]):
 
     def perturb(self, perturbed: T, /) -> T:
         return perturbed
+
+
+class EncodesSources(Protocol):
+    """A runner, or what has one."""
+
+    def encode_source(self, image: Frame, /) -> Any: ...
 
 
 class Runner(ABC):
@@ -96,11 +103,23 @@ class Runner(ABC):
 
     def mask(self, image: Frame) -> Array:
         """M of a picture, (1, 1, 64, 64) float32 in [0, 1]; raises as `encode_source`."""
-        return self.source_arrays(self.encode_source(image)).mask
+        with encoded_source(self, image) as source:
+            return self.source_arrays(source).mask
 
     @abstractmethod
     def close(self) -> None:
         """Release the backend; closing again does nothing."""
+
+
+@contextmanager
+def encoded_source(model: EncodesSources, image: Frame) -> Iterator[Any]:
+    """`encode_source` for as long as the block lasts: on a GPU a source has memory that is else kept until the end."""
+    source = model.encode_source(image)
+    try:
+        yield source
+    finally:
+        if hasattr(source, "close"):
+            source.close()
 
 
 def require_mode(runner: Runner, mode: Mode, *known: Mode) -> None:

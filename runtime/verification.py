@@ -22,7 +22,7 @@ from maskanim.errors import MaskanimError
 from maskanim.golden import Animated, agreement, read_golden
 from maskanim.models import home, keep
 from maskanim.ops import Frame
-from maskanim.runtime.runner import Runner
+from maskanim.runtime.runner import Runner, encoded_source
 from maskanim.spec import IMAGE_SIZE, NETWORK_NAMES, REDUCED_FRAME_PSNR, NetworkName
 
 T = TypeVar("T")
@@ -88,17 +88,13 @@ def kept(file: Path, kind: TypeAdapter[dict[NetworkName, T]]) -> dict[NetworkNam
 
 def animate_pair(runner: Runner, source: Frame, driving: Frame) -> Animated:
     """Every step of one frame, of a driving frame and a source of any size from 64x64."""
-    encoded = runner.encode_source(source)
-    try:
+    with encoded_source(runner, source) as encoded:
         mask = runner.source_arrays(encoded).mask
         (result,) = runner.run(encoded, [runner.prepare(driving)], "steps")
         with np.errstate(invalid="ignore"):  # of a NaN; `verify` says in which network it is
             result.finish()
         assert result.steps
         return Animated(mask, result.steps.animation)
-    finally:
-        if hasattr(encoded, "close"):  # on a GPU it has memory there
-            encoded.close()
 
 
 def _require(found: Mapping[NetworkName, float], backend: str, least_psnr: float = REDUCED_FRAME_PSNR) -> None:

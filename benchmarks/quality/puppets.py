@@ -25,6 +25,7 @@ from maskanim.benchmarks.estimates import Estimate, ratio
 from maskanim.benchmarks.judges.puppets import Finder, distances
 from maskanim.benchmarks.quality.colours import average, difference, locate, mean_colours, true_colours
 from maskanim.ops import Array, Frame
+from maskanim.runtime.runner import encoded_source
 from maskanim.train.puppets import Identity, Puppet, PuppetFrame
 
 CLIP_FPS = 5.0  # sixteen frames are three seconds: enough for an arm to rise and fall
@@ -119,8 +120,8 @@ def differences(
 
 def animated(animator: Animates, source: Frame, driving: Sequence[Frame]) -> list[Frame]:
     """The pictures that come out."""
-    encoded = animator.encode_source(source)
-    return [animator.animate(encoded, frame) for frame in driving]
+    with encoded_source(animator, source) as encoded:
+        return [animator.animate(encoded, frame) for frame in driving]
 
 
 def _difference(a: Frame, b: Frame) -> Array:

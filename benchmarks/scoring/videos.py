@@ -17,6 +17,7 @@ from maskanim.benchmarks.quality.puppets import CLIP_FPS, Animates, pairs
 from maskanim.benchmarks.scoring.engine import Case, Streams
 from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Array, Frame, perturb, postprocess, preprocess
+from maskanim.runtime.runner import encoded_source
 from maskanim.spec import IMAGE_SIZE, MASK_SIZE, Perturbation
 from maskanim.video import open_clip
 
@@ -145,9 +146,9 @@ def drawn_pairs(clips: ClipList, count: int, seed: int) -> list[tuple[ClipFile, 
 def _animated(model: Animates, source: Frame, driving: Iterator[Frame]) -> Iterator[Frame]:
     """The source is encoded when the first frame is wanted, so that what is wrong with it is said of this video."""
     for first in driving:
-        encoded = model.encode_source(source)
-        for frame in chain([first], driving):
-            yield model.animate(encoded, frame)
+        with encoded_source(model, source) as encoded:
+            for frame in chain([first], driving):
+                yield model.animate(encoded, frame)
 
 
 def puppets(model: Animates, method: str, identities: Iterable[int], frames: int, *, rebuilt: bool) -> list[Case]:

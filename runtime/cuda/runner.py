@@ -298,10 +298,6 @@ class StreamingRunner(Runner):
     def source_arrays(self, source: DeviceSource) -> Source:
         return source.arrays()
 
-    def mask(self, image: Frame) -> Array:
-        with self.cuda.encode_source(image) as source:
-            return source.arrays().mask
-
     def prepare(self, frame: Frame) -> Frame:
         """The centred square, so that no more is copied to the GPU than is used."""
         return np.ascontiguousarray(centre_square(frame))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from maskanim.provenance import draw_label
 from maskanim.runtime.animator import Animator
 from maskanim.runtime.framing import Box, Finder, Paste, cut, source_box
 from maskanim.runtime.jobs.settings import RenderSettings
-from maskanim.runtime.runner import FrameResult, Mode
+from maskanim.runtime.runner import FrameResult, Mode, encoded_source
 from maskanim.video import Picture
 from maskanim.video.pictures import alpha_composite
 from maskanim.views import draw_grid, side_by_side
@@ -29,14 +30,17 @@ class Canvas:
         picture: (H, W, 3) uint8 RGB.
         box: which square of it is animated; see `source_square`.
         settings: what is put back, the view and the label.
+        opened: with which the source is freed.
 
     Attributes:
         source: the encoded square.
     """
 
-    def __init__(self, animator: Animator, picture: Frame, box: Box | None, settings: RenderSettings) -> None:
+    def __init__(
+        self, animator: Animator, picture: Frame, box: Box | None, settings: RenderSettings, opened: ExitStack
+    ) -> None:
         self.square, self._settings = picture if box is None else cut(picture, box), settings
-        self.source = animator.encode_source(self.square)
+        self.source = opened.enter_context(encoded_source(animator, self.square))
         self._paste = Paste(picture, box) if settings.paste_back and box else None
         self._arrays = animator.source_arrays(self.source) if settings.view == "grid" else None
 
@@ -64,10 +68,12 @@ class Matte:
     The object moves, and its alpha with it; the alpha of the picture itself would stay where it was.
     """
 
-    def __init__(self, animator: Animator, picture: Picture, box: Box | None, settings: RenderSettings) -> None:
+    def __init__(
+        self, animator: Animator, picture: Picture, box: Box | None, settings: RenderSettings, opened: ExitStack
+    ) -> None:
         self._runner = animator.runner
         below = (alpha_composite(picture, colour).image for colour in (BLACK, WHITE))
-        self._sides = [Canvas(animator, image, box, settings) for image in below]
+        self._sides = [Canvas(animator, image, box, settings, opened) for image in below]
 
     def run(self, inputs: Iterable[Any], mode: Mode) -> Iterator[FrameResult]:
         """As `Runner.run`, each frame (H, W, 4) uint8 RGBA; one by one, as each source in turn is the runner's."""

@@ -220,9 +220,9 @@ def _animation(
     """What animates the inputs, and what is done with each frame; `sinks` is given what has to be closed."""
     box, mode = source_square(inputs.picture.image, settings, animator), _mode(job, settings)
     if settings.keep_alpha:
-        matte = Matte(animator, inputs.picture, box, settings)
+        matte = Matte(animator, inputs.picture, box, settings, sinks)
         return partial(matte.run, mode=mode), lambda item, result: writer.write(result.finish(), item.pts)
-    canvas = Canvas(animator, inputs.picture.image, box, settings)
+    canvas = Canvas(animator, inputs.picture.image, box, settings, sinks)
     motion = masks = None
     if job.extras.motion:
         motion = sinks.enter_context(MotionWriter(job.extras.motion, inputs.clip, animator.model))

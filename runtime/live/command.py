@@ -115,6 +115,6 @@ def animate_live(
         for output in outputs:
             failing.push(output)
         picture = inputs.picture.image
-        canvas = Canvas(animator, picture, source_square(picture, settings, animator), settings)
+        canvas = Canvas(animator, picture, source_square(picture, settings, animator), settings, failing)
         failing.pop_all()
     return go_live(animator.runner, canvas.source, inputs.clip, outputs, canvas.draw, progress)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 
 from maskanim.atomic import sole_writer
+from maskanim.benchmarks.quality.puppets import animated
+from maskanim.benchmarks.scoring.videos import _animated
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.ops import Frame, preprocess
@@ -28,6 +31,7 @@ from maskanim.runtime.framing import Box, Rectangle, cut
 from maskanim.runtime.jobs import Extras, Interrupts, Job, Rendered, RenderSettings, open_inputs, render
 from maskanim.runtime.jobs.interrupts import SIGNALS
 from maskanim.runtime.jobs.picture import difference_matte
+from maskanim.runtime.runner import Source
 from maskanim.video import open_clip, read_picture
 
 H264_TOLERANCE = 3.0  # mean absolute difference of 8-bit values that x264 leaves at the writer's quality
@@ -62,6 +66,29 @@ def do(animator: Animator, job: Job) -> Do:
         return render(animator, replace(job, **changes), settings)  # type: ignore[arg-type]
 
     return run
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_source_is_freed_when_its_video_is_made(
+    animator: Animator, job: Job, alpha: bool, tiny_frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU it has memory: of a thousand pairs, each would keep its own until the model is closed."""
+    counted: Counter[str] = Counter()
+
+    class Counted(Source):
+        def __init__(self, image: Frame) -> None:
+            counted["encoded"] += 1
+            super().__init__(**vars(encode(image)))
+
+        def close(self) -> None:
+            counted["closed"] += 1
+
+    encode = animator.runner.encode_source
+    monkeypatch.setattr(animator.runner, "encode_source", Counted)
+    render(animator, replace(job, output=job.output.with_suffix(".mov")), replace(PLAIN, keep_alpha=alpha))
+    assert len(list(_animated(animator, tiny_frames[0], iter(tiny_frames[:2])))) == 2
+    assert len(animated(animator, tiny_frames[0], tiny_frames[:2])) == 2
+    assert counted["encoded"] == counted["closed"] == (4 if alpha else 3)
 
 
 def frames(path: Path) -> list[Frame]:
