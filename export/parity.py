@@ -17,6 +17,7 @@ from maskanim.errors import MaskanimError
 from maskanim.golden import HIGHEST_PSNR, psnr
 from maskanim.networks import TorchOps
 from maskanim.ops import Array, NumpyOps, kept, lower_median, shrink
+from maskanim.runtime.sessions.ort import session_options
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName, Perturbation
 
 # Some twenty float32 convolutions summed in another order move a sigmoid by 1e-6; 1e-4 is a fortieth of a grey level.
@@ -170,10 +171,7 @@ def require_parity(difference: Difference) -> None:
 
 def onnx_function(content: bytes, name: NetworkName) -> Callable[..., Array]:
     """A network's ONNX file as a function of arrays, in the order of its signature, by ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    # PyTorch and ONNX Runtime take turns here, and idle threads that spin would slow down whichever is at work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
     names = [spec.name for spec in NETWORKS[name].inputs]
 
     def run(*inputs: Array) -> Array:

@@ -13,6 +13,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from maskanim.errors import MaskanimError
 from maskanim.networks.precision import has_bf16_kernels
+from maskanim.runtime.sessions.session import processors
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def open_fabric(device: str, precision: Precision) -> Fabric:
     Raises:
         MaskanimError: no such device, or an environment that does not fit together.
     """
+    torch.set_num_threads(min(torch.get_num_threads(), processors()))
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     chosen = _device(device)

@@ -57,10 +57,11 @@ class OpenVinoNet:
         import openvino
 
         from maskanim.runtime.sessions.openvino import CORE, DEVICE
+        from maskanim.runtime.sessions.session import processors
 
         # Without the hint, processors with BF16 would round the scores to three digits.
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = CORE.compile_model(model, DEVICE, settings)
+        self._compiled = CORE.compile_model(model, DEVICE, settings | {"INFERENCE_NUM_THREADS": processors()})
         self._queue = openvino.AsyncInferQueue(self._compiled)
         self._names = [output.any_name for output in self._compiled.outputs]
 

@@ -6,7 +6,6 @@ A field's meaning never changes within one `FORMAT_VERSION`; new fields may come
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from maskanim.driver import Driver
+from maskanim.runtime.sessions.session import processors
 
 FORMAT: Final = "maskanim-doctor"
 FORMAT_VERSION: Final = 1
@@ -126,9 +126,8 @@ class Diagnosis:
 def this_machine() -> Machine:
     """What Python and the operating system say of this computer."""
     name, flags = _processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     extensions = tuple(extension for extension in EXTENSIONS if extension in flags)
-    return Machine(platform.platform(), platform.python_version(), name, extensions, cores)
+    return Machine(platform.platform(), platform.python_version(), name, extensions, processors())
 
 
 def _processor() -> tuple[str, list[str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -115,7 +117,34 @@ def check_names(network: NetworkSpec, inputs: Sequence[str], outputs: Sequence[s
 
 
 def processors() -> int:
-    """How many processors this process may use; OMP_NUM_THREADS, as Ray and Slurm set it, limits them."""
+    """How many processors this process may use, as libraries do not find out by themselves.
+
+    A container's share of time (`docker --cpus`), rounded up, and OMP_NUM_THREADS, as Ray and Slurm set it, limit them.
+    """
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = math.ceil(min([there, *quotas(Path("/"))]))
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
+
+
+def quotas(root: Path) -> Iterator[float]:
+    """How many processors' time Linux's control groups leave to this process: its own, and those around them.
+
+    Args:
+        root: where proc and sys are. A container may see its own group as the outermost, whatever its path is.
+    """
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                outermost, names = root / "sys/fs/cgroup", ["cpu.max"]
+            elif "cpu" in controllers.split(","):
+                outermost, names = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            else:
+                continue
+            for group in (Path(path), *Path(path).parents):
+                with suppress(OSError, ValueError):  # no such group here, or one without a limit
+                    folder = outermost / group.relative_to("/")
+                    quota, period = (int(part) for name in names for part in (folder / name).read_text().split())
+                    if quota > 0:
+                        yield quota / period

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from maskanim.errors import MaskanimError
 from maskanim.ops import Array
 from maskanim.runtime.backends import BACKENDS as ALL_BACKENDS
 from maskanim.runtime.backends import DEFAULTS
-from maskanim.runtime.sessions.session import Session
+from maskanim.runtime.sessions.session import Session, processors, quotas
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 Sessions = dict[NetworkName, Session]
@@ -138,3 +139,41 @@ def test_a_model_that_does_not_survive_bf16_runs_in_fp32(tiny_bundle: Bundle) ->
     for name in NETWORK_NAMES:
         found = opened[name].run(*inputs_of(name))
         np.testing.assert_allclose(found, expected[name].run(*inputs_of(name)), rtol=0, atol=FP32_TOLERANCE)
+
+
+V1 = "3:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        ("0::/", {"cpu.max": "200000 100000\n"}, [2]),  # docker --cpus=2, which sees its own group as the outermost
+        ("0::/", {"cpu.max": "max 100000\n"}, []),
+        ("0::/", {}, []),
+        ("0::/a.slice/b", {"a.slice/cpu.max": "150000 100000", "a.slice/b/cpu.max": "50000 100000"}, [0.5, 1.5]),
+        (V1, {"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, [2.5]),
+        (V1, {"cpu/docker/a/cpu.cfs_quota_us": "-1", "cpu/docker/a/cpu.cfs_period_us": "100000"}, []),
+        (V1, {"memory/cpu.max": "100000 100000", "cpu.max": "100000 100000"}, []),
+        (None, {"cpu.max": "100000 100000"}, []),  # no Linux
+    ],
+)
+def test_what_control_groups_leave(
+    groups: str | None, files: dict[str, str], left: list[float], tmp_path: Path
+) -> None:
+    written = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in (written | ({"proc/self/cgroup": groups} if groups else {})).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(quotas(tmp_path)) == left
+
+
+@pytest.mark.parametrize(
+    ("quota", "told", "expected"), [([], "", 64), ([1.5, 3.0], "", 2), ([0.1], "", 1), ([8.0], "4", 4), ([2.0], "4", 2)]
+)
+def test_as_many_threads_as_there_is_time_for(
+    quota: list[float], told: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr("maskanim.runtime.sessions.session.quotas", lambda _: quota)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert processors() == expected
