@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -64,7 +65,7 @@ class FrameWriter(ABC):
 
     Args:
         path: the file to write, ending in .mp4, .mov (both H.264) or .webm (VP9; its times are rounded to
-            milliseconds, as Matroska's are).
+            milliseconds, as Matroska's are, and no two frames get the same).
         driving: the clip whose time base, durations and audio are taken. Audio that suits the container is copied
             packet by packet, other audio becomes AAC (WebM: Opus), mono or stereo. If the clip has been read to its
             end, all of its audio is taken, otherwise the audio of the frames written.
@@ -216,6 +217,7 @@ class OutputFile(Closing):
         self._driving, self._audio, self._format = driving, audio, FORMATS[path.suffix.lower()]
         self._audio_packets: Iterator[av.Packet[Any] | None] = iter(())
         self._audio_until: Fraction | float = -math.inf
+        self._last_time = -sys.maxsize  # of the video, in milliseconds
         options: dict[str, str] = {}
         if self._format.keeps_time:
             # Ticks in which the start of every track is exact: with the muxer's 1000 a second, a clip that does not
@@ -245,6 +247,10 @@ class OutputFile(Closing):
         """Write a packet of the video, after the audio that comes before it."""
         if packet.dts is not None:
             self._mux_audio(packet.dts * packet.time_base)
+        if not self._format.keeps_time and packet.pts is not None:
+            at, packet.duration = (round(n * packet.time_base * 1000) for n in (packet.pts, packet.duration or 0))
+            self._last_time = packet.pts = packet.dts = max(at, self._last_time + 1)
+            packet.time_base = Fraction(1, 1000)
         self.container.mux(packet)
 
     def _mux_audio(self, end: Fraction | float) -> None:

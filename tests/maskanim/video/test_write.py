@@ -359,6 +359,24 @@ def test_webm_has_opus_and_its_times_are_milliseconds(
     assert max(abs(a - b) for a, b in zip(starts(encoded), starts(aac), strict=True)) <= Fraction(1, 2000)
 
 
+@pytest.mark.parametrize("in_segments", [False, True])
+def test_frames_nearer_than_a_millisecond_keep_their_order_in_webm(
+    tmp_path: Path, make_clip: WriteClip, in_segments: bool
+) -> None:
+    """Each gets the next free millisecond; where there is room again, the times are right again."""
+    out = tmp_path / "out.webm"
+    driving = make_clip(tmp_path / "in.mp4", [0, 400, 404, 408, 412, 900, 905, 1300, 1306], Fraction(1, 12000), 60)
+    with (
+        open_clip(driving) as clip,
+        ResumableWriter(out, clip, fingerprint="near") if in_segments else ClipWriter(out, clip) as writer,
+    ):
+        for image, pts in clip:
+            writer.write(image, pts)
+    with open_clip(out) as written:
+        assert [frame.pts for frame in written] == [0, 33, 34, 35, 36, 75, 76, 108, 109]
+        assert written.time_base == Fraction(1, 1000) and written.warning is None
+
+
 def test_mov_is_h264_and_takes_pcm(tmp_path: Path, make_clip: WriteClip, copy_clip: WriteClip, shown: Shown) -> None:
     driving = make_clip(tmp_path / "in.mov", range(50), Fraction(1001, 30000), audio="pcm_s16le")
     written = copy_clip(driving, tmp_path / "out.mov")
