@@ -91,14 +91,16 @@ def train(start: Start, out: Path, **options: Any) -> signal.Signals | None:
 
 @contextmanager
 def _sole_run(out: Path) -> Iterator[None]:
-    """No other training writes into a folder, nor reads what is about to change there; one that stays empty goes."""
+    """No other training writes into a folder, or reads what will change there; a new folder that stays empty goes."""
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         with sole_writer(out / LAST, "training"):
             yield
     finally:
         with suppress(OSError):
-            out.rmdir()
+            if made:
+                out.rmdir()
 
 
 def _begin(start: Start, settings: TrainSettings, fabric: Fabric, pairs: Pairs) -> tuple[Trainer, dict[str, Any]]:
