@@ -88,7 +88,7 @@ def run(trainer: Trainer, options: RunOptions, progress: Progress = NO_PROGRESS)
     watch = CollapseWatch(trainer.settings.watch)
     stopped, interrupts = None, Interrupts()
     logs = RunLog(options.out, trainer.step) if trainer.fabric.is_global_zero else nullcontext()
-    with logs as log, interrupts.heard(), _told_of_workers():
+    with _told_of_workers(), logs as log, interrupts.heard():  # also while the logs are closed
         _log_damage(trainer)
         with closing(trainer.data(end - trainer.step, options.workers)) as stream:  # type: ignore[type-var]
             began = time.perf_counter()

@@ -98,7 +98,7 @@ with sole_writer(Path(sys.argv[1])):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are copied here")
 def test_a_copy_of_a_dead_process_does_not_hold_its_files(tmp_path: Path) -> None:
     """As the processes that load data are, which outlive a training that was killed for seconds."""
-    program = WRITING.replace("print", "os.fork() and print").replace("import", "import os,", 1)
+    program = WRITING.replace("print", "os.fork() or print").replace("import", "import os,", 1)
     command, output = [sys.executable, "-c", program, tmp_path / "a"], subprocess.PIPE
     with subprocess.Popen(command, stdout=output, start_new_session=True) as process:
         assert process.stdout and process.stdout.readline() == b"at it\n"
