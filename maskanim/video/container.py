@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -20,7 +21,7 @@ TEXT_FORMATS = frozenset({"adf", "bin", "idf", "tty", "xbin"})  # FFmpeg plays a
 PLAYLISTS = frozenset({"concat", "dash", "hls", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"})
 OPTIONS = {"format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
 # Tags that are not UTF-8 make no video unreadable. PyAV 19 keeps such bytes by itself, and has no such option.
-TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 DRIVING_KINDS = "a video, a strip of square frames, a picture, or a folder of pictures"
 
 
