@@ -31,6 +31,7 @@ from maskanim.train.processes import in_processes
 JPEG_QUALITY = 95
 ABOUT = "people.json"
 FIRST_DRIVER = 1_000_000  # drivers are identities of their own, however many others are asked for
+POPULATION = 2  # counts the ways in which identities have been drawn; 2: training ones mix skins and shape their hair
 STEP_SECONDS = 0.4  # from frame to frame: far enough apart to make pairs of
 
 
@@ -63,10 +64,7 @@ def write_people(assets: Path, out: Path, order: Order, jobs: int, progress: Pro
         MaskanimError: no assets, no OpenGL, or `out` holds other data.
     """
     pack = read_pack(assets)
-    about = order._asdict() | {"assets": pack.fingerprint}
-    if order.framing == "head":  # as folders say that were made before there were bodies
-        del about["framing"]
-    _claim(out, about)
+    _claim(out, order._asdict() | {"assets": pack.fingerprint, "population": POPULATION})
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
     wanted = [clip for clip in order.clips() if not _path(out, *clip).with_suffix(".jpg").exists()]

@@ -36,6 +36,29 @@ class Part(NamedTuple):
     texture: str  # key in the pack
 
 
+class HairShape(NamedTuple):
+    """How an identity's hair differs from the asset's.
+
+    It grows about the head by a smooth function of the direction, never into it, is longer or shorter below the head,
+    and sits elsewhere.
+    """
+
+    growth: Floats  # (9,) float32, shares of the radius: of 1, x, y, z, xy, yz, 3zz-1, xz and xx-yy of the direction
+    length: float  # of what hangs below the head's joint, as a factor
+    shift: Floats  # (3,) float32, decimetres
+
+    def applied(self, points: Floats, centre: Floats, below: float) -> Floats:
+        """(N, 3) points about a head's (3,) centre; `below` is the height under which hair hangs. Decimetres."""
+        ray = points - centre
+        x, y, z = (ray / np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)).T
+        terms = np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], 1)
+        shaped = centre + ray * np.clip(1 + terms @ self.growth, 1, 1.35)[:, None] + self.shift
+        hanging = np.minimum(shaped[:, 1] - below, 0)
+        shaped[:, 1] += (self.length - 1) * hanging
+        result: Floats = shaped.astype(np.float32)
+        return result
+
+
 class Skeleton:
     """The bones that move in a framing, and how much each base vertex follows them.
 
@@ -129,6 +152,7 @@ class Figure:
         targets: weights of the targets that make the identity.
         wears: keys of proxies, from the innermost to the outermost.
         skin, eyes: keys of their textures.
+        hair_shape: how the hair differs from the asset's; None: it does not.
 
     Attributes:
         parts: what is drawn, in this order.
@@ -137,9 +161,15 @@ class Figure:
     """
 
     def __init__(
-        self, anatomy: Anatomy, targets: Mapping[str, float], wears: Sequence[str], skin: str, eyes: str
+        self,
+        anatomy: Anatomy,
+        targets: Mapping[str, float],
+        wears: Sequence[str],
+        skin: str,
+        eyes: str,
+        hair_shape: HairShape | None = None,
     ) -> None:
-        self.anatomy = anatomy
+        self.anatomy, self._hair_shape = anatomy, hair_shape
         pack, base = anatomy.pack, anatomy.pack.base
         body = morphed(base.vertices, pack.targets, targets)
         self.joints = np.stack([body[head].mean(0) for head in anatomy.skeleton.heads])
@@ -190,7 +220,12 @@ class Figure:
         weights = np.maximum((anatomy.skeleton.weights[corners] * shares).sum(1), 0)
         weights /= np.maximum(weights.sum(1, keepdims=True), 1e-6)
         places = np.full(len(proxy.mesh.vertices), -1, np.int32)
-        places[used] = self._add(_follow(proxy, body)[used], basis, weights)
+        points = _follow(proxy, body)[used]
+        if kind == "hair" and self._hair_shape:
+            head, *eyes = (self.joints[anatomy.skeleton.names.index(bone)] for bone in ("head", "eye.L", "eye.R"))
+            centre = np.array([0, np.mean(eyes, 0)[1], head[2]], np.float32)
+            points = self._hair_shape.applied(points, centre, float(head[1]))
+        places[used] = self._add(points, basis, weights)
         self._draw(kind, proxy.mesh, faces, places, proxy.texture)
 
     def posed(self, expression: Floats, turns: Mapping[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from maskanim.train.people.assets import DETAILS, Floats, Pack, decode
-from maskanim.train.people.figure import EXPRESSIVE, Anatomy, Figure
+from maskanim.train.people.figure import EXPRESSIVE, Anatomy, Figure, HairShape
 from maskanim.train.people.render import Look
 
 Split = Literal["train", "test"]
@@ -23,6 +23,10 @@ HELD_OUT = frozenset(
     + ["backgrounds/park", "backgrounds/lobby", "backgrounds/studio", "backgrounds/venice"]
 )
 DETAIL_SHARE, DETAIL_WEIGHT = 0.2, 0.3  # at 0.45 faces become caricatures
+# The assets have ten skins and seven hair styles for training, and networks learn them by heart. So most training
+# identities mix two skins, and each shapes its hair. Test identities do neither.
+MIXED_SKINS, LARGEST_SHARE = 0.8, 0.6
+HAIR_GROWTH, HAIR_LENGTH, HAIR_SHIFT = 0.05, (0.5, 1.3), 0.04  # a share of the radius; decimetres
 MEN_S_HAIR = ("hair/short", "hair/afro")
 OVER_THE_FACE, RARELY = ("hair/bob01", "hair/bob02", "hair/short03"), 0.3  # half a face teaches less
 # Hair as people have it, RGB in 0..1, and how often.
@@ -74,9 +78,14 @@ def draw_person(anatomy: Anatomy, number: int, split: Split = "train", seed: int
     if anatomy.framing == "body" and (shoes := [key for key in _keys(pack.proxies, "clothes") if "shoes" in key]):
         of_body = np.random.default_rng([seed, SPLITS.index(split), number, 4])  # a head's draws stay as they are
         wears.append(str(of_body.choice(shoes)))
+    # From a stream of its own: what else is drawn of an identity stays as it is.
+    varied = np.random.default_rng([seed, SPLITS.index(split), number, 5]) if split == "train" else None
+    hair_shape = _hair_shape(varied) if varied else None
     known = {name: weight for name, weight in targets.items() if name in pack.targets}
-    figure = Figure(anatomy, known, wears, skin, eyes)
+    figure = Figure(anatomy, known, wears, skin, eyes, hair_shape)
     looks = _looks(rng, pack, figure, colour)
+    if varied:
+        looks["skin"] = looks["skin"]._replace(**_second_skin(varied, pack, skin, woman))
     return Person(figure, looks, female, age, tuple(wears))
 
 
@@ -127,6 +136,21 @@ def _skin(rng: np.random.Generator, pack: Pack, split: Split, woman: bool, age: 
     for word in ("_female" if woman else "_male", "dark" if dark else "light", years):
         keys = [key for key in keys if word in key] or keys
     return str(rng.choice(keys))
+
+
+def _second_skin(rng: np.random.Generator, pack: Pack, first: str, woman: bool) -> dict[str, Any]:
+    """What a `Look` says of another skin of the same sex and its share; nothing for some."""
+    sex = "_female" if woman else "_male"
+    keys = [key for key in available(_keys(pack.textures, "skins"), "train") if sex in key and key != first]
+    if not keys or rng.uniform() > MIXED_SKINS:
+        return {}
+    return {"other": str(rng.choice(keys)), "share": float(rng.uniform(0, LARGEST_SHARE))}
+
+
+def _hair_shape(rng: np.random.Generator) -> HairShape:
+    growth = rng.normal(0, HAIR_GROWTH, 9) + np.eye(9)[0] * HAIR_GROWTH
+    length = float(rng.uniform(*HAIR_LENGTH))
+    return HairShape(growth.astype(np.float32), length, rng.normal(0, HAIR_SHIFT, 3).astype(np.float32))
 
 
 def _hair_colour(rng: np.random.Generator, age: float) -> Floats:

@@ -37,10 +37,10 @@ void main() { at = place; up = normal; where = vec2(uv.x, 1.0 - uv.y); gl_Positi
 # The terms of the harmonics' irradiance are those of Ramamoorthi and Hanrahan (2001), with their factors in `around`.
 _FRAGMENT = """
 #version 330
-uniform sampler2D picture, maps;
+uniform sampler2D picture, maps, other;
 uniform vec3 around[9]; uniform vec3 lamp_to[2]; uniform vec3 lamp_colour[2];
 uniform mat3 tint; uniform vec3 lift; uniform vec3 eye;
-uniform float lips, mouth, level; uniform vec2 eye_levels;
+uniform float lips, mouth, level, share; uniform vec2 eye_levels;
 uniform float cut, gloss, sharp; uniform int kind; uniform bool blended;
 in vec3 at; in vec3 up; in vec2 where;
 layout(location = 0) out vec4 colour; layout(location = 1) out vec4 truth;
@@ -51,6 +51,7 @@ vec3 irradiance(vec3 n) {
 }
 void main() {
     vec4 texel = texture(picture, where);
+    if (share > 0.0) texel = mix(texel, texture(other, where), share);
     if (kind >= 2 && (blended ? texel.a < 0.02 : texel.a < cut)) discard;
     vec3 view = normalize(eye - at), n = normalize(up);
     if (dot(n, view) < 0.0) n = -n;
@@ -82,12 +83,14 @@ _SEE_THROUGH = ("eyelashes", "eyebrows", "hair")
 
 
 class Look(NamedTuple):
-    """How a part's texture is changed: rgb -> clip(tint @ rgb + lift)."""
+    """How a part's texture is changed: mixed with another one, then rgb -> clip(tint @ rgb + lift)."""
 
     tint: Floats
     lift: Floats
     gloss: float = 0.0
     sharp: float = 20.0
+    other: str = ""  # the key of a texture with the same uvs; only skins have one
+    share: float = 0.0  # of the other one, in [0, 1]
 
 
 class Light(NamedTuple):
@@ -134,7 +137,8 @@ class Renderer:
         self._targets: list[Any] = []
         self._textures: dict[str, Any] = {}
         self._maps = self._upload(self._mouth_maps())
-        self._program["maps"], self._program["lips"], self._program["mouth"] = 1, LIPS, MOUTH
+        self._program["maps"], self._program["other"] = 1, 2
+        self._program["lips"], self._program["mouth"] = LIPS, MOUTH
         self._figure: Figure | None = None
         self._buffers: list[tuple[Any, Any]] = []
 
@@ -225,7 +229,9 @@ class Renderer:
         program["level"], program["eye_levels"] = LEVELS[kind], EYE_LEVELS
         program["tint"].write(look.tint.T.astype(np.float32).tobytes())
         program["lift"], program["gloss"], program["sharp"] = tuple(look.lift), look.gloss, look.sharp
+        program["share"] = look.share
         self._texture(texture).use(0)
+        self._texture(look.other or texture).use(2)
         array.render()
 
     def read(self, slot: int, background: Frame) -> Rendered:

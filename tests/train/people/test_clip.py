@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError, MissingPackageError
+from maskanim.ops import Frame
 from maskanim.train.people.assets import Pack
 from maskanim.train.people.clip import Studio, motion_of
 from maskanim.train.people.motion import EXPRESSIONS, HeadPose
-from maskanim.train.people.render import Renderer
+from maskanim.train.people.render import Look, Renderer
 
 STILL = HeadPose(
     np.zeros(3), np.zeros(3), np.zeros(2), np.zeros(len(EXPRESSIONS), np.float32), np.zeros(2), 1.6, 0.3, 0.0
@@ -74,6 +76,24 @@ def test_a_mouth_and_a_lid_open_as_told(studio: Studio) -> None:
     assert still.mouth < half.mouth < wide.mouth
     assert blink.lids[1] < 0.5 * still.lids[1]  # the person's left eye is on the picture's right
     assert blink.lids[0] == pytest.approx(still.lids[0])
+
+
+def test_a_skin_is_mixed_with_another_one_by_its_share(studio: Studio) -> None:
+    person, scene = studio.person(0), studio.scene(0)
+    other = "skins/old_darkskinned_female_diffuse"
+    skin = person.looks["skin"]._replace(other="", share=0.0)
+
+    def drawn(look: Look, texture: str = "") -> Frame:
+        figure = copy(person.figure)
+        figure.parts = [p._replace(texture=texture) if p.kind == "skin" and texture else p for p in figure.parts]
+        return studio.frame(person._replace(figure=figure, looks=person.looks | {"skin": look}), scene, STILL).image
+
+    own, theirs = drawn(skin), drawn(skin, other)
+    assert np.abs(own.astype(int) - theirs).max() > 20
+    np.testing.assert_array_equal(drawn(skin._replace(other=other, share=1.0)), theirs)
+    half = drawn(skin._replace(other=other, share=0.5)).astype(int)
+    assert (half >= np.minimum(own, theirs)).all() and (half <= np.maximum(own, theirs)).all()
+    assert np.abs(half - own).max() > 8 < np.abs(half - theirs).max()
 
 
 def test_many_frames_at_once_are_those_drawn_alone(studio: Studio) -> None:

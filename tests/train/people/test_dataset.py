@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from maskanim.progress import NoProgress
 from maskanim.train.data import open_data
 from maskanim.train.data.drawn import PeoplePairs
 from maskanim.train.people.clip import Studio
-from maskanim.train.people.dataset import FIRST_DRIVER, Order, draw_clip, truth_of, write_people
+from maskanim.train.people.dataset import ABOUT, FIRST_DRIVER, Order, draw_clip, truth_of, write_people
 from maskanim.train.settings import DataSettings, TrainSettings, Warmup
 
 ORDER = Order((3, 1), 2)
@@ -76,6 +77,13 @@ def test_a_clip_is_the_same_however_many_others_are_drawn(assets: Path, out: Pat
 def test_other_people_and_other_files_are_refused(assets: Path, out: Path, tmp_path: Path) -> None:
     with pytest.raises(MaskanimError, match="people of another frames, seed; expected a new folder"):
         write_people(assets, out, Order((3, 1), 3, seed=1), 1, NoProgress())
+    about = json.loads((out / ABOUT).read_text())
+    older = tmp_path / "older"
+    older.mkdir()
+    (older / ABOUT).write_text(json.dumps({key: value for key, value in about.items() if key != "population"}))
+    with pytest.raises(MaskanimError, match="people of another population"):
+        write_people(assets, older, ORDER, 1, NoProgress())
+    shutil.rmtree(older)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(MaskanimError, match="a folder with other files"):
         write_people(assets, tmp_path, ORDER, 1, NoProgress())

@@ -10,7 +10,7 @@ import pytest
 from helpers.small_people import BALL, BOX, EYES, LOWER_LIP, MIDDLE, RINGS, SEGMENTS
 from maskanim.train.people.assets import Pack
 from maskanim.train.people.clip import LANDMARKS, rotation
-from maskanim.train.people.figure import Anatomy, Figure, morphed
+from maskanim.train.people.figure import Anatomy, Figure, HairShape, morphed
 from maskanim.train.people.motion import EXPRESSIONS
 
 SKIN, EYE = "skins/young_lightskinned_male_diffuse", "eyes/brown"
@@ -46,6 +46,19 @@ def test_what_clothes_cover_is_not_drawn(pack: Pack) -> None:
     bare, dressed = (Figure(anatomy, {}, wears, SKIN, EYE) for wears in ([], ["clothes/male_suit01"]))
     count = [len(figure.parts[0].triangles) for figure in (bare, dressed)]
     assert count[0] - count[1] == 2  # the box's lowest side: two triangles
+
+
+def test_a_hairs_shape_grows_shifts_and_lengthens_but_never_enters_the_head() -> None:
+    points = np.array([[1, 0, 0], [0, 1, 0], [0, -2, 0]], np.float32)
+    centre, none = np.zeros(3, np.float32), np.zeros(9, np.float32)
+    still = np.zeros(3, np.float32)
+    np.testing.assert_array_equal(HairShape(none, 1, still).applied(points, centre, -1), points)
+    wider = HairShape(np.eye(9, dtype=np.float32)[1] * 0.2, 1, still).applied(points, centre, -1)
+    np.testing.assert_allclose(wider, [[1.2, 0, 0], [0, 1, 0], [0, -2, 0]], atol=1e-6)
+    smaller = HairShape(np.eye(9, dtype=np.float32)[0] * -0.2, 1, still).applied(points, centre, -1)
+    np.testing.assert_array_equal(smaller, points)
+    longer = HairShape(none, 1.5, np.float32([0, 0.5, 0])).applied(points, centre, -1)
+    np.testing.assert_allclose(longer, [[1, 0.5, 0], [0, 1.5, 0], [0, -1.75, 0]])
 
 
 def test_normals_of_a_ball_point_outwards(figure: Figure) -> None:
