@@ -36,22 +36,26 @@ class Part(NamedTuple):
     texture: str  # key in the pack
 
 
+def harmonics(x: Floats, y: Floats, z: Floats) -> Floats:
+    """(..., 9): the real spherical harmonics of the first three orders, not normalised, of unit vectors."""
+    return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], -1)
+
+
 class HairShape(NamedTuple):
     """How an identity's hair differs from the asset's.
 
-    It grows about the head by a smooth function of the direction, never into it, is longer or shorter below the head,
-    and sits elsewhere.
+    It grows about the head by a smooth function of the direction, is longer or shorter below the head, and is shifted.
+    Growth is never into the head; a shift can hide some hair under the skin, as where it recedes.
     """
 
-    growth: Floats  # (9,) float32, shares of the radius: of 1, x, y, z, xy, yz, 3zz-1, xz and xx-yy of the direction
+    growth: Floats  # (9,) float32, shares of the radius for each of the `harmonics` of the direction
     length: float  # of what hangs below the head's joint, as a factor
     shift: Floats  # (3,) float32, decimetres
 
     def applied(self, points: Floats, centre: Floats, below: float) -> Floats:
         """(N, 3) points about a head's (3,) centre; `below` is the height under which hair hangs. Decimetres."""
         ray = points - centre
-        x, y, z = (ray / np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)).T
-        terms = np.stack([np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], 1)
+        terms = harmonics(*(ray / np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-6)).T)
         shaped = centre + ray * np.clip(1 + terms @ self.growth, 1, 1.35)[:, None] + self.shift
         hanging = np.minimum(shaped[:, 1] - below, 0)
         shaped[:, 1] += (self.length - 1) * hanging

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -85,7 +85,7 @@ def draw_person(anatomy: Anatomy, number: int, split: Split = "train", seed: int
     figure = Figure(anatomy, known, wears, skin, eyes, hair_shape)
     looks = _looks(rng, pack, figure, colour)
     if varied:
-        looks["skin"] = looks["skin"]._replace(**_second_skin(varied, pack, skin, woman))
+        looks["skin"] = _mixed_skin(varied, pack, looks["skin"], skin, woman)
     return Person(figure, looks, female, age, tuple(wears))
 
 
@@ -138,13 +138,13 @@ def _skin(rng: np.random.Generator, pack: Pack, split: Split, woman: bool, age: 
     return str(rng.choice(keys))
 
 
-def _second_skin(rng: np.random.Generator, pack: Pack, first: str, woman: bool) -> dict[str, Any]:
-    """What a `Look` says of another skin of the same sex and its share; nothing for some."""
+def _mixed_skin(rng: np.random.Generator, pack: Pack, look: Look, first: str, woman: bool) -> Look:
+    """The look with a share of another skin of the same sex; for some, as it was."""
     sex = "_female" if woman else "_male"
     keys = [key for key in available(_keys(pack.textures, "skins"), "train") if sex in key and key != first]
     if not keys or rng.uniform() > MIXED_SKINS:
-        return {}
-    return {"other": str(rng.choice(keys)), "share": float(rng.uniform(0, LARGEST_SHARE))}
+        return look
+    return look._replace(other=str(rng.choice(keys)), share=float(rng.uniform(0, LARGEST_SHARE)))
 
 
 def _hair_shape(rng: np.random.Generator) -> HairShape:

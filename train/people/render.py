@@ -13,7 +13,7 @@ from maskanim.errors import MaskanimError, needs_extra
 from maskanim.ops import Frame
 from maskanim.spec import IMAGE_SIZE
 from maskanim.train.people.assets import Floats, Pack, decode
-from maskanim.train.people.figure import Figure
+from maskanim.train.people.figure import Figure, harmonics
 
 SUPERSAMPLING = 2
 TEXTURE_SIDE = 1024  # pixels; a face fills a third of a skin, and 200 pixels of a picture
@@ -274,7 +274,7 @@ def irradiance(panorama: Floats, turn: float) -> Floats:
     phi = (np.arange(width) + 0.5) / width * 2 * np.pi + turn
     x, z = np.sin(theta)[:, None] * np.sin(phi), -np.sin(theta)[:, None] * np.cos(phi)
     y = np.broadcast_to(np.cos(theta)[:, None], x.shape)
-    terms = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], -1)
+    terms = harmonics(x, y, z)
     area = np.broadcast_to(np.sin(theta)[:, None] * (np.pi / height) * (2 * np.pi / width), x.shape)
     # Squared normalisations of the harmonics times the cosine lobe's factors over pi: 1, 2/3 and 1/4.
     factors = np.array([1, *[2] * 3, *[15 / 4] * 2, 5 / 16, 15 / 4, 15 / 16]) / (4 * np.pi)

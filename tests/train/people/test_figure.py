@@ -48,12 +48,12 @@ def test_what_clothes_cover_is_not_drawn(pack: Pack) -> None:
     assert count[0] - count[1] == 2  # the box's lowest side: two triangles
 
 
-def test_a_hairs_shape_grows_shifts_and_lengthens_but_never_enters_the_head() -> None:
+def test_a_hairs_shape_grows_outwards_alone_shifts_and_lengthens() -> None:
     points = np.array([[1, 0, 0], [0, 1, 0], [0, -2, 0]], np.float32)
     centre, none = np.zeros(3, np.float32), np.zeros(9, np.float32)
     still = np.zeros(3, np.float32)
     np.testing.assert_array_equal(HairShape(none, 1, still).applied(points, centre, -1), points)
-    wider = HairShape(np.eye(9, dtype=np.float32)[1] * 0.2, 1, still).applied(points, centre, -1)
+    wider = HairShape(np.eye(9, dtype=np.float32)[3] * 0.2, 1, still).applied(points, centre, -1)
     np.testing.assert_allclose(wider, [[1.2, 0, 0], [0, 1, 0], [0, -2, 0]], atol=1e-6)
     smaller = HairShape(np.eye(9, dtype=np.float32)[0] * -0.2, 1, still).applied(points, centre, -1)
     np.testing.assert_array_equal(smaller, points)
