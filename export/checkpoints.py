@@ -17,7 +17,7 @@ from torch import Tensor
 from maskanim.checkpoint import FORMAT, VERSION, load_own, read_file
 from maskanim.errors import MaskanimError
 from maskanim.networks import Networks
-from maskanim.spec import NETWORK_NAMES, ModelSpec, Perturbation, Widths
+from maskanim.spec import LEVELS, MAX_WIDTH, NETWORK_NAMES, ModelSpec, Perturbation, Widths
 
 NAMES_SHOWN = 20
 
@@ -134,7 +134,7 @@ def _load_weights(values: Mapping[str, Any], perturbation: Perturbation, subject
         wanted = "a checkpoint of maskanim-train or of the authors' released code"
         raise MaskanimError(subject, f"a dict of something else ({keys})", wanted)
     names: Callable[[str], str] = released_name if released else str
-    spec = ModelSpec(widths=_widths(found, names, subject), perturbation=perturbation)
+    spec = _spec(found, names, subject).model_copy(update={"perturbation": perturbation})
     used = {name: tensor for name, tensor in found.items() if not name.startswith(RELEASED_UNUSED)}
     nets = build_networks(spec, used, names, subject)
     code = "the authors' released code" if released else "not known: weights alone"
@@ -152,21 +152,33 @@ def released_name(name: str) -> str:
     raise ValueError(f"{name} has no counterpart in the released code")
 
 
-def _widths(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str) -> Widths:
-    """The base widths, read off the convolutions that show them."""
-    shown = {"m.head.weight": 1, "r.head.weight": 1, "l.first.0.weight": 0, "h.head.weight": 1}  # and in which axis
-    names = {name: name_in_file(name) for name in shown}
-    missing = [name for name in names.values() if name not in found or found[name].ndim != 4]
+def _spec(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str) -> ModelSpec:
+    """The base widths and the skips of m and r, read off the convolutions that show them."""
+    last = f"hourglass.up_blocks.{LEVELS - 1}.conv.weight"
+    names = {name: name_in_file("l.first.0.weight" if name == "l" else f"{name}.{last}") for name in NETWORK_NAMES}
+    heads = [name_in_file(f"{name}.head.weight") for name in ("m", "r")]
+    missing = [name for name in (*names.values(), *heads) if name not in found or found[name].ndim != 4]
     if missing:
         raise MaskanimError(subject, f"no convolution {', '.join(missing)}", "those of the four networks")
-    widths = {name[0]: found[names[name]].shape[axis] for name, axis in shown.items()}
-    widths["h"] -= 8  # the input itself is joined to the last level
+    widths = {name: found[key].shape[0] for name, key in names.items()}
+    skips = _skips(found, name_in_file, widths["m"])
     try:
-        return Widths.model_validate(widths)
+        return ModelSpec(widths=Widths.model_validate(widths), mask_skips=skips)
     except ValidationError as error:
         first = error.errors()[0]
         received = f"width {first['input']} of network {first['loc'][0]}"
         raise MaskanimError(subject, received, str(first["msg"])) from None
+
+
+def _skips(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], base: int) -> int:
+    """How many decoder levels of m take more channels than the level before gives: theirs are joined by a skip."""
+    taken = [found[name_in_file("m.head.weight")].shape[1]]
+    given = [base]
+    for level in range(1, LEVELS):
+        weight = found.get(name_in_file(f"m.hourglass.up_blocks.{LEVELS - level}.conv.weight"))
+        taken.append(0 if weight is None else weight.shape[1])
+        given.append(min(MAX_WIDTH, base * 2**level))
+    return sum(got > before for got, before in zip(taken, given, strict=True))
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:

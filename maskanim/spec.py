@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 IMAGE_SIZE = 256  # s, d, c and f are RGB, 256x256 (section 3)
 MASK_SIZE = 64  # every mask, and D(s)
 MAX_WIDTH = 1024  # channel widths double per level and stop here
+LEVELS = 5  # of every hourglass
 
 NetworkName = Literal["m", "r", "l", "h"]
 NETWORK_NAMES: tuple[NetworkName, ...] = ("m", "r", "l", "h")
@@ -132,7 +133,16 @@ class ModelSpec(Record):
     """Everything needed to build the networks and run them as they were trained."""
 
     widths: Widths = FULL
+    # At so many levels, from the finest, the decoders of m and r see what their encoders saw, as h's does at all. The
+    # paper's and the released code's see only 2x2 pixels, and their masks stay blurred.
+    mask_skips: int = Field(default=0, ge=0, le=LEVELS)
     perturbation: Perturbation = Perturbation()
+
+    @model_serializer(mode="wrap")
+    def _mask_skips_only_where_they_are(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Files without them can be read by versions that do not know them."""
+        values: dict[str, Any] = fields(self)
+        return {name: value for name, value in values.items() if name != "mask_skips" or value}
 
     @property
     def size_name(self) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -88,14 +89,14 @@ def read_weights(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
         pairs: its data, on which the statistics that a bundle does not keep are measured.
 
     Raises:
-        MaskanimError: it is neither, its weights are not finite, or it is of networks of other widths.
+        MaskanimError: it is neither, its weights are not finite, or it is of networks of other widths or skips.
     """
     if path.is_dir():
         return _read_bundle(path, settings, pairs)
     checkpoint = load_own(read_file(path, str(path)).values)
     if checkpoint is None:
         raise MaskanimError(f"--init {path}", "not a checkpoint of this version", "one written by maskanim-train")
-    _check_widths(path, checkpoint.settings.get("model", {}).get("widths"), settings)
+    _check_networks(path, checkpoint.settings.get("model"), settings)
     broken = [name for name, value in checkpoint.best.items() if not value.isfinite().all()]
     if broken:
         raise MaskanimError(f"--init {path}", f"NaN or infinite values in {', '.join(broken[:5])}", "finite weights")
@@ -107,7 +108,7 @@ def _read_bundle(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
         from maskanim.export.restoring import restore_networks, settle_norms
 
     bundle = Bundle.open(path)
-    _check_widths(path, bundle.manifest.model.widths.model_dump(), settings)
+    _check_networks(path, bundle.manifest.model.model_dump(), settings)
     nets = restore_networks(bundle)
     with closing(batches(pairs, 0, 1, SHOWN, workers=1)) as loaded:  # a worker: no OpenGL is to start in this process
         shown = next(loaded)
@@ -115,10 +116,12 @@ def _read_bundle(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
     return nets.state_dict()
 
 
-def _check_widths(path: Path, widths: object, settings: TrainSettings) -> None:
-    wanted = settings.model.widths.model_dump()
-    if widths != wanted:
-        raise MaskanimError(f"--init {path}", f"networks of the widths {widths}", f"those of the settings, {wanted}")
+def _check_networks(path: Path, model: Any, settings: TrainSettings) -> None:
+    """Networks of other widths or skips would take other weights; another perturbation takes the same."""
+    for what in ("widths", "mask_skips"):
+        got, wanted = ((spec or {}).get(what, 0) for spec in (model, settings.model.model_dump()))
+        if got != wanted:
+            raise MaskanimError(f"--init {path}", f"networks of {what} {got}", f"those of the settings, {wanted}")
 
 
 def _link(path: Path, last: Path) -> None:

@@ -180,7 +180,7 @@ class TrainSettings(Record):
     """How a model is trained. The defaults are the paper's (section 3.1) unless said otherwise.
 
     Attributes:
-        model: the networks' widths and the perturbation.
+        model: the networks' widths, the skips of m and r, and the perturbation; see ModelSpec.
         epochs, decay_epochs, decay: the learning rate is multiplied by `decay` when each of `decay_epochs` is complete.
         stages: changes on the way, in the order of their epochs; see TrainingStage.
         steps_per_epoch: steps of one epoch; synthetic data is endless, so this is what an epoch is there.

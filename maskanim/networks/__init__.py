@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maskanim.networks.blocks import AntiAliasedShrink, Hourglass, Res, Up
 from maskanim.networks.ops import TorchOps
-from maskanim.spec import ModelSpec
+from maskanim.spec import LEVELS, ModelSpec
 
 __all__ = ["HighRes", "LowRes", "MaskGenerator", "MaskRefinement", "Networks", "TorchOps"]
 
@@ -25,11 +25,11 @@ class MaskGenerator(nn.Module):
     `gain` multiplies the logits; training may start it lower, because at 10 a single Adam step can saturate the head.
     """
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int, skips: int = 0) -> None:
         super().__init__()
         self.gain = GAIN
         self.shrink = AntiAliasedShrink(3)
-        self.hourglass = Hourglass(3, base, skips=False)
+        self.hourglass = Hourglass(3, base, skips=skips)
         self.head = nn.Conv2d(self.hourglass.out_channels, 1, 7)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ class MaskGenerator(nn.Module):
 class MaskRefinement(nn.Module):
     """r, equation (4): restore what the perturbation took from the driver's mask, with the source's identity."""
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int, skips: int = 0) -> None:
         super().__init__()
         self.gain = GAIN
-        self.hourglass = Hourglass(5, base, skips=False)
+        self.hourglass = Hourglass(5, base, skips=skips)
         self.head = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
 
     def forward(self, source_small: Tensor, source_mask: Tensor, perturbed_mask: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class HighRes(nn.Module):
 
     def __init__(self, base: int) -> None:
         super().__init__()
-        self.hourglass = Hourglass(8, base, skips=True)
+        self.hourglass = Hourglass(8, base, skips=LEVELS)
         self.head = nn.Conv2d(self.hourglass.out_channels, 3, 7, padding=3)
 
     def forward(self, source: Tensor, source_mask_up: Tensor, driving_mask_up: Tensor, coarse: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Networks(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.m = MaskGenerator(spec.widths.m)
-        self.r = MaskRefinement(spec.widths.r)
+        self.m = MaskGenerator(spec.widths.m, spec.mask_skips)
+        self.r = MaskRefinement(spec.widths.r, spec.mask_skips)
         self.l = LowRes(spec.widths.l)
         self.h = HighRes(spec.widths.h)

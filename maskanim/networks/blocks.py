@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskanim.spec import MAX_WIDTH
-
-LEVELS = 5
+from maskanim.spec import LEVELS, MAX_WIDTH
 
 
 class Down(nn.Module):
@@ -54,16 +52,16 @@ class Res(nn.Module):
 class Hourglass(nn.Module):
     """Five Down, five Up: (N, i, H, W) to (N, out_channels, H, W), H and W multiples of 32.
 
-    With skips, each decoder level is joined by the encoder level of its size, the last by the input itself.
+    The finest `skips` levels of the decoder are joined by the encoder levels of their size, the last by the input.
     """
 
-    def __init__(self, i: int, base: int, *, skips: bool) -> None:
+    def __init__(self, i: int, base: int, *, skips: int) -> None:
         super().__init__()
         widths = [min(MAX_WIDTH, base * 2**k) for k in range(LEVELS + 1)]
         self.skips = skips
         self.down_blocks = nn.ModuleList(Down(i if k == 0 else widths[k], widths[k + 1]) for k in range(LEVELS))
         self.up_blocks = nn.ModuleList(
-            Up(widths[k + 1] * (2 if skips and k < LEVELS - 1 else 1), widths[k]) for k in reversed(range(LEVELS))
+            Up(widths[k + 1] * (2 if k + 1 < skips else 1), widths[k]) for k in reversed(range(LEVELS))
         )
         self.out_channels = base + (i if skips else 0)
 
@@ -75,7 +73,7 @@ class Hourglass(nn.Module):
         for up in self.up_blocks:
             x = up(x)
             skip = levels.pop()
-            if self.skips:
+            if len(levels) < self.skips:
                 x = torch.cat((x, skip), 1)
         return x
 

@@ -24,7 +24,7 @@ from maskanim.export.onnx_export import to_onnx
 from maskanim.networks import Networks
 from maskanim.spec import NETWORKS, ModelSpec, NetworkName, Widths
 
-TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4))
+TINY = ModelSpec(widths=Widths(m=4, r=4, l=8, h=4), mask_skips=4)
 
 MakeNetworks = Callable[..., Networks]
 WriteCheckpoint = Callable[..., Path]

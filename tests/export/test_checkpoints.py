@@ -89,15 +89,16 @@ def test_unfinished_training_is_told(tmp_path: Path, nets: Networks, write_check
     assert trained.notes == ("The training is at step 13 of 14.",)
 
 
+@pytest.mark.parametrize("skips", [0, 1, 4, 5])
 @pytest.mark.parametrize("widths", [Widths(m=4, r=6, l=8, h=5), Widths(m=5, r=4, l=12, h=4)])
-def test_released_checkpoint_of_any_widths(
-    tmp_path: Path, make_networks: Callable[..., Networks], widths: Widths
+def test_released_checkpoint_of_any_widths_and_skips(
+    tmp_path: Path, make_networks: Callable[..., Networks], widths: Widths, skips: int
 ) -> None:
-    nets = make_networks(ModelSpec(widths=widths))
+    nets = make_networks(ModelSpec(widths=widths, mask_skips=skips))
     torch.save(released(nets), tmp_path / "00000099-checkpoint.pth.tar")
     trained = load_trained(tmp_path / "00000099-checkpoint.pth.tar")
     assert_same_weights(trained.nets, nets)
-    assert trained.nets.spec == ModelSpec(widths=widths)
+    assert trained.nets.spec == ModelSpec(widths=widths, mask_skips=skips)
     assert trained.provenance["trained"] == {"code": "the authors' released code", "epoch": 99}
     assert "100 for VoxCeleb" in trained.notes[0]
 
@@ -190,7 +191,7 @@ def test_pytorch_files_of_something_else(tmp_path: Path, nets: Networks, write_c
         "a dict of something else (fc.weight)": {"fc.weight": torch.zeros(3)},
         "a dict of something else (0)": {0: torch.zeros(3)},
         "a PyTorch file of a Tensor": torch.zeros(3),
-        "no convolution mask_generator.ref.weight": {"generator": {}, "mask_generator": 3},
+        "no convolution mask_generator.predictor.decoder.up_blocks.4.conv": {"generator": {}, "mask_generator": 3},
         "checkpoint version 2": {"format": "maskanim-checkpoint", "version": 2},
         "other entries": {"format": "maskanim-checkpoint", "version": 1, "step": 3},
     }

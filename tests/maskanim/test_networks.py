@@ -8,7 +8,7 @@ import torch
 
 from maskanim.networks import Networks
 from maskanim.networks.blocks import AntiAliasedShrink, Hourglass
-from maskanim.spec import FULL, LITE, MAX_WIDTH, NETWORKS, ModelSpec, Widths
+from maskanim.spec import FULL, LEVELS, LITE, MAX_WIDTH, NETWORKS, ModelSpec, Widths
 
 TINY = Widths(m=4, r=4, l=8, h=4)
 
@@ -26,10 +26,11 @@ def test_lite_fits_the_embedded_demo_at_half_precision() -> None:
     assert 2 * sum(parameter_counts(LITE).values()) < 21e6
 
 
+@pytest.mark.parametrize("skips", [0, 4])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_shapes_and_range(name: str) -> None:
+def test_shapes_and_range(name: str, skips: int) -> None:
     network = NETWORKS[name]
-    nets = Networks(ModelSpec(widths=TINY)).eval()
+    nets = Networks(ModelSpec(widths=TINY, mask_skips=skips)).eval()
     out = getattr(nets, name)(*(torch.rand(tensor.shape(2)) for tensor in network.inputs))
     assert tuple(out.shape) == network.output.shape(2)
     assert out.min() >= 0 and out.max() <= 1
@@ -55,7 +56,7 @@ def test_anti_aliased_shrink_is_the_plain_gaussian() -> None:
 
 
 def test_hourglass_widths_double_and_stop() -> None:
-    hourglass = Hourglass(8, 64, skips=True)
+    hourglass = Hourglass(8, 64, skips=LEVELS)
     assert [down.conv.out_channels for down in hourglass.down_blocks] == [128, 256, 512, 1024, MAX_WIDTH]
     assert [up.conv.in_channels for up in hourglass.up_blocks] == [1024, 2048, 1024, 512, 256]
     assert [up.conv.out_channels for up in hourglass.up_blocks] == [1024, 512, 256, 128, 64]
@@ -64,7 +65,22 @@ def test_hourglass_widths_double_and_stop() -> None:
 
 def test_skips_carry_the_input_to_the_end() -> None:
     x = torch.rand(1, 8, 32, 32)
-    assert torch.equal(Hourglass(8, 4, skips=True).eval()(x)[:, -8:], x)
+    for skips in (1, 4, LEVELS):
+        assert torch.equal(Hourglass(8, 4, skips=skips).eval()(x)[:, -8:], x)
+
+
+def test_skips_join_the_finest_levels() -> None:
+    assert [up.conv.in_channels for up in Hourglass(3, 4, skips=4).up_blocks] == [128, 64, 64, 32, 16]
+    assert [up.conv.in_channels for up in Hourglass(3, 4, skips=1).up_blocks] == [128, 64, 32, 16, 8]
+    assert Hourglass(3, 4, skips=0).out_channels == 4
+
+
+def test_mask_skips_are_those_of_m_and_r_and_written_only_where_they_are() -> None:
+    plain, joined = ModelSpec(widths=TINY), ModelSpec(widths=TINY, mask_skips=4)
+    assert "mask_skips" not in plain.model_dump() and ModelSpec.model_validate(joined.model_dump()) == joined
+    nets = Networks(joined)
+    assert (nets.m.head.in_channels, nets.r.head.in_channels) == (4 + 3, 4 + 5)
+    assert parameter_counts(TINY)["h"] == sum(parameter.numel() for parameter in nets.h.parameters())
 
 
 def test_high_res_takes_the_coarse_frame_before_the_driving_mask() -> None:

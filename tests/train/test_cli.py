@@ -81,12 +81,15 @@ def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: 
     warmed = load_own(torch.load(tmp_path / "warm" / "last.pt", weights_only=True))
     assert warmed is not None and warmed.settings["warmup"]["steps"] == 1
     code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.widths.l=12")
-    assert code == 2 and "networks of the widths" in told and not (tmp_path / "wide").exists()
+    assert code == 2 and "networks of widths" in told and not (tmp_path / "wide").exists()
+    code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.mask_skips=4")
+    assert code == 2 and "networks of mask_skips 0; expected those of the settings, 4" in told
 
 
 def test_a_run_begins_with_the_weights_of_a_bundle(small_config: Path, tmp_path: Path) -> None:
     """The embedded one: each weight stays where it was but for a step's 1e-12."""
     widths = [f"--set=model.widths.{name}={width}" for name, width in LITE.model_dump().items()]
+    widths.append(f"--set=model.mask_skips={demo_bundle().manifest.model.mask_skips}")
     arguments = ("--config", small_config, "--data", "synthetic", "--workers", 0, "--set", "learning_rate=1.0e-12")
     code, told = call(*arguments, *widths, "--out", tmp_path, "--init", DEMO / "bundle", "--max-steps", 1)
     assert code == 0 and "1 of " in told, told
@@ -101,7 +104,7 @@ def test_a_run_begins_with_the_weights_of_a_bundle(small_config: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [(DEMO / "bundle", "networks of the widths"), (DEMO.parent, "no manifest.json in it")]
+    ("given", "told"), [(DEMO / "bundle", "networks of widths"), (DEMO.parent, "no manifest.json in it")]
 )
 def test_a_bundle_that_cannot_be_begun_with(small_config: Path, tmp_path: Path, given: Path, told: str) -> None:
     data = ("--config", small_config, "--data", "synthetic")
