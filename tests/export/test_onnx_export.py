@@ -21,8 +21,8 @@ from maskanim.networks import Networks
 from maskanim.spec import NETWORK_NAMES, NETWORKS, NetworkName
 
 OPERATIONS = {
-    "m": Counter(Conv=12, Relu=10, AveragePool=5, Resize=5, Sigmoid=1, Pad=1),
-    "r": Counter(Concat=1, Conv=11, Relu=10, AveragePool=5, Resize=5, Sigmoid=1),
+    "m": Counter(Concat=4, Conv=12, Relu=10, AveragePool=5, Resize=5, Sigmoid=1, Pad=1),
+    "r": Counter(Concat=5, Conv=11, Relu=10, AveragePool=5, Resize=5, Sigmoid=1),
     "l": Counter(Concat=1, Conv=14, ConvTranspose=2, BatchNormalization=6, Relu=15, Add=6, DepthToSpace=1, Sigmoid=1),
     "h": Counter(Concat=6, Conv=6, ConvTranspose=5, Relu=10, AveragePool=5, DepthToSpace=1, Sigmoid=1),
 }

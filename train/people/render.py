@@ -20,7 +20,8 @@ TEXTURE_SIDE = 1024  # pixels; a face fills a third of a skin, and 200 pixels of
 MAP_SIDE = 512
 
 # How bright each part is in the figure map, before its slope is counted. Those at most 100/255 = 0.39 are what P_test
-# takes away with the released code's threshold: eyes, lips, brows and hair, which are the identity (section 3).
+# takes away with the released code's threshold: eyes, lips, brows and hair, which are the identity (section 3). The
+# presets' 32/255 takes eyes and mouths alone.
 LEVELS = dict(skin=0.85, eyes=0.0, teeth=0.6, tongue=0.2, eyelashes=0.15, eyebrows=0.2, hair=0.3, clothes=0.55)
 LIPS, MOUTH = 0.3, 0.04
 EYE_LEVELS = (0.12, 0.6)  # of the darkest and the brightest of an eye, so that gaze shows
