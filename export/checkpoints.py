@@ -176,7 +176,7 @@ def _skips(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], base
     given = [base]
     for level in range(1, LEVELS):
         weight = found.get(name_in_file(f"m.hourglass.up_blocks.{LEVELS - level}.conv.weight"))
-        taken.append(0 if weight is None else weight.shape[1])
+        taken.append(weight.shape[1] if weight is not None and weight.ndim == 4 else 0)
         given.append(min(MAX_WIDTH, base * 2**level))
     return sum(got > before for got, before in zip(taken, given, strict=True))
 
