@@ -83,6 +83,8 @@ def test_weights_stored_as_float16_are_taken_as_they_are(name: NetworkName) -> N
     stored = onnx.load(demo_bundle().network(name)).graph.initializer
     found = {weight.name: weight.raw_data for weight in converted(demo_bundle(), name).graph.initializer}
     halves = [weight for weight in stored if weight.data_type == TensorProto.FLOAT16]
+    if name in MASK_NETWORKS:  # their heads compute in float32
+        halves = [weight for weight in halves if not weight.name.startswith("head.")]
     assert len(halves) > 5 and all(found[weight.name] == weight.raw_data for weight in halves)
 
 
@@ -105,7 +107,7 @@ def test_onnx_runtime_runs_it(bundle: Bundle, name: NetworkName) -> None:
     ]
     assert output.dtype == kinds[half.get_outputs()[0].type] and output.shape == NETWORKS[name].output.shape(2)
     # Noise saturates nothing, so a sigmoid's steepest slope is met, and a mask's gain of 10 in front of it.
-    assert 0 < np.abs(output - expected).max() <= 5e-3
+    assert 0 < np.abs(output - expected).max() <= 1e-2
 
 
 def session(content: bytes) -> onnxruntime.InferenceSession:
