@@ -15,13 +15,12 @@ from maskanim.train.settings import Warmup, load_settings
 clips, out, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 bundle = choose(sys.argv[4] if len(sys.argv) > 4 else "demo").bundle
 changes = {
-    "model": bundle.manifest.model.model_dump(),
     "batch": 4,
     "learning_rate": 1e-4,
     "stages": [{"from_epoch": 0, "norm": "running"}],  # as the networks animate, without the noise of small batches
     "data": {"across": 0.0},  # real clips do not have it
 }
-settings = load_settings("people", changes).model_copy(update={"warmup": Warmup()})
+settings = load_settings("people", changes).model_copy(update={"model": bundle.manifest.model, "warmup": Warmup()})
 show_logs()
 train(
     Start(settings, clips, init=bundle.path, provenance={"command": "fine_tune.py", "config": "people"}),
