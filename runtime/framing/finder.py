@@ -33,6 +33,10 @@ ROUNDS = 4  # moves of each length
 
 WIDER = 1.25  # the view that tells an object from a part of one: there, its mask is the same
 
+SOFT = (
+    2.5  # pixels, sigma: masks are compared as blurred; sharp ones of two people overlap little even where all is right
+)
+
 CERTAIN = 0.75  # at which nothing better is looked for
 POSSIBLE = 0.3  # heads in paintings and clips: 0.54 to 0.68; drawn puppets, whose limbs move: 0.42 to 0.6
 AS_BEFORE = 0.9  # of the certainty shortly before; below it the whole picture is searched again
@@ -64,7 +68,8 @@ class Finder:
 
     def __init__(self, mask_of: MaskOf, templates: Array) -> None:
         self.mask_of = mask_of
-        self.templates = np.concatenate([templates, templates[..., ::-1]])
+        soft = np.reshape([_soft(mask) for mask in templates], (-1, MASK_SIZE, MASK_SIZE))
+        self.templates = np.concatenate([soft, soft[..., ::-1]])
 
     @classmethod
     def of(cls, animator: Animator) -> Finder:
@@ -129,7 +134,12 @@ class Finder:
         if rows.start < rows.stop and columns.start < columns.stop:
             inside = _share(rows, box.top, box.side), _share(columns, box.left, box.side)
             mask[inside] = self.mask_of(cut(picture, box)).reshape(mask.shape)[inside]
+        mask = _soft(mask)
         return _View(box, mask, float(_overlap(self.templates, mask).max()))
+
+
+def _soft(mask: Array) -> Array:
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), SOFT, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _overlap(masks: Array, other: Array) -> Array:
