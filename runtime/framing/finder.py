@@ -33,9 +33,7 @@ ROUNDS = 4  # moves of each length
 
 WIDER = 1.25  # the view that tells an object from a part of one: there, its mask is the same
 
-SOFT = (
-    2.5  # pixels, sigma: masks are compared as blurred; sharp ones of two people overlap little even where all is right
-)
+SOFT = 2.5  # pixels, sigma: of two people sharp masks overlap little even at the right place, so they are blurred
 
 CERTAIN = 0.75  # at which nothing better is looked for
 POSSIBLE = 0.3  # heads in paintings and clips: 0.54 to 0.68; drawn puppets, whose limbs move: 0.42 to 0.6
