@@ -107,7 +107,7 @@ def test_onnx_runtime_runs_it(bundle: Bundle, name: NetworkName) -> None:
     ]
     assert output.dtype == kinds[half.get_outputs()[0].type] and output.shape == NETWORKS[name].output.shape(2)
     # Noise saturates nothing, so a sigmoid's steepest slope is met, and a mask's gain of 10 in front of it.
-    assert 0 < np.abs(output - expected).max() <= 1e-2
+    assert 0 < np.abs(output - expected).max() <= (1e-2 if name == "m" else 5e-3)
 
 
 def session(content: bytes) -> onnxruntime.InferenceSession:
