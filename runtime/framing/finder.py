@@ -27,16 +27,17 @@ WORKING_SIDE = 512  # of the copy that is searched; every square of it is resize
 
 # The search goes from squares larger than the picture to such of a fifth of its shorter side.
 LARGEST, SCALE_STEP, STRIDE, SMALLEST = 1.25, 0.7, 0.4, 0.2
-FOLLOWED = 4  # squares that are followed uphill
+LIKELY = 48  # squares with the likeliest masks, which are seen wider
+FOLLOWED = 4  # of them, those that are followed uphill
 STEPS = (0.16, 0.08, 0.04)  # of the square's side: how far it moves and grows at a time
 ROUNDS = 4  # moves of each length
 
 WIDER = 1.25  # the view that tells an object from a part of one: there, its mask is the same
 
-SOFT = 2.5  # pixels, sigma: of two people sharp masks overlap little even at the right place, so they are blurred
+SOFT = 1.0  # pixels, sigma: of two people sharp masks overlap little even at the right place, so they are blurred
 
 CERTAIN = 0.75  # at which nothing better is looked for
-POSSIBLE = 0.3  # heads in paintings and clips: 0.54 to 0.68; drawn puppets, whose limbs move: 0.42 to 0.6
+POSSIBLE = 0.3  # heads in paintings and clips: 0.53 to 0.79; drawn puppets, whose limbs move: 0.45 to 0.65
 AS_BEFORE = 0.9  # of the certainty shortly before; below it the whole picture is searched again
 
 
@@ -51,7 +52,7 @@ class _View(NamedTuple):
     """A square that m has looked at."""
 
     box: Box
-    mask: Array
+    mask: Array  # (64, 64) float32 in [0, 1], blurred
     likeness: float
 
 
@@ -106,24 +107,30 @@ class Finder:
             again = self._follow(picture, self._look(picture, near.box), STEPS[1:])
             if again.certainty >= min(CERTAIN, AS_BEFORE * near.certainty):
                 return again
-        views = [self._look(picture, box) for box in _squares(*picture.shape[:2])]
+        views = sorted((self._look(picture, box) for box in _squares(*picture.shape[:2])), key=lambda at: -at.likeness)
+        seen = [(self._certainty(picture, view), view) for view in views[:LIKELY]]
         best = Found(views[0].box, 0.0)
-        for view in _apart(sorted(views, key=lambda view: -view.likeness)):
+        for view in _apart(view for _, view in sorted(seen, key=lambda pair: -pair[0])):
             best = max(best, self._follow(picture, view, STEPS), key=lambda found: found.certainty)
             if best.certainty >= CERTAIN:
                 break
         return best
 
     def _follow(self, picture: Frame, view: _View, steps: Iterable[float]) -> Found:
-        """Uphill: the square moves and grows as long as its mask becomes more alike."""
+        """Uphill: the square moves and grows as long as its mask becomes more alike, and surer with it."""
+        certainty = self._certainty(picture, view)
         for step in steps:
             for _ in range(ROUNDS):
                 better = max((self._look(picture, box) for box in _beside(view.box, step)), key=lambda at: at.likeness)
-                if better.likeness <= view.likeness:
+                if better.likeness <= view.likeness or (surer := self._certainty(picture, better)) <= certainty:
                     break
-                view = better
+                view, certainty = better, surer
+        return Found(view.box, certainty)
+
+    def _certainty(self, picture: Frame, view: _View) -> float:
+        """How likely a view shows the whole object: a part of one, as a cheek, has another mask in a wider view."""
         wide = self._look(picture, box_at(view.box.centre, WIDER * view.box.side))
-        return Found(view.box, view.likeness * _agreement(view.mask, wide.mask))
+        return view.likeness * _agreement(view.mask, wide.mask)
 
     def _look(self, picture: Frame, box: Box) -> _View:
         mask = np.zeros((MASK_SIZE, MASK_SIZE), np.float32)

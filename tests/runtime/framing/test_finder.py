@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from maskanim.errors import MaskanimError
+from maskanim.models import demo_bundle
 from maskanim.ops import Array, Frame
+from maskanim.runtime.animator import Animator
 from maskanim.runtime.framing.box import cut
 from maskanim.runtime.framing.finder import Finder
 from maskanim.train.puppets import Puppet
+from maskanim.video import open_clip
 
 EXTENT = 0.8  # of the square: the larger side of the templates' objects
+FACES = Path(__file__).resolve().parents[4] / "shared/data/faces"
 NEAR = 0.06  # of the square's side
 
 
@@ -54,6 +59,43 @@ def test_an_object_that_its_square_cuts(spot: Any, brightness: Any) -> None:
     bust = brightness(spot(256, 256, (128, 230), (150, 300)))[0]
     box = Finder(brightness, bust).find(spot(400, 600, (400, 290), (100, 200))).box
     assert abs(box.side - 256 * 2 / 3) <= 12 and np.abs(np.subtract(box.centre, (400, 290 - 68))).max() <= 12
+
+
+def test_a_part_that_looks_like_the_whole(spot: Any, brightness: Any) -> None:
+    """Where a square shows nothing but a part of something, a model sees what it knows, at any scale."""
+    known = brightness(spot(256, 256, (128, 128), (150, 205)))[0]
+
+    def mask_of(square: Frame) -> Array:
+        part = square.min() >= 60 and square.max() < 200
+        return known[None] if part else np.maximum(brightness(square) - 0.5, 0) * 2
+
+    picture = spot(400, 600, (130, 200), (110, 120))  # stouter than those that the model was trained on
+    picture[100:300, 350:550] = 100
+    finder = Finder(mask_of, known)
+    box = finder.find(picture).box
+    assert np.abs(np.subtract(box.centre, (130, 200))).max() <= 15 and 130 <= box.side <= 190
+
+
+HEADS = {  # by MediaPipe's mesh: the square's centre and side that put the face where the demo's own frames have it
+    "source/s0.jpg": ((326, 113), 254),
+    "source/s1.jpg": ((551, 457), 932),
+    "source/s12.jpg": ((194, 156), 373),
+    "source/s22.jpg": ((497, 204), 533),
+    "driving/d3.mp4": ((300, 247), 831),
+    "driving/d19.mp4": ((260, 214), 676),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_real_heads(name: str) -> None:
+    """Portraits, paintings and frames of clips, which other people fill in other ways."""
+    path, (centre, side) = FACES / name, HEADS[name]
+    if not path.exists():
+        pytest.skip("shared/data/faces is not here")
+    with open_clip(path) as clip:
+        found = Finder.of(Animator.open(demo_bundle())).find(next(clip).image)
+    assert 0.6 * side <= found.box.side <= 1.3 * side
+    assert np.linalg.norm(np.subtract(found.box.centre, centre)) <= 0.2 * side
 
 
 def test_it_costs_few_masks_where_it_was_before(spot: Any, ellipses: Any) -> None:
