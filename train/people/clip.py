@@ -27,6 +27,11 @@ LANDMARKS = (
     25, 6, 54, 69, 6772, 6776, 6853, 6838, 6790, 6809, 13372, 13368, 424, 5354, 456, 466, 7215, 11956, 7184, 7239, 7245,
     492, 490, 484, 416, 462, 468, 7221, 7176, 7242, 493, 487,
 )  # fmt: skip
+INNER = slice(17, None)  # brows, nose, eyes and lips
+NASION = 27 - INNER.start  # between the eyes
+# A head from chin to crown, and its middle above that of the inner points, over their root mean square distance from
+# it: means of 150 identities, so that a picture shows a head as large as it did when its ends framed it.
+HEAD_HEIGHT, RAISED = 5.15, 0.74
 Pose = HeadPose | BodyPose
 NECK = ("neck01", "neck02", "neck03", "head")  # each takes its share of a turn
 
@@ -132,12 +137,16 @@ def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def _head(person: Person) -> tuple[NDArray[np.float64], float]:
-    """The middle of the head at rest, and its height from chin to crown, decimetres."""
+    """The point that the camera looks at while the head rests, and the height that fills the picture, decimetres.
+
+    Both go by the face's inner points, as face detectors frame it: two people who move alike then have their faces in
+    the same place, whatever their skulls and chins are.
+    """
     figure = person.figure
-    body = figure.rest[figure.base_points[figure.base_points >= 0]]
-    face = figure.rest[figure.base_points[np.array(LANDMARKS)]]
-    crown, chin = float(body[:, 1].max()), float(face[8, 1])
-    return np.array([0, chin + 0.5 * (crown - chin), float(face[27, 2])], float), crown - chin
+    face = figure.rest[figure.base_points[np.array(LANDMARKS[INNER])]].astype(np.float64)
+    middle = face.mean(0)
+    spread = float(np.sqrt(((face - middle)[:, :2] ** 2).sum(1).mean()))
+    return np.array([0, middle[1] + RAISED * spread, face[NASION, 2]]), HEAD_HEIGHT * spread
 
 
 def _body(person: Person, points: Floats) -> tuple[NDArray[np.float64], float]:

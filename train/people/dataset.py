@@ -31,7 +31,9 @@ from maskanim.train.processes import in_processes
 JPEG_QUALITY = 95
 ABOUT = "people.json"
 FIRST_DRIVER = 1_000_000  # drivers are identities of their own, however many others are asked for
-POPULATION = 2  # counts the ways in which identities have been drawn; 2: training ones mix skins and shape their hair
+# Counts the ways in which people have been drawn. 2: training identities mix skins and shape their hair; 3: heads are
+# framed by the face.
+POPULATION = 3
 STEP_SECONDS = 0.4  # from frame to frame: far enough apart to make pairs of
 
 

@@ -64,6 +64,21 @@ def test_faces_are_symmetric_from_the_front(real_studio: Studio) -> None:
         np.testing.assert_allclose(marks[left, 1], marks[right, 1], atol=2)
 
 
+def test_faces_that_move_alike_lie_in_one_place(real_studio: Studio) -> None:
+    """Two identities in one motion; framed by chin and crown, these faces are 3.6 pixels apart, and 11 at most."""
+    apart, sizes = [], []
+    for number in range(6):
+        poses = [motion_of(number).at(0.9 * i) for i in range(2)]
+        inner = [
+            [frame.landmarks[17:] for frame in real_studio.frames(person, real_studio.scene(0), poses)]
+            for person in (real_studio.person(number), real_studio.person(number + 100, "test"))
+        ]
+        apart += [np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in zip(*inner, strict=True)]
+        sizes += [a.std() / b.std() for a, b in zip(*inner, strict=True)]
+    print(f"{np.mean(apart):.2f} px apart, {np.max(apart):.2f} at most; sizes {np.min(sizes):.3f} to {np.max(sizes):.3f}")
+    assert np.mean(apart) < 1.5 and max(apart) < 4 and 0.93 < min(sizes) and max(sizes) < 1.07
+
+
 def test_jaws_and_lids_move_as_told(real_studio: Studio) -> None:
     for number in NUMBERS:
         poses = [STILL, *(expressing(jawOpen=weight) for weight in (0.3, 0.6, 0.9))]
