@@ -137,7 +137,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def _head(person: Person) -> tuple[NDArray[np.float64], float]:
-    """The point that the camera looks at while the head rests, and the height that fills the picture, decimetres.
+    """The point that the camera looks at while the head rests, and the height that fills it at zoom 1, decimetres.
 
     Both go by the face's inner points, as face detectors frame it: two people who move alike then have their faces in
     the same place, whatever their skulls and chins are.
