@@ -1,6 +1,7 @@
 """Finding the object in a picture by the model's own mask: whatever it was trained on, without a detector.
 
-The square is right where m's mask of it looks like the masks of the model's own frames, which its bundle carries.
+The square is right where m's mask of it looks like the masks of the model's own frames, which its bundle carries, and
+stays the same in a wider view.
 """
 
 from __future__ import annotations

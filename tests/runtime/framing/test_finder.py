@@ -71,8 +71,7 @@ def test_a_part_that_looks_like_the_whole(spot: Any, brightness: Any) -> None:
 
     picture = spot(400, 600, (130, 200), (110, 120))  # stouter than those that the model was trained on
     picture[100:300, 350:550] = 100
-    finder = Finder(mask_of, known)
-    box = finder.find(picture).box
+    box = Finder(mask_of, known).find(picture).box
     assert np.abs(np.subtract(box.centre, (130, 200))).max() <= 15 and 130 <= box.side <= 190
 
 
@@ -86,16 +85,22 @@ HEADS = {  # by MediaPipe's mesh: the square's centre and side that put the face
 }
 
 
+@pytest.fixture(scope="module")
+def heads() -> Finder:
+    """The demo's."""
+    return Finder.of(Animator.open(demo_bundle()))
+
+
 @pytest.mark.parametrize("name", HEADS)
-def test_real_heads(name: str) -> None:
+def test_real_heads(heads: Finder, name: str) -> None:
     """Portraits, paintings and frames of clips, which other people fill in other ways."""
     path, (centre, side) = FACES / name, HEADS[name]
     if not path.exists():
         pytest.skip("shared/data/faces is not here")
     with open_clip(path) as clip:
-        found = Finder.of(Animator.open(demo_bundle())).find(next(clip).image)
-    assert 0.6 * side <= found.box.side <= 1.3 * side
-    assert np.linalg.norm(np.subtract(found.box.centre, centre)) <= 0.2 * side
+        box = heads.find(next(clip).image).box
+    assert 0.6 * side <= box.side <= 1.3 * side
+    assert np.linalg.norm(np.subtract(box.centre, centre)) <= 0.2 * side
 
 
 def test_it_costs_few_masks_where_it_was_before(spot: Any, ellipses: Any) -> None:
