@@ -30,7 +30,7 @@ LANDMARKS = (
 INNER = slice(17, None)  # brows, nose, eyes and lips
 NASION = 27 - INNER.start  # between the eyes
 # A head from chin to crown, and its middle above that of the inner points, over their root mean square distance from
-# it: means of 150 identities, so that a picture shows a head as large as it did when its ends framed it.
+# it: means of 150 identities, so that at zoom 1 a head fills the picture on average.
 HEAD_HEIGHT, RAISED = 5.15, 0.74
 Pose = HeadPose | BodyPose
 NECK = ("neck01", "neck02", "neck03", "head")  # each takes its share of a turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskanim.train.people.clip import PersonFrame, Studio, motion_of
+from maskanim.train.people.clip import INNER, PersonFrame, Studio, motion_of
 from maskanim.train.people.dataset import Order, draw_clip, truth_of
 from maskanim.train.people.motion import EXPRESSIONS, HeadPose
 
@@ -70,7 +70,7 @@ def test_faces_that_move_alike_lie_in_one_place(real_studio: Studio) -> None:
     for number in range(6):
         poses = [motion_of(number).at(0.9 * i) for i in range(2)]
         inner = [
-            [frame.landmarks[17:] for frame in real_studio.frames(person, real_studio.scene(0), poses)]
+            [frame.landmarks[INNER] for frame in real_studio.frames(person, real_studio.scene(0), poses)]
             for person in (real_studio.person(number), real_studio.person(number + 100, "test"))
         ]
         apart += [np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in zip(*inner, strict=True)]
