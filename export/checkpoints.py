@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +154,7 @@ def released_name(name: str) -> str:
 
 
 def _spec(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subject: str) -> ModelSpec:
-    """The base widths and the skips of m and r, read off the convolutions that show them."""
+    """The base widths, the skips of m and r and the blocks of r, read off the convolutions that show them."""
     last = f"hourglass.up_blocks.{LEVELS - 1}.conv.weight"
     names = {name: name_in_file("l.first.0.weight" if name == "l" else f"{name}.{last}") for name in NETWORK_NAMES}
     heads = [name_in_file(f"{name}.head.weight") for name in ("m", "r")]
@@ -163,7 +164,7 @@ def _spec(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], subje
     widths = {name: found[key].shape[0] for name, key in names.items()}
     skips = _skips(found, name_in_file, widths["m"])
     try:
-        return ModelSpec(widths=Widths.model_validate(widths), mask_skips=skips)
+        return ModelSpec(widths=Widths.model_validate(widths), mask_skips=skips, refinement_blocks=_blocks(found))
     except ValidationError as error:
         first = error.errors()[0]
         received = f"width {first['input']} of network {first['loc'][0]}"
@@ -179,6 +180,12 @@ def _skips(found: Mapping[str, Tensor], name_in_file: Callable[[str], str], base
         taken.append(weight.shape[1] if weight is not None and weight.ndim == 4 else 0)
         given.append(min(MAX_WIDTH, base * 2**level))
     return sum(got > before for got, before in zip(taken, given, strict=True))
+
+
+def _blocks(found: Mapping[str, Tensor]) -> int:
+    """How many residual blocks stand before the last level of r's decoder. The released code has none."""
+    last = f"r.hourglass.res_blocks.{LEVELS - 1}"
+    return next(n for n in count() if f"{last}.{n}.conv1.weight" not in found)
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from maskanim.networks.blocks import Down, Res, Up
+from maskanim.networks.blocks import Down, Hourglass, Res, Up
 from maskanim.networks.reparametrize import PHASES, phase_weight, transposed_weight
 from maskanim.spec import NetworkName
 
@@ -70,10 +70,14 @@ def fold_gain(network: nn.Module) -> None:
 
 @torch.no_grad()
 def transpose_upsampling(network: nn.Module) -> None:
-    """Replace each Up whose batch norm is folded by a transposed convolution: 4/9 of the multiplications."""
+    """Replace each Up whose batch norm is folded by a transposed convolution: 4/9 of the multiplications.
+
+    An hourglass's deepest Up stays: it has a third of all weights, and they would grow by 7/9.
+    """
+    deepest = {module.up_blocks[0] for module in network.modules() if isinstance(module, Hourglass)}
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, Up):
+            if isinstance(child, Up) and child not in deepest:
                 setattr(parent, name, _transposed(child))
 
 
@@ -112,8 +116,8 @@ def _set_weights(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Ten
 #   r lite      2.9 ->  2.8    1.7 ->  1.8    3.0 ->  2.9     +39 %
 #   l lite     30.3 -> 27.8   16.1 -> 15.1   33.0 -> 34.0      +4 %
 #   h lite     52.0 -> 37.4   26.7 -> 20.8   61.9 -> 55.9     +43 %
-# m and r would gain less than a percent of a whole frame, for two fifths more weights: they keep the upsampling. h has
-# the form at every level: with the deepest left out, OpenVINO FP32 takes 372 (full) and 39.3 (lite).
+# m and r would gain less than a percent of a whole frame, for two fifths more weights: they keep the upsampling. So does
+# the deepest level of h, which would add a fifth for little: OpenVINO FP32 takes 372 (full) and 39.3 (lite) without it.
 # The head in phases, on top of that, measured in the same way:
 #   l full      319 ->  302    162 ->  151    363 ->  332
 #   h full      347 ->  326    173 ->  163    433 ->  407

@@ -129,6 +129,9 @@ LITE = Widths(m=16, r=16, l=64, h=16)
 WIDTHS: dict[str, Widths] = {"full": FULL, "lite": LITE}
 
 
+ADDITIONS = ("mask_skips", "refinement_blocks")  # what the paper's networks do not have
+
+
 class ModelSpec(Record):
     """Everything needed to build the networks and run them as they were trained."""
 
@@ -136,13 +139,16 @@ class ModelSpec(Record):
     # At so many levels, from the finest, the decoders of m and r see what their encoders saw, as h's does at all. The
     # paper's and the released code's see only 2x2 pixels, and their masks stay blurred.
     mask_skips: int = Field(default=0, ge=0, le=LEVELS)
+    # So many residual blocks stand in r's decoder at 32x32, and half as many at 16x16. The paper's r has none: it is
+    # too small to draw one person's face in another's pose.
+    refinement_blocks: int = Field(default=0, ge=0)
     perturbation: Perturbation = Perturbation()
 
     @model_serializer(mode="wrap")
-    def _mask_skips_only_where_they_are(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _additions_only_where_they_are(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Files without them can be read by versions that do not know them."""
         values: dict[str, Any] = fields(self)
-        return {name: value for name, value in values.items() if name != "mask_skips" or value}
+        return {name: value for name, value in values.items() if name not in ADDITIONS or value}
 
     @property
     def size_name(self) -> str:

@@ -15,6 +15,7 @@ from maskanim.atomic import replacing
 from maskanim.bundle import Bundle
 from maskanim.checkpoint import Checkpoint, load_own, read_file
 from maskanim.errors import MaskanimError, needs_extra
+from maskanim.spec import ADDITIONS
 from maskanim.train.data.pairs import Pairs, batches
 from maskanim.train.settings import TrainSettings
 
@@ -117,8 +118,8 @@ def _read_bundle(path: Path, settings: TrainSettings, pairs: Pairs) -> dict[str,
 
 
 def _check_networks(path: Path, model: Any, settings: TrainSettings) -> None:
-    """Networks of other widths or skips would take other weights; another perturbation takes the same."""
-    for what in ("widths", "mask_skips"):
+    """Networks of other widths, skips or blocks would take other weights; another perturbation takes the same."""
+    for what in ("widths", *ADDITIONS):
         got, wanted = ((spec or {}).get(what, 0) for spec in (model, settings.model.model_dump()))
         if got != wanted:
             raise MaskanimError(f"--init {path}", f"networks of {what} {got}", f"those of the settings, {wanted}")

@@ -41,10 +41,10 @@ class MaskGenerator(nn.Module):
 class MaskRefinement(nn.Module):
     """r, equation (4): restore what the perturbation took from the driver's mask, with the source's identity."""
 
-    def __init__(self, base: int, skips: int = 0) -> None:
+    def __init__(self, base: int, skips: int = 0, blocks: int = 0) -> None:
         super().__init__()
         self.gain = GAIN
-        self.hourglass = Hourglass(5, base, skips=skips)
+        self.hourglass = Hourglass(5, base, skips=skips, blocks=blocks)
         self.head = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
 
     def forward(self, source_small: Tensor, source_mask: Tensor, perturbed_mask: Tensor) -> Tensor:
@@ -91,6 +91,6 @@ class Networks(nn.Module):
         super().__init__()
         self.spec = spec
         self.m = MaskGenerator(spec.widths.m, spec.mask_skips)
-        self.r = MaskRefinement(spec.widths.r, spec.mask_skips)
+        self.r = MaskRefinement(spec.widths.r, spec.mask_skips, spec.refinement_blocks)
         self.l = LowRes(spec.widths.l)
         self.h = HighRes(spec.widths.h)

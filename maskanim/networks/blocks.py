@@ -53,16 +53,18 @@ class Hourglass(nn.Module):
     """Five Down, five Up: (N, i, H, W) to (N, out_channels, H, W), H and W multiples of 32.
 
     The finest `skips` levels of the decoder are joined by the encoder levels of their size, the last by the input.
+    Before its last Up stand `blocks` Res, before the Up before that half as many.
     """
 
-    def __init__(self, i: int, base: int, *, skips: int) -> None:
+    def __init__(self, i: int, base: int, *, skips: int, blocks: int = 0) -> None:
         super().__init__()
         widths = [min(MAX_WIDTH, base * 2**k) for k in range(LEVELS + 1)]
         self.skips = skips
         self.down_blocks = nn.ModuleList(Down(i if k == 0 else widths[k], widths[k + 1]) for k in range(LEVELS))
-        self.up_blocks = nn.ModuleList(
-            Up(widths[k + 1] * (2 if k + 1 < skips else 1), widths[k]) for k in reversed(range(LEVELS))
-        )
+        taken = [widths[k + 1] * (2 if k + 1 < skips else 1) for k in range(LEVELS)]
+        self.up_blocks = nn.ModuleList(Up(taken[k], widths[k]) for k in reversed(range(LEVELS)))
+        counts = {0: blocks, 1: blocks // 2}
+        self.res_blocks = nn.ModuleList(_residual(taken[k], counts.get(k, 0)) for k in reversed(range(LEVELS)))
         self.out_channels = base + (i if skips else 0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,12 +72,16 @@ class Hourglass(nn.Module):
         for down in self.down_blocks:
             levels.append(down(levels[-1]))
         x = levels.pop()
-        for up in self.up_blocks:
-            x = up(x)
+        for res, up in zip(self.res_blocks, self.up_blocks, strict=True):
+            x = up(res(x))
             skip = levels.pop()
             if len(levels) < self.skips:
                 x = torch.cat((x, skip), 1)
         return x
+
+
+def _residual(c: int, count: int) -> nn.Module:
+    return nn.Sequential(*(Res(c) for _ in range(count))) if count else nn.Identity()
 
 
 class AntiAliasedShrink(nn.Module):

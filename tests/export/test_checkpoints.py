@@ -103,6 +103,17 @@ def test_released_checkpoint_of_any_widths_and_skips(
     assert "100 for VoxCeleb" in trained.notes[0]
 
 
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_weights_alone_tell_how_many_blocks_r_has(
+    tmp_path: Path, make_networks: Callable[..., Networks], blocks: int
+) -> None:
+    nets = make_networks(ModelSpec(widths=Widths(m=4, r=4, l=8, h=4), mask_skips=4, refinement_blocks=blocks))
+    torch.save(nets.state_dict(), tmp_path / "weights.pt")
+    trained = load_trained(tmp_path / "weights.pt")
+    assert_same_weights(trained.nets, nets)
+    assert trained.nets.spec.refinement_blocks == blocks
+
+
 def test_released_checkpoint_of_an_old_pytorch(tmp_path: Path, nets: Networks) -> None:
     values = released(nets)
     for part in ("generator", "mask_generator"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from maskanim.networks import Networks
-from maskanim.networks.blocks import AntiAliasedShrink, Hourglass
+from maskanim.networks.blocks import AntiAliasedShrink, Hourglass, Res
 from maskanim.spec import FULL, LEVELS, LITE, MAX_WIDTH, NETWORKS, ModelSpec, Widths
 
 TINY = Widths(m=4, r=4, l=8, h=4)
@@ -73,6 +74,29 @@ def test_skips_join_the_finest_levels() -> None:
     assert [up.conv.in_channels for up in Hourglass(3, 4, skips=4).up_blocks] == [128, 64, 64, 32, 16]
     assert [up.conv.in_channels for up in Hourglass(3, 4, skips=1).up_blocks] == [128, 64, 32, 16, 8]
     assert Hourglass(3, 4, skips=0).out_channels == 4
+
+
+def test_blocks_stand_before_the_two_finest_levels() -> None:
+    """Those that add nothing leave the hourglass as it is without them."""
+    torch.manual_seed(0)
+    plain, joined = (Hourglass(3, 4, skips=4, blocks=blocks).eval() for blocks in (0, 3))
+    assert [sum(isinstance(x, Res) for x in level.modules()) for level in joined.res_blocks] == [0, 0, 0, 1, 3]
+    loaded = joined.load_state_dict(plain.state_dict(), strict=False)
+    assert loaded.missing_keys and all(key.startswith("res_blocks.") for key in loaded.missing_keys)
+    x = torch.rand(1, 3, 64, 64)
+    assert not torch.equal(joined(x), plain(x))
+    for module in joined.modules():
+        if isinstance(module, Res):
+            nn.init.zeros_(module.conv2.weight)
+            nn.init.zeros_(module.conv2.bias)
+    assert torch.equal(joined(x), plain(x))
+
+
+def test_refinement_blocks_are_those_of_r_and_written_only_where_they_are() -> None:
+    plain, joined = ModelSpec(widths=TINY), ModelSpec(widths=TINY, refinement_blocks=2)
+    assert "refinement_blocks" not in plain.model_dump() and ModelSpec.model_validate(joined.model_dump()) == joined
+    nets = Networks(joined)
+    assert [sum(isinstance(x, Res) for x in net.modules()) for net in (nets.m, nets.r)] == [0, 3]
 
 
 def test_mask_skips_are_those_of_m_and_r_and_written_only_where_they_are() -> None:

@@ -14,7 +14,7 @@ from maskanim.atomic import sole_writer
 from maskanim.checkpoint import load_own
 from maskanim.export.restoring import restore_networks
 from maskanim.models import DEMO, demo_bundle
-from maskanim.spec import LITE
+from maskanim.spec import ADDITIONS, LITE
 from maskanim.train.cli import app
 from maskanim.video import write_picture
 
@@ -84,12 +84,14 @@ def test_a_run_begins_with_the_weights_of_another(small_config: Path, tmp_path: 
     assert code == 2 and "networks of widths" in told and not (tmp_path / "wide").exists()
     code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.mask_skips=4")
     assert code == 2 and "networks of mask_skips 0; expected those of the settings, 4" in told
+    code, told = call(*arguments, "--out", tmp_path / "wide", "--init", first, "--set", "model.refinement_blocks=2")
+    assert code == 2 and "networks of refinement_blocks 0; expected those of the settings, 2" in told
 
 
 def test_a_run_begins_with_the_weights_of_a_bundle(small_config: Path, tmp_path: Path) -> None:
     """The embedded one: each weight stays where it was but for a step's 1e-12."""
     widths = [f"--set=model.widths.{name}={width}" for name, width in LITE.model_dump().items()]
-    widths.append(f"--set=model.mask_skips={demo_bundle().manifest.model.mask_skips}")
+    widths += [f"--set=model.{name}={getattr(demo_bundle().manifest.model, name)}" for name in ADDITIONS]
     arguments = ("--config", small_config, "--data", "synthetic", "--workers", 0, "--set", "learning_rate=1.0e-12")
     code, told = call(*arguments, *widths, "--out", tmp_path, "--init", DEMO / "bundle", "--max-steps", 1)
     assert code == 0 and "1 of " in told, told
