@@ -116,8 +116,8 @@ def _set_weights(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Ten
 #   r lite      2.9 ->  2.8    1.7 ->  1.8    3.0 ->  2.9     +39 %
 #   l lite     30.3 -> 27.8   16.1 -> 15.1   33.0 -> 34.0      +4 %
 #   h lite     52.0 -> 37.4   26.7 -> 20.8   61.9 -> 55.9     +43 %
-# m and r would gain less than a percent of a whole frame, for two fifths more weights: they keep the upsampling. So does
-# the deepest level of h, which would add a fifth for little: OpenVINO FP32 takes 372 (full) and 39.3 (lite) without it.
+# m and r would gain less than a percent of a whole frame, for two fifths more weights: they keep the upsampling. The
+# deepest level of h does, too: it would add a fifth for little (OpenVINO FP32: 372 ms without it, full, 39.3 lite).
 # The head in phases, on top of that, measured in the same way:
 #   l full      319 ->  302    162 ->  151    363 ->  332
 #   h full      347 ->  326    173 ->  163    433 ->  407
