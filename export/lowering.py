@@ -37,7 +37,10 @@ def lower(network: nn.Module, name: NetworkName) -> Lowered:
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module) -> None:
-    """Fold each batch norm that follows a convolution into it. The first one of a Res stays: it follows a sum."""
+    """Fold each batch norm that follows a convolution into it.
+
+    The first one of a Res follows a sum: it stays, but for one that changes nothing.
+    """
     for module in list(network.modules()):
         if isinstance(module, (Down, Up)):
             module.conv = _folded(module.conv, module.norm)
@@ -45,8 +48,17 @@ def fold_batch_norm(network: nn.Module) -> None:
         elif isinstance(module, Res):
             module.conv1 = _folded(module.conv1, module.norm2)
             module.norm2 = nn.Identity()  # type: ignore[assignment]
+            if changes_nothing(module.norm1):
+                module.norm1 = nn.Identity()  # type: ignore[assignment]
         elif isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d):
             module[0], module[1] = _folded(module[0], module[1]), nn.Identity()
+
+
+def changes_nothing(norm: nn.BatchNorm2d) -> bool:
+    """Whether a norm, in eval mode, gives what it is given."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return bool(torch.all((scale - 1).abs() < 1e-6) and not torch.any(norm.bias) and not torch.any(norm.running_mean))
 
 
 def _folded(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:

@@ -20,13 +20,13 @@ from maskanim import pipeline
 from maskanim.bundle import Bundle
 from maskanim.errors import MaskanimError
 from maskanim.export.checkpoints import build_networks
+from maskanim.export.lowering import changes_nothing
 from maskanim.networks import GAIN, Networks, TorchOps
 from maskanim.networks.reparametrize import PHASES, from_phase_weight, from_transposed_weight
 from maskanim.spec import NETWORK_NAMES, NetworkName
 
 State = dict[str, Tensor]
 ENTRY = re.compile(r".*\.(weight|bias|running_mean|running_var)")  # other initializers are the exporter's constants
-KEPT_NORM = ".norm1"  # of Res: it follows a sum, and is never folded
 
 
 def restore_networks(bundle: Bundle) -> Networks:
@@ -38,17 +38,17 @@ def restore_networks(bundle: Bundle) -> Networks:
         MaskanimError: the files hold other tensors than those of the manifest's networks, or rewrites not known here.
     """
     spec, subject = bundle.manifest.model, f"model {bundle.path}"
-    neutral: State = {}
-    for name, norm in _folded_norms(Networks(spec)):
-        state = norm.state_dict() | {"running_var": norm.state_dict()["running_var"] - norm.eps}
-        neutral |= {f"{name}.{key}": value for key, value in state.items()}
     found = {f"{name}.{key}": value for name in NETWORK_NAMES for key, value in _restored(bundle, name).items()}
+    neutral: State = {}
+    for name, norm in _norms(Networks(spec)):
+        state = norm.state_dict() | {"running_var": norm.state_dict()["running_var"] - norm.eps}
+        if not any(f"{name}.{key}" in found for key in state):  # folded, or left out as it changed nothing
+            neutral |= {f"{name}.{key}": value for key, value in state.items()}
     return build_networks(spec, neutral | found, str, subject)
 
 
-def _folded_norms(nets: Networks) -> list[tuple[str, nn.BatchNorm2d]]:
-    named = [(name, module) for name, module in nets.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    return [(name, norm) for name, norm in named if not name.endswith(KEPT_NORM)]
+def _norms(nets: Networks) -> list[tuple[str, nn.BatchNorm2d]]:
+    return [(name, module) for name, module in nets.named_modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _restored(bundle: Bundle, name: NetworkName) -> State:
@@ -119,7 +119,7 @@ def settle_norms(nets: Networks, source: Tensor, driving: Tensor) -> None:
         wide = inputs[0].double()
         moments.setdefault(norm, []).append(torch.stack((wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)))))
 
-    handles = [norm.register_forward_pre_hook(note) for _, norm in _folded_norms(nets)]
+    handles = [norm.register_forward_pre_hook(note) for _, norm in _norms(nets) if changes_nothing(norm)]
     ops = TorchOps(nets.spec.perturbation)
     pipeline.animate_frame(nets, ops, pipeline.encode_source(nets, ops, source), driving)
     for handle in handles:

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from maskanim import pipeline
 from maskanim.bundle import MANIFEST, Bundle, bundle_file
 from maskanim.errors import MaskanimError
+from maskanim.export.build import export_bundle
+from maskanim.export.lowering import changes_nothing
 from maskanim.export.restoring import restore_networks, settle_norms
 from maskanim.golden import psnr
 from maskanim.networks import Networks, TorchOps
 
-from .conftest import Exported
+from .conftest import TINY, Exported, MakeNetworks, WriteCheckpoint
 
 EXACT = 110.0  # dB; float32 sums in another order
 ROUNDED = 55.0  # dB; weights of eleven bits, whose transposed kernels are fitted once more
@@ -55,6 +57,29 @@ def test_kernels_come_back(float32_bundle: Bundle, nets: Networks) -> None:
     expected = nets.state_dict()
     for name in ("m.head.weight", "r.head.bias", "l.head.weight", "h.head.bias", "l.bottleneck.3.norm1.running_var"):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_blocks_that_were_begun_come_back(
+    tmp_path: Path,
+    make_networks: MakeNetworks,
+    write_checkpoint: WriteCheckpoint,
+    frames: Path,
+    pair: tuple[Tensor, Tensor],
+) -> None:
+    """Norms that change nothing are equal, and the exporter would keep one of them under one name: none stays."""
+    nets = make_networks(TINY.model_copy(update={"refinement_blocks": 3}))
+    for name, module in nets.r.named_modules():
+        if name.endswith(("0.norm1", "2.norm1")):
+            module.load_state_dict(nn.BatchNorm2d(module.num_features).state_dict())
+            module.running_var -= module.eps
+    bundle = export_bundle(write_checkpoint(tmp_path / "last.pt", nets), tmp_path / "begun", frames=[frames])
+    found = restore_networks(bundle)
+    assert agreement(found, nets, pair) >= EXACT
+    blocks = found.r.hourglass.res_blocks[-1]
+    assert [changes_nothing(block.norm1) for block in blocks] == [True, False, True]
+    settle_norms(found, *pair)
+    assert agreement(found, nets, pair) >= EXACT
+    assert not any(changes_nothing(block.norm1) for block in blocks)
 
 
 def test_training_goes_on_from_where_it_was(
