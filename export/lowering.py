@@ -84,7 +84,7 @@ def fold_gain(network: nn.Module) -> None:
 def transpose_upsampling(network: nn.Module) -> None:
     """Replace each Up whose batch norm is folded by a transposed convolution: 4/9 of the multiplications.
 
-    An hourglass's deepest Up stays: it has a third of all weights, and they would grow by 7/9.
+    An hourglass's deepest Up stays: it has a quarter to a third of all weights, and they would grow by 7/9.
     """
     deepest = {module.up_blocks[0] for module in network.modules() if isinstance(module, Hourglass)}
     for parent in list(network.modules()):
