@@ -3,9 +3,9 @@
 OpenVINO, ONNX Runtime, TensorRT and TensorRT-RTX all read this form. A bundle keeps only the ranges that calibration
 found, so that a network's weights are stored once.
 
-Processors get unsigned activations with a zero point, and weights of seven bits: without VNNI they add two products in
-16 bits, which two weights of eight bits overflow (the demo's h fell from 55 to 29 dB). TensorRT takes signed
-activations around zero alone, and adds in 32 bits.
+Processors get unsigned activations with a zero point. Without VNNI they add two neighbouring products in 16 bits, which
+two large weights overflow (the demo's h fell from 55 to 29 dB), so that weights are scaled by the largest sum of two
+neighbours (`largest_sums`). TensorRT takes signed activations around zero alone, and adds in 32 bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Ranges = Mapping[str, tuple[float, float]]
 # Rounding what they take makes them move 8 bits instead of 32: the demo's h took 40 ms instead of 72 with AVX2.
 CARRIERS = ("AveragePool", "Concat")
-SEVEN_BITS, EIGHT_BITS = 63, 127  # the largest weights
+EIGHT_BITS = 127  # the largest weight
 
 
 def require_limit(least_psnr: float) -> None:
@@ -64,6 +64,28 @@ def to_int8(content: bytes, ranges: Ranges, *, engine: bool = False, extra: str 
     model = ModelProto.FromString(content)
     _Conversion(model.graph, ranges, engine).run()
     return model.SerializeToString(deterministic=True)
+
+
+def largest_sums(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What no two neighbours of one sign add up to more than, for each output channel.
+
+    Processors lay a convolution's weights out with the input channels of a place side by side, or with the places of a
+    channel. Neighbours of either order count; with 127 for this sum, two rounded ones add up to 128 at most, and
+    255 * 128 is within 16 bits.
+
+    Args:
+        weight: (outputs, inputs, height, width) float32.
+
+    Returns:
+        (outputs,) float32, at least the largest absolute weight.
+    """
+    by_channel = weight.reshape(len(weight), -1)
+    by_place = np.moveaxis(weight, 1, -1).reshape(len(weight), -1)
+    sums = [np.abs(by_channel).max(1)]
+    for row in (by_channel, -by_channel, by_place, -by_place):
+        positive = np.maximum(row, 0)
+        sums.append((positive[:, 1:] + positive[:, :-1]).max(1, initial=0))
+    return np.max(sums, 0)
 
 
 def _float_outputs(graph: GraphProto) -> set[str]:
@@ -130,11 +152,12 @@ class _Conversion:
     def _round_weight(self, node: NodeProto) -> str:
         """The name of a convolution's weight in 8 bits, with a scale for each output channel."""
         name, axis = node.input[1], 0 if node.op_type == "Conv" else 1
-        weight, largest = self.constants[name].astype(np.float32), EIGHT_BITS if self.engine else SEVEN_BITS
+        weight = self.constants[name].astype(np.float32)
         others = tuple(i for i in range(weight.ndim) if i != axis)
-        scale = np.maximum(np.abs(weight).max(others) / largest, np.finfo(np.float16).tiny).astype(self.dtype)
+        largest = np.abs(weight).max(others) if self.engine else largest_sums(np.moveaxis(weight, axis, 0))
+        scale = np.maximum(largest / EIGHT_BITS, np.finfo(np.float16).tiny).astype(self.dtype)
         steps = np.rint(weight / np.expand_dims(scale.astype(np.float32), others))
-        values = self._constant(f"{name}.int8", np.clip(steps, -largest, largest).astype(np.int8))
+        values = self._constant(f"{name}.int8", np.clip(steps, -EIGHT_BITS, EIGHT_BITS).astype(np.int8))
         inputs = [values, self._constant(f"{name}.scale", scale)]
         inputs.append(self._constant(f"{name}.zero", np.zeros(len(scale), np.int8)))
         return self._add("DequantizeLinear", inputs, f"{name}.rounded", axis=axis)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskanim.int8 import SEVEN_BITS
+from maskanim.int8 import EIGHT_BITS, largest_sums
 from maskanim.networks import Networks
 from maskanim.networks.blocks import Down
 from maskanim.networks.reparametrize import TransposedUp, transposed_weight
@@ -83,9 +83,9 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def rounded_weight(weight: Tensor, axis: int) -> Tensor:
-    """A weight in 7 bits and a sign, as processors take it, with a scale for each output channel on `axis`."""
+    """A weight in 8 bits, as processors take it, with a scale for each output channel on `axis`."""
     weight = weight.float()  # in mixed precision the transposed ones are not
-    others = [i for i in range(weight.ndim) if i != axis]
-    scale = (weight.detach().abs().amax(others) / SEVEN_BITS).clamp(min=TINY)
+    sums = torch.from_numpy(largest_sums(weight.detach().movedim(axis, 0).cpu().numpy()))
+    scale = (sums.to(weight.device) / EIGHT_BITS).clamp(min=TINY)
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -SEVEN_BITS, SEVEN_BITS)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -EIGHT_BITS, EIGHT_BITS)

@@ -93,7 +93,7 @@ def test_what_export_rounds_is_rounded(nets: Networks, name: NetworkName) -> Non
     with torch.no_grad():
         plain, found = (getattr(each, name)(*given).numpy() for each in (nets, rounding(nets)))
     assert psnr(plain, wanted) < 60, "rounding shows"
-    assert psnr(found, wanted) > psnr(plain, wanted) + 4
+    assert psnr(found, wanted) > psnr(plain, wanted) + 2
 
 
 def test_weights_are_rounded_as_behind_batch_norm(nets: Networks) -> None:
@@ -145,11 +145,11 @@ def test_in_mixed_precision(nets: Networks, name: NetworkName) -> None:
 
 @torch.no_grad()
 def make_hard(network: nn.Module) -> None:
-    """The same function, with channels whose ranges differ by up to 64 times: eight bits do not hold them together."""
+    """The same function, with channels whose ranges differ by up to 196 times: eight bits do not hold them together."""
     generator = torch.Generator().manual_seed(1)
     for block in network.bottleneck:  # type: ignore[union-attr]
         for norm, conv in ((block.norm1, block.conv1), (block.norm2, block.conv2)):
-            factor = 8 ** (2 * torch.rand(norm.num_features, generator=generator) - 1)
+            factor = 14 ** (2 * torch.rand(norm.num_features, generator=generator) - 1)
             norm.weight.mul_(factor)
             norm.bias.mul_(factor)
             conv.weight.div_(factor[None, :, None, None])
