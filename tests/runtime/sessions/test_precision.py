@@ -177,6 +177,7 @@ def test_a_home_that_cannot_be_written(tiny_bundle: Bundle, caplog: pytest.LogCa
 def test_another_bundle_library_processor_or_limit_is_measured_for_itself(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     bundle = with_int8(tiny_bundle)
     told(bundle, Timed())
     told(bundle, Timed(), 44)
