@@ -67,7 +67,7 @@ def to_int8(content: bytes, ranges: Ranges, *, engine: bool = False, extra: str 
 
 
 def largest_sums(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What no two neighbours of one sign add up to more than, for each output channel.
+    """The largest sum of two neighbouring weights of one sign, for each output channel.
 
     Processors lay a convolution's weights out with the input channels of a place side by side, or with the places of a
     channel. Neighbours of either order count; with 127 for this sum, two rounded ones add up to 128 at most, and
